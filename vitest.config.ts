@@ -1,0 +1,34 @@
+import { configDefaults, defineConfig } from 'vitest/config'
+
+/** The four kinds of test, by folder. `unit` is pure and fast; `e2e` starts real processes and browsers. */
+const kind = (
+  name: string,
+  options: { testTimeout?: number; hookTimeout?: number; fileParallelism?: boolean } = {},
+) => ({
+  extends: true as const,
+  test: { name, include: [`tests/${name}/**/*.test.ts`], ...options },
+})
+
+export default defineConfig({
+  test: {
+    environment: 'node',
+    restoreMocks: true,
+    unstubEnvs: true,
+    unstubGlobals: true,
+    exclude: [...configDefaults.exclude, 'dist/**'],
+    projects: [
+      kind('unit'),
+      kind('contract', { testTimeout: 20_000, hookTimeout: 60_000 }),
+      kind('http', { testTimeout: 15_000 }),
+      // Real servers share ports, cores and one model: one file after the other, and time for a cold model.
+      kind('e2e', { testTimeout: 180_000, hookTimeout: 600_000, fileParallelism: false }),
+    ],
+    coverage: {
+      provider: 'v8',
+      include: ['sidecar/src/**/*.ts'],
+      reporter: ['text-summary', 'json-summary', 'html'],
+      reportsDirectory: 'coverage',
+      thresholds: { lines: 80, branches: 80 },
+    },
+  },
+})
