@@ -1,0 +1,48 @@
+/**
+ * What can go wrong, in our words. Only `http/errors.ts` knows which status number each code becomes;
+ * the message is a sentence that a person can act on, `facts` never hold content or secrets.
+ */
+export type ErrorCode =
+  | 'invalid'
+  | 'unauthenticated'
+  | 'forbidden'
+  | 'not_found'
+  | 'model_not_found'
+  | 'conflict'
+  | 'too_large'
+  | 'limited'
+  | 'context_length'
+  | 'upstream'
+  | 'upstream_timeout'
+  | 'unavailable'
+  | 'cancelled'
+  | 'internal'
+
+export interface ErrorDetails {
+  cause?: unknown
+  /** Name of the request field that is at fault, as the caller wrote it. */
+  param?: string
+  facts?: Readonly<Record<string, string | number | boolean>>
+}
+
+export class AppError extends Error {
+  readonly code: ErrorCode
+  readonly param: string | undefined
+  readonly facts: Readonly<Record<string, string | number | boolean>>
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, { cause: details.cause })
+    this.name = 'AppError'
+    this.code = code
+    this.param = details.param
+    this.facts = details.facts ?? {}
+  }
+}
+
+/** Anything thrown becomes an AppError; an unknown error keeps its message to itself (it may quote content). */
+export function toAppError(thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown
+  return new AppError('internal', 'Something went wrong inside Troupe; the log has the details', {
+    cause: thrown,
+  })
+}

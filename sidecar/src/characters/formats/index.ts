@@ -1,0 +1,6 @@
+/** The card formats, in the order in which a file is offered to them. */
+import type { CardFormat } from './format.ts'
+import { json } from './json.ts'
+import { png } from './png.ts'
+
+export const formats: readonly CardFormat[] = [png, json]

@@ -1,0 +1,284 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { deflateSync } from 'node:zlib'
+
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+
+import { AppError } from '#base/errors.ts'
+import { Card } from '#characters/card.ts'
+import { readCard } from '#characters/read.ts'
+import { writeCard } from '#characters/write.ts'
+
+import { base64Of, HEADER, pngChunk, pngOf, PNG_SIGNATURE, textChunk } from '../../support/png.ts'
+import { sampleCard } from '../../support/samples.ts'
+
+const FIXTURES = path.resolve('tests/fixtures/cards')
+const files = ['own-cc0', 'mit-tavern_kit'].flatMap((folder) =>
+  readdirSync(path.join(FIXTURES, folder)).map(
+    (name) => [name, readFileSync(path.join(FIXTURES, folder, name))] as const,
+  ),
+)
+const samples = files.filter(([name]) => !/LICENSE|lorebook_v3|charx/.test(name))
+const read = (value: unknown, name = 'file.json') => readCard(Buffer.from(JSON.stringify(value)), name)
+const v3 = (data: unknown) => ({ spec: 'chara_card_v3', spec_version: '3.0', data })
+const codes = (notes: readonly { code: string }[]) => notes.map(({ code }) => code)
+const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
+
+describe('every sample', () => {
+  test.each(samples)('%s is read into a strict card with a name', (_name, bytes) => {
+    const { card } = readCard(bytes, 'sample')
+    expect(Card.safeParse(card).success).toBe(true)
+    expect(card.name).not.toBe('')
+  })
+
+  test.each(samples)('%s comes back the same from JSON and from PNG', (_name, bytes) => {
+    const { card, picture } = readCard(bytes, 'sample')
+    const modifiedAtSeconds = 1_700_000_000
+    const expected = plain({ ...card, modification_date: modifiedAtSeconds })
+    expect(plain(readCard(writeCard(card, 'json', { modifiedAtSeconds }), 'again').card)).toEqual(expected)
+    const png = writeCard(card, 'png', { modifiedAtSeconds, picture: picture ?? pngOf() })
+    expect(plain(readCard(png, 'again').card)).toEqual(expected)
+  })
+})
+
+describe('versions', () => {
+  test.each([
+    ['V1', { name: 'A', description: 'd', first_mes: 'hi' }, 'v1'],
+    [
+      'V1 with the names of another program',
+      { char_name: 'A', char_persona: 'd', char_greeting: 'hi' },
+      'v1',
+    ],
+    [
+      'V2',
+      { spec: 'chara_card_v2', spec_version: '2.0', data: { name: 'A', description: 'd', first_mes: 'hi' } },
+      'v2',
+    ],
+    [
+      'V3 with V1 repeated at the root',
+      { ...v3({ name: 'A', description: 'd', first_mes: 'hi' }), name: 'old', description: 'old' },
+      'v3',
+    ],
+    ['V3 fields at the root', { spec: 'chara_card_v3', name: 'A', description: 'd', first_mes: 'hi' }, 'v3'],
+    ['data without a spec', { data: { name: 'A', description: 'd', first_mes: 'hi' } }, 'v3'],
+  ])('%s', (_name, value, spec) => {
+    const result = read(value)
+    expect(result.spec).toBe(spec)
+    expect(result.card).toMatchObject({ name: 'A', description: 'd', first_mes: 'hi' })
+  })
+
+  test('unknown keys beside and inside the data survive a round trip', () => {
+    const { card } = read({
+      ...v3({ ...sampleCard(), new_field: { a: 1 } }),
+      create_date: 'today',
+      fav: true,
+    })
+    const exported = JSON.parse(
+      Buffer.from(writeCard(card, 'json', { modifiedAtSeconds: 1 })).toString(),
+    ) as Record<string, unknown>
+    expect(exported).toMatchObject({
+      create_date: 'today',
+      fav: true,
+      data: { new_field: { a: 1 }, extensions: {} },
+    })
+  })
+})
+
+describe('the card inside a picture', () => {
+  const [newer, older] = [v3(sampleCard({ name: 'Newer' })), v3(sampleCard({ name: 'Older' }))]
+  test.each([
+    [
+      'ccv3 wins over chara',
+      pngOf(textChunk('chara', base64Of(older)), textChunk('ccv3', base64Of(newer))),
+      'Newer',
+      [],
+    ],
+    [
+      'the last of several',
+      pngOf(textChunk('chara', base64Of(older)), textChunk('chara', base64Of(newer))),
+      'Newer',
+      ['several_cards'],
+    ],
+    [
+      'a broken ccv3 falls back',
+      pngOf(textChunk('ccv3', 'e30='.slice(0, 3)), textChunk('chara', base64Of(older))),
+      'Older',
+      ['second_choice'],
+    ],
+    ['JSON instead of base64', pngOf(textChunk('chara', JSON.stringify(newer))), 'Newer', []],
+    [
+      'base64 with a data prefix',
+      pngOf(textChunk('chara', `data:application/json;base64,${base64Of(newer)}`)),
+      'Newer',
+      [],
+    ],
+    ['base64 in lines', pngOf(textChunk('chara', base64Of(newer).replace(/(.{76})/g, '$1\n'))), 'Newer', []],
+    [
+      'base64 for addresses',
+      pngOf(textChunk('chara', Buffer.from(JSON.stringify(newer)).toString('base64url'))),
+      'Newer',
+      [],
+    ],
+    [
+      'a compressed chunk',
+      pngOf(pngChunk('zTXt', Buffer.concat([Buffer.from('chara\0\0'), deflateSync(base64Of(newer))]))),
+      'Newer',
+      [],
+    ],
+    ['an international chunk', pngOf(pngChunk('iTXt', `chara\0\0\0\0\0${base64Of(newer)}`)), 'Newer', []],
+    [
+      'a wrong checksum',
+      pngOf(pngChunk('tEXt', `chara\0${base64Of(newer)}`, 1)),
+      'Newer',
+      ['wrong_checksum'],
+    ],
+    ['no end', Buffer.concat([PNG_SIGNATURE, HEADER, textChunk('chara', base64Of(newer))]), 'Newer', []],
+    [
+      'a megabyte of something behind it',
+      Buffer.concat([pngOf(textChunk('chara', base64Of(newer))), Buffer.alloc(1_000_000, 7)]),
+      'Newer',
+      [],
+    ],
+  ])('%s', (_name, bytes, name, expected) => {
+    const { card, notes } = readCard(bytes, 'x.png')
+    expect(card.name).toBe(name)
+    expect(codes(notes)).toEqual(expected)
+  })
+})
+
+describe('a repair', () => {
+  test.each([
+    ['null instead of a text', { personality: null }, { personality: '' }, []],
+    ['a number instead of a text', { character_version: 2 }, { character_version: '2' }, ['converted']],
+    ['an object instead of a text', { scenario: {} }, { scenario: '' }, ['wrong_type']],
+    [
+      'a time where greetings belong',
+      { alternate_greetings: '2024-01-01T00:00:00Z' },
+      { alternate_greetings: [] },
+      [],
+    ],
+    [
+      'one text where greetings belong',
+      { alternate_greetings: 'Hi' },
+      { alternate_greetings: ['Hi'] },
+      ['converted'],
+    ],
+    ['dates in milliseconds', { creation_date: 1_700_000_000_000 }, { creation_date: 1_700_000_000 }, []],
+    ['a date that is none', { creation_date: 'soon' }, { creation_date: undefined }, ['wrong_date']],
+    [
+      'a remote picture',
+      { assets: [{ type: 'icon', uri: 'https://a/b.png', name: 'main', ext: 'png' }] },
+      {},
+      ['remote_asset'],
+    ],
+    ['no book', { character_book: null }, { character_book: undefined }, []],
+    [
+      'keys that reach into prototypes',
+      { extensions: JSON.parse('{"__proto__":{"polluted":true}}') as object },
+      {},
+      ['refused_key'],
+    ],
+  ])('%s', (_name, broken, mended, expected) => {
+    const { card, notes } = read(v3({ ...sampleCard(), ...broken }))
+    for (const [key, value] of Object.entries(mended)) expect(card[key]).toEqual(value)
+    expect(codes(notes)).toEqual(expected)
+    expect(({} as Record<string, unknown>)['polluted']).toBeUndefined()
+  })
+
+  test.each([
+    [
+      'entries as an object',
+      { entries: { 0: { keys: ['a'], content: 'x' } } },
+      { keys: ['a'], content: 'x', enabled: true },
+    ],
+    ['keys with commas', { entries: [{ keys: 'a, b', content: 'x' }] }, { keys: ['a', 'b'] }],
+    [
+      'key for keys, numbers as texts',
+      { entries: [{ key: ['a'], content: 'x', insertion_order: '7' }] },
+      { keys: ['a'], insertion_order: 7 },
+    ],
+    [
+      'an empty position',
+      { entries: [{ keys: ['a'], content: 'x', position: '' }] },
+      { position: undefined },
+    ],
+  ])('a lorebook with %s', (_name, book, expected) => {
+    const { card } = read(v3({ ...sampleCard(), character_book: book }))
+    expect(card.character_book?.entries[0]).toMatchObject(expected)
+  })
+
+  test('an empty name is taken from the file', () => {
+    const { card, notes } = read(v3({ ...sampleCard(), name: ' ' }), '../cards/Old Sailor.png')
+    expect(card.name).toBe('Old Sailor')
+    expect(codes(notes)).toEqual(['no_name'])
+  })
+
+  test('every field of every wrong type still gives a card, with at most a note for it', () => {
+    for (const field of Object.keys(sampleCard())) {
+      for (const value of [null, 7, true, [], {}, 'text', [null], [{}]]) {
+        const { card } = read(v3({ ...sampleCard(), [field]: value }))
+        expect(Card.safeParse(card).success).toBe(true)
+      }
+    }
+  })
+})
+
+describe('a file that cannot be a card says what to do', () => {
+  const deep = '['.repeat(200_000)
+  test.each([
+    ['an empty file', Buffer.alloc(0), /no card file/],
+    ['a picture without a card', pngOf(), /without a character in it/],
+    ['a zip', Buffer.from('PK\x03\x04'), /zip archive/],
+    ['a JPEG', Buffer.from([0xff, 0xd8, 0xff, 0xe0]), /JPEG/],
+    ['a lorebook', readFileSync(path.join(FIXTURES, 'own-cc0/lorebook_v3.json')), /lorebook/],
+    ['a card encrypted by RisuAI', pngOf(textChunk('chara', 'rcc||rccv1||abc')), /encrypted/],
+    ['a RisuAI-only card', pngOf(textChunk('risuai', 'abc')), /RisuAI-only/],
+    ['half of a JSON', Buffer.from('{"spec":'), /not valid JSON/],
+    ['JSON about something else', Buffer.from('{"a":1}'), /neither a name nor a description/],
+    ['JSON nested without end', Buffer.from(`{"data":${deep}`), /nested deeper/],
+    [
+      'a length that lies',
+      Buffer.concat([PNG_SIGNATURE, HEADER, Buffer.from([0xff, 0xff, 0xff, 0xf0]), Buffer.from('tEXtchara')]),
+      /without a character/,
+    ],
+    [
+      'too many parts',
+      pngOf(...Array.from({ length: 20_000 }, () => textChunk('x', ''))),
+      /more than 10000 parts/,
+    ],
+    [
+      'a text that unpacks without end',
+      pngOf(
+        pngChunk('zTXt', Buffer.concat([Buffer.from('chara\0\0'), deflateSync(Buffer.alloc(40_000_000))])),
+      ),
+      /more than 16 MB/,
+    ],
+  ])('%s', (_name, bytes, message) => {
+    const startedAtMs = performance.now()
+    expect(() => readCard(bytes, 'x')).toThrow(message)
+    expect(performance.now() - startedAtMs).toBeLessThan(500)
+  })
+})
+
+test('flipped bits never bring anything but a card or our own error', () => {
+  const sources = samples.map(([, bytes]) => bytes).filter((bytes) => bytes.length < 20_000)
+  const flip = fc.record({
+    source: fc.nat(sources.length - 1),
+    flips: fc.array(fc.tuple(fc.nat(20_000), fc.nat(255)), { minLength: 1, maxLength: 12 }),
+  })
+  fc.assert(
+    fc.property(flip, ({ source, flips }) => {
+      const bytes = Buffer.from(sources[source] ?? Buffer.alloc(0))
+      for (const [at, value] of flips) bytes[at % bytes.length] = value
+      const startedAtMs = performance.now()
+      try {
+        expect(Card.safeParse(readCard(bytes, 'x').card).success).toBe(true)
+      } catch (error) {
+        expect(error).toBeInstanceOf(AppError)
+      }
+      expect(performance.now() - startedAtMs).toBeLessThan(200)
+    }),
+    { seed: 20_261_123, numRuns: 3_000 },
+  )
+})
