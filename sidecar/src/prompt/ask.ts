@@ -1,0 +1,85 @@
+/** Ask: one chat request in our words. Everything below the door works on this; nobody below knows HTTP. */
+
+export interface TextPart {
+  type: 'text'
+  text: string
+}
+/** `url` is a `data:` URL; remote pictures are refused at the door. */
+export interface ImagePart {
+  type: 'image'
+  url: string
+}
+export type ContentPart = TextPart | ImagePart
+
+export interface ToolCall {
+  id: string
+  name: string
+  /** JSON text, as OpenAI sends it. */
+  arguments: string
+}
+
+export type ChatMessage =
+  | { role: 'system'; text: string }
+  | { role: 'user'; content: readonly ContentPart[] }
+  | { role: 'assistant'; text: string; toolCalls?: readonly ToolCall[] }
+  | { role: 'tool'; text: string; toolCallId: string }
+
+/** What the caller set; absent means absent, so that the character's or the model's own default applies. */
+export interface Sampling {
+  temperature?: number
+  topP?: number
+  topK?: number
+  minP?: number
+  frequencyPenalty?: number
+  presencePenalty?: number
+  repeatPenalty?: number
+  seed?: number
+  stop?: readonly string[]
+  maxTokens?: number
+}
+
+export interface ToolSpec {
+  name: string
+  /** The whole OpenAI tool object, passed on as it came. */
+  spec: Readonly<Record<string, unknown>>
+}
+
+/** Who asks, already proven at the door. `id` never leaves the process unhashed. */
+export interface Person {
+  id: string
+  name?: string
+}
+
+/** Ids that Open WebUI's header templates carry; all absent for other clients. */
+export interface Conversation {
+  chatId?: string
+  /** Id of the answer: two calls with the same one are one turn (a tool loop). */
+  messageId?: string
+  userMessageId?: string
+}
+
+export interface Ask {
+  requestId: string
+  /** The id of a character, as the client wrote it. */
+  model: string
+  messages: readonly ChatMessage[]
+  stream: boolean
+  sampling: Sampling
+  tools: readonly ToolSpec[]
+  toolChoice?: unknown
+  responseFormat?: unknown
+  /** Unknown body fields: passed on to `/v1` servers, ignored by others. */
+  extra: Readonly<Record<string, unknown>>
+  /** Name of an Open WebUI task (title_generation …); absent for a turn of a person. */
+  task?: string
+  surface: 'open-webui' | 'api'
+  keyId: string
+  person?: Person
+  conversation: Conversation
+}
+
+/** The text of a message, its parts joined by line breaks; pictures are left out. */
+export function messageText(message: ChatMessage): string {
+  if (message.role !== 'user') return message.text
+  return message.content.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n')
+}

@@ -1,0 +1,59 @@
+/** Cutting the history in big steps, so that the prompt stays byte-equal for many turns between two cuts. */
+import { messageText, type ChatMessage } from './ask.ts'
+import { estimateTokens, IMAGE_TOKENS, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
+
+/** After a cut the history fills this share of its budget, and grows again from there. */
+const KEPT_SHARE = 0.65
+
+/** A user message and everything up to the next one. */
+export interface Turn {
+  messages: readonly ChatMessage[]
+  tokens: number
+}
+
+export function messageTokens(message: ChatMessage): number {
+  const pictures =
+    message.role === 'user' ? message.content.filter((part) => part.type === 'image').length : 0
+  const calls =
+    message.role === 'assistant'
+      ? (message.toolCalls ?? []).map((call) => call.name + call.arguments).join(' ')
+      : ''
+  return (
+    estimateTokens(messageText(message)) +
+    estimateTokens(calls) +
+    pictures * IMAGE_TOKENS +
+    MESSAGE_OVERHEAD_TOKENS
+  )
+}
+
+/** Splits a history into turns; what stands before the first user message belongs to the first turn. */
+export function splitTurns(messages: readonly ChatMessage[]): Turn[] {
+  const turns: { messages: ChatMessage[]; tokens: number }[] = []
+  for (const message of messages) {
+    const current = turns.at(-1)
+    const opensTurn =
+      message.role === 'user' && (current?.messages.some((seen) => seen.role === 'user') ?? true)
+    if (current === undefined || opensTurn)
+      turns.push({ messages: [message], tokens: messageTokens(message) })
+    else {
+      current.messages.push(message)
+      current.tokens += messageTokens(message)
+    }
+  }
+  return turns
+}
+
+/**
+ * The index of the first turn to keep. A pure function of the whole list: it walks the chat from its beginning as the
+ * chat once grew, so two requests of one chat agree on every earlier cut and no anchor has to be stored.
+ */
+export function firstKeptTurn(turnTokens: readonly number[], budgetTokens: number): number {
+  let first = 0
+  let kept = 0
+  for (const [index, tokens] of turnTokens.entries()) {
+    kept += tokens
+    if (kept <= budgetTokens) continue
+    while (first <= index && kept > budgetTokens * KEPT_SHARE) kept -= turnTokens[first++] ?? 0
+  }
+  return first
+}

@@ -1,0 +1,119 @@
+/** The byte-stable beginning of every prompt: one system message per character version, user name and client system text. */
+import { spokenName, type LorebookEntry } from '#characters/card.ts'
+import { expand } from '#characters/macros.ts'
+
+import type { Materials, Part, PartKind } from './prompt.ts'
+import { estimateTokens } from './tokens.ts'
+
+/** Used when a card brings no system prompt of its own, and for `{{original}}` in one that does. */
+export const DEFAULT_SYSTEM_PROMPT =
+  'You are {{char}}, in conversation with {{user}}. Answer only as {{char}}, in the voice described below. ' +
+  'Never write the words or actions of {{user}}.'
+
+interface Section {
+  kind: PartKind
+  label: string
+  heading?: string
+  text: string
+  reason: string
+}
+
+/** Constant entries of the card's book, in the order they are printed. */
+export function constantEntries(materials: Materials): LorebookEntry[] {
+  const entries = materials.speaker.card.character_book?.entries ?? []
+  const place = (entry: LorebookEntry) => (entry.position === 'after_char' ? 1 : 0)
+  return entries
+    .map((entry, index) => ({ entry, index }))
+    .filter(({ entry }) => entry.enabled && entry.constant === true && entry.content.trim() !== '')
+    .sort(
+      (a, b) =>
+        place(a.entry) - place(b.entry) ||
+        a.entry.insertion_order - b.entry.insertion_order ||
+        a.index - b.index,
+    )
+    .map(({ entry }) => entry)
+}
+
+/** Example dialogues, block by block; a text without the tag is one block. */
+export function exampleBlocks(text: string): string[] {
+  return text
+    .split(/<START>/i)
+    .map((block) => block.trim())
+    .filter((block) => block !== '')
+}
+
+function sections(materials: Materials, clientSystem: string): Section[] {
+  const { card } = materials.speaker
+  const book = card.character_book?.name ?? 'the character book'
+  return [
+    {
+      kind: 'system_prompt',
+      label: 'System prompt',
+      text: card.system_prompt.trim() || DEFAULT_SYSTEM_PROMPT,
+      reason: card.system_prompt.trim()
+        ? "the card's own system prompt"
+        : "the server's default; the card has none",
+    },
+    { kind: 'persona', label: 'Description', heading: '{{char}}', text: card.description, reason: 'always' },
+    {
+      kind: 'personality',
+      label: 'Personality',
+      heading: 'Personality',
+      text: card.personality,
+      reason: 'always',
+    },
+    { kind: 'scenario', label: 'Scenario', heading: 'Scenario', text: card.scenario, reason: 'always' },
+    ...constantEntries(materials).map((entry, index): Section => ({
+      kind: 'lore',
+      label: entry.name ?? entry.comment ?? `Entry ${String(index + 1)}`,
+      ...(index === 0 ? { heading: 'World' } : {}),
+      text: entry.content,
+      reason: `a constant entry of ${book}`,
+    })),
+    ...exampleBlocks(card.mes_example).map((block, index): Section => ({
+      kind: 'examples',
+      label: `Example ${String(index + 1)}`,
+      ...(index === 0 ? { heading: 'How {{char}} speaks' } : {}),
+      text: block,
+      reason: 'a fixed part of this version',
+    })),
+    {
+      kind: 'greeting',
+      label: 'Greeting',
+      heading: 'How {{char}} begins a conversation',
+      text: card.first_mes,
+      reason: 'Open WebUI has no greeting of its own; quoted so that the voice is known from the first line',
+    },
+    {
+      kind: 'client_system',
+      label: "The client's system text",
+      heading: 'Further instructions',
+      text: clientSystem,
+      reason: 'sent by the client; last, because it may change',
+    },
+  ]
+}
+
+/**
+ * Renders the prefix as parts. Joined by an empty line they are the system message.
+ * Client text is not author-owned: macros in it stay as they are.
+ */
+export function prefixParts(materials: Materials, clientSystem: string): Part[] {
+  const names = { char: spokenName(materials.speaker.card), user: materials.userName }
+  const original = expand(DEFAULT_SYSTEM_PROMPT, names)
+  return sections(materials, clientSystem)
+    .filter((section) => section.text.trim() !== '')
+    .map(({ kind, label, heading, text, reason }) => {
+      const body = kind === 'client_system' ? text.trim() : expand(text, { ...names, original }).trim()
+      const rendered = heading === undefined ? body : `## ${expand(heading, names)}\n${body}`
+      return {
+        kind,
+        place: 'prefix',
+        label,
+        text: rendered,
+        tokens: estimateTokens(rendered) + 1,
+        reason,
+        dropped: false,
+      }
+    })
+}

@@ -1,0 +1,78 @@
+/**
+ * The product of prompt assembly is the list of parts (what, why, how many tokens, what was dropped);
+ * the messages that go to the model are a projection of it.
+ */
+import type { Card } from '#characters/card.ts'
+
+import type { ChatMessage } from './ask.ts'
+
+export type PartKind =
+  | 'system_prompt'
+  | 'persona'
+  | 'personality'
+  | 'scenario'
+  | 'lore'
+  | 'examples'
+  | 'greeting'
+  | 'client_system'
+  | 'history'
+  | 'post_history'
+  | 'user'
+
+/** Where a part stands: the byte-stable prefix, the history, or the last user turn. */
+export type PartPlace = 'prefix' | 'history' | 'tail'
+
+export interface Part {
+  kind: PartKind
+  place: PartPlace
+  /** Short name for people, e.g. the name of a lorebook entry. */
+  label: string
+  /** Exactly the characters that stand in the prompt, or would have stood there. */
+  text: string
+  /** Estimated upper bound. */
+  tokens: number
+  /** Why it is here, or why it was left out. */
+  reason: string
+  dropped: boolean
+}
+
+/** What prompt assembly must know about a base model. */
+export interface ModelProfile {
+  /** The context window that every request to this model uses, in tokens. */
+  contextTokens: number
+  /** Correction that turns our estimate into an upper bound for this model; 1 until the server has reported. */
+  tokenRatio: number
+}
+
+/** The published version of a character that answers. */
+export interface Speaker {
+  characterId: string
+  version: number
+  card: Card
+}
+
+export interface Materials {
+  speaker: Speaker
+  /** Replaces `{{user}}`. */
+  userName: string
+}
+
+export interface Budget {
+  contextTokens: number
+  /** Room kept free for the answer; also the upper bound of its length. */
+  replyTokens: number
+  /** What the prompt may use at most: context − reply. */
+  promptTokens: number
+}
+
+export interface Prompt {
+  parts: readonly Part[]
+  messages: readonly ChatMessage[]
+  budget: Budget
+  /** Estimated upper bound of all messages with their template overhead. */
+  tokens: number
+  /** Hash of the prefix's text: equal hash means that the model server can reuse it. */
+  prefixHash: string
+  /** Turns (a user message and what follows it) left out at the beginning of the history. */
+  cutTurns: number
+}

@@ -1,0 +1,210 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+
+import { AppError } from '#base/errors.ts'
+import { messageText, type ChatMessage } from '#prompt/ask.ts'
+import { compose } from '#prompt/compose.ts'
+import { messageTokens } from '#prompt/history.ts'
+
+import {
+  assistant,
+  longChat,
+  sampleAsk,
+  sampleEntry,
+  sampleMaterials,
+  system,
+  user,
+} from '../../support/samples.ts'
+
+const PROFILE = { contextTokens: 2_048, tokenRatio: 1 }
+const composed = (messages: ChatMessage[], card = {}, profile = PROFILE) =>
+  compose(sampleAsk({ messages }), sampleMaterials(card), profile)
+const texts = (messages: readonly ChatMessage[]) =>
+  messages.map((message) => `${message.role}: ${messageText(message)}`)
+
+describe('the cache layout', () => {
+  test('puts persona, scenario, constant lore, examples and greeting into one leading system message', () => {
+    const book = {
+      extensions: {},
+      entries: [
+        sampleEntry({ content: 'second', insertion_order: 2 }),
+        sampleEntry({ content: 'first', insertion_order: 1 }),
+        sampleEntry({ content: 'after', position: 'after_char', insertion_order: 0 }),
+        sampleEntry({ content: 'asleep', enabled: false }),
+        sampleEntry({ content: 'keyed', constant: false, keys: ['lamp'] }),
+      ],
+    }
+    const { messages } = composed([user('Hello')], { character_book: book })
+    expect(messages).toHaveLength(2)
+    const [lead] = messages
+    expect(lead?.role).toBe('system')
+    const text = lead === undefined ? '' : messageText(lead)
+    const order = [
+      'keeps a lighthouse',
+      'calm',
+      'A storm',
+      'first',
+      'second',
+      'after',
+      'Mind the step',
+      'Come in, Tom',
+    ]
+    const places = order.map((piece) => text.indexOf(piece))
+    expect(places.every((place) => place >= 0)).toBe(true)
+    expect(places).toEqual([...places].sort((a, b) => a - b))
+    expect(text).not.toContain('asleep')
+    expect(text).not.toContain('keyed')
+    expect(text).not.toContain('{{')
+  })
+
+  test('a system prompt of the card replaces the default and may quote it', () => {
+    const { messages } = composed([user('Hello')], { system_prompt: 'Speak in rhyme. {{original}}' })
+    expect(texts(messages)[0]).toMatch(/^system: Speak in rhyme\. You are Mira Holt/)
+  })
+
+  test('the post-history instructions stand before the words in the last user message, not in a second system message', () => {
+    const { messages } = composed([user('One'), assistant('Two'), user('Three')], {
+      post_history_instructions: 'Answer {{user}} briefly.',
+    })
+    expect(texts(messages).slice(1)).toEqual([
+      'user: One',
+      'assistant: Two',
+      'user: [Note to Mira Holt: Answer Tom briefly.]\n\nThree',
+    ])
+  })
+
+  test("the client's system text comes last in the prefix and its macros stay as they are", () => {
+    const { messages } = composed([system('House rule {{char}}'), user('Hello')])
+    expect(texts(messages)[0]).toMatch(/## Further instructions\nHouse rule \{\{char\}\}$/)
+  })
+
+  test('two user messages in a row become one, and a chat that opens with the assistant gets a user turn before it', () => {
+    const { messages } = composed([assistant('Come in.'), user('a'), user('b')])
+    expect(texts(messages).slice(1)).toEqual([
+      'user: [The conversation begins.]',
+      'assistant: Come in.',
+      'user: a\nb',
+    ])
+  })
+
+  test('a tool loop keeps its messages behind the user turn', () => {
+    const call = { id: 'c1', name: 'look', arguments: '{}' }
+    const loop: ChatMessage[] = [
+      user('Look'),
+      { role: 'assistant', text: '', toolCalls: [call] },
+      { role: 'tool', text: 'fog', toolCallId: 'c1' },
+    ]
+    expect(composed(loop).messages.slice(1)).toEqual(loop)
+  })
+})
+
+describe('the prefix', () => {
+  test('is byte-equal over all turns of a chat, and everything before the last user turn stays when a turn is added', () => {
+    const chat = longChat(6, 10)
+    const before = composed(chat, { post_history_instructions: 'Briefly.' })
+    const after = composed([...chat, assistant('Then rest.'), user('Why?')], {
+      post_history_instructions: 'Briefly.',
+    })
+    expect(after.prefixHash).toBe(before.prefixHash)
+    expect(texts(after.messages).slice(0, before.messages.length - 1)).toEqual(
+      texts(before.messages).slice(0, -1),
+    )
+  })
+
+  test('changes its hash with the character version', () => {
+    expect(composed([user('x')]).prefixHash).not.toBe(
+      composed([user('x')], { scenario: 'Calm sea.' }).prefixHash,
+    )
+  })
+})
+
+describe('the budget', () => {
+  test('an over-long history is cut at a user turn, the parts say so, and persona and last message stay whole', () => {
+    const prompt = composed(longChat(60))
+    expect(prompt.cutTurns).toBeGreaterThan(0)
+    expect(prompt.parts.filter((part) => part.kind === 'history' && part.dropped)).toHaveLength(
+      prompt.cutTurns,
+    )
+    expect(prompt.messages[1]?.role).toBe('user')
+    expect(texts(prompt.messages)[0]).toContain('keeps a lighthouse')
+    expect(texts(prompt.messages).at(-1)).toBe('user: And now?')
+    expect(prompt.tokens).toBeLessThanOrEqual(prompt.budget.promptTokens)
+  })
+
+  test('between two cuts the kept history only grows', () => {
+    const cuts = Array.from({ length: 120 }, (_, turns) => composed(longChat(turns, 8)).cutTurns)
+    const steps = cuts.filter((cut, at) => at > 0 && cut !== cuts[at - 1]).length
+    expect(steps).toBeGreaterThan(1)
+    expect(steps).toBeLessThan(cuts.length / 6)
+    expect(cuts).toEqual([...cuts].sort((a, b) => a - b))
+  })
+
+  test('a persona that cannot fit is refused with its size, never cut', () => {
+    const thrown = () => composed([user('Hi')], { description: 'word '.repeat(3_000) })
+    expect(thrown).toThrow(AppError)
+    expect(thrown).toThrow(/The persona of Mira Holt .* needs about 3\d{3} tokens/)
+  })
+
+  test('a last message that cannot fit beside the persona is refused', () => {
+    expect(() => composed([user('word '.repeat(3_000))])).toThrow(
+      /The last message needs about 3\d{3} tokens/,
+    )
+  })
+
+  test('examples give way to the conversation, whole and from the last one on, and the part list says so', () => {
+    const mes_example = Array.from(
+      { length: 6 },
+      (_, at) => `<START>\nexample ${String(at)} ${'word '.repeat(250)}`,
+    ).join('\n')
+    const prompt = composed([user('Hi')], { mes_example })
+    const examples = prompt.parts.filter((part) => part.kind === 'examples')
+    const dropped = examples.map((part) => part.dropped)
+    expect(dropped[0]).toBe(false)
+    expect(dropped.at(-1)).toBe(true)
+    expect(dropped).toEqual([...dropped].sort())
+  })
+
+  test('a learned ratio shrinks what we send by as much', () => {
+    const plain = composed(longChat(80, 8)).tokens
+    const stricter = composed(longChat(80, 8), {}, { ...PROFILE, tokenRatio: 1.5 }).tokens
+    expect(stricter * 1.5).toBeLessThanOrEqual(PROFILE.contextTokens)
+    expect(stricter).toBeLessThan(plain)
+  })
+
+  test('a request without a user message is refused with the field', () => {
+    expect(() => composed([system('only this')])).toThrow(/no message of the user/)
+  })
+})
+
+describe('for every conversation', () => {
+  const message = fc.oneof(
+    fc.lorem({ maxCount: 60 }).map(user),
+    fc.lorem({ maxCount: 60 }).map(assistant),
+    fc.lorem({ maxCount: 5 }).map(system),
+  )
+  const chats = fc.array(message, { maxLength: 40 }).map((messages) => [...messages, user('last')])
+
+  test('the prompt stays in the budget, has one system message, and no two equal roles stand side by side', () => {
+    fc.assert(
+      fc.property(chats, fc.integer({ min: 700, max: 4_000 }), (messages, contextTokens) => {
+        const prompt = composed(messages, {}, { contextTokens, tokenRatio: 1 })
+        const sent = prompt.messages.reduce((sum, item) => sum + messageTokens(item), 0)
+        expect(sent).toBeLessThanOrEqual(prompt.budget.promptTokens + prompt.messages.length)
+        const roles = prompt.messages.map((item) => item.role)
+        expect(roles.filter((role) => role === 'system')).toHaveLength(1)
+        expect(roles[0]).toBe('system')
+        expect(roles[1]).toBe('user')
+        expect(roles.some((role, at) => role === roles[at + 1])).toBe(false)
+      }),
+    )
+  })
+
+  test('equal inputs give equal bytes', () => {
+    fc.assert(
+      fc.property(chats, (messages) => {
+        expect(JSON.stringify(composed(messages))).toBe(JSON.stringify(composed(structuredClone(messages))))
+      }),
+      { numRuns: 30 },
+    )
+  })
+})
