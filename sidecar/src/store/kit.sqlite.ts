@@ -1,0 +1,19 @@
+/** The words that tables may use, in SQLite; these types are the canonical ones for both dialects. */
+import { index, integer, primaryKey, real, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+
+export const sqliteKit = {
+  table: sqliteTable,
+  index,
+  uniqueIndex,
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- only one of its two forms is, and tables use the other
+  primaryKey,
+  text: (name: string) => text(name),
+  int: (name: string) => integer(name),
+  float: (name: string) => real(name),
+  bool: (name: string) => integer(name, { mode: 'boolean' }),
+  epochMs: (name: string) => integer(name),
+  /** An opaque value: SQL never looks into it. */
+  json: <T>(name: string) => text(name, { mode: 'json' }).$type<T>(),
+}
+
+export type Kit = typeof sqliteKit

@@ -1,0 +1,22 @@
+/** The store: one interface, two engines. `contract/store` holds both to it. */
+import type { BaseSQLiteDatabase } from 'drizzle-orm/sqlite-core'
+
+import type { Tables } from './tables.ts'
+
+/** drizzle's query builders; always awaited, so that the same text runs on the synchronous SQLite driver. */
+export type Db = Pick<BaseSQLiteDatabase<'async', unknown>, 'select' | 'insert' | 'update' | 'delete'>
+
+/** A statement that was built and not yet run. */
+export type Write = PromiseLike<unknown>
+
+export interface Store {
+  readonly db: Db
+  readonly t: Tables
+  /** Runs all writes in one transaction, or none. Read before it; put conditions into the statements. */
+  atomically(writes: (db: Db) => Write[]): Promise<void>
+  /** True when an error says that a unique key is taken. */
+  isDuplicate(error: unknown): boolean
+  /** Throws AppError `unavailable` when the database does not answer. */
+  ping(): Promise<void>
+  close(): Promise<void>
+}

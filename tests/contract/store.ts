@@ -1,0 +1,120 @@
+/** What every store must do; `store.test.ts` runs it on each engine. */
+import { eq, sql } from 'drizzle-orm'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+
+import { findRecord } from '#analytics/queries.ts'
+import { openRecorder } from '#analytics/recorder.ts'
+import type { Store } from '#store/store.ts'
+import { openStore } from '#store/open.ts'
+
+import { sampleCard } from '../support/samples.ts'
+import { sampleRecord } from '../support/sample-record.ts'
+
+export function describeStore(url: () => string): void {
+  let store: Store
+  beforeAll(async () => {
+    store = await openStore(url())
+  })
+  afterAll(() => store.close())
+  beforeEach(async () => {
+    for (const table of [store.t.characters, store.t.callRecords, store.t.ratings, store.t.apiKeys])
+      await store.db.delete(table)
+  })
+
+  const character = (id: string) => ({
+    id,
+    name: id,
+    publishedVersion: 1,
+    latestVersion: 1,
+    createdAtMs: 1_795_000_000_123,
+    updatedAtMs: 2,
+  })
+  const version = (characterId: string, number = 1) => ({
+    characterId,
+    number,
+    card: sampleCard({ name: 'Zoë 灯台 🗼' }),
+    originalHash: 'a',
+    originalName: 'x.png',
+    pictureHash: null,
+    notes: [{ code: 'c', path: 'p', message: 'm' }],
+    createdAtMs: 5,
+  })
+
+  test('gives back what was written: texts of any script, large times, nulls, JSON and booleans', async () => {
+    await store.db.insert(store.t.characters).values(character('mira'))
+    await store.db.insert(store.t.characterVersions).values(version('mira'))
+    await store.db.insert(store.t.callRecords).values(sampleRecord({ streamed: true, firstTokenMs: 1.5 }))
+    expect(await store.db.select().from(store.t.characters)).toEqual([character('mira')])
+    expect(await store.db.select().from(store.t.characterVersions)).toEqual([version('mira')])
+    expect(await store.db.select().from(store.t.callRecords)).toEqual([
+      sampleRecord({ streamed: true, firstTokenMs: 1.5 }),
+    ])
+  })
+
+  test('runs all writes of a transaction or none', async () => {
+    await store.atomically((db) => [
+      db.insert(store.t.characters).values(character('a')),
+      db.insert(store.t.characterVersions).values(version('a')),
+    ])
+    const broken = store.atomically((db) => [
+      db.insert(store.t.characters).values(character('b')),
+      db.insert(store.t.characters).values(character('a')),
+    ])
+    await expect(broken).rejects.toSatisfy((error) => store.isDuplicate(error))
+    expect((await store.db.select().from(store.t.characters)).map(({ id }) => id)).toEqual(['a'])
+  })
+
+  test('tells a taken key from other faults', async () => {
+    expect(store.isDuplicate(new Error('other'))).toBe(false)
+    const orphan = store.db.insert(store.t.characterVersions).values(version('nobody'))
+    await expect(orphan).rejects.toSatisfy((error) => !store.isDuplicate(error))
+  })
+
+  test('deletes the versions with their character', async () => {
+    await store.db.insert(store.t.characters).values(character('mira'))
+    await store.db.insert(store.t.characterVersions).values([version('mira', 1), version('mira', 2)])
+    await store.db.delete(store.t.characters).where(eq(store.t.characters.id, 'mira'))
+    expect(await store.db.select().from(store.t.characterVersions)).toEqual([])
+  })
+
+  test('updates under a condition and says what it changed', async () => {
+    await store.db.insert(store.t.characters).values(character('mira'))
+    const set = { latestVersion: sql`${store.t.characters.latestVersion} + 1` }
+    const changed = await store.db
+      .update(store.t.characters)
+      .set(set)
+      .where(eq(store.t.characters.id, 'mira'))
+      .returning({ latest: store.t.characters.latestVersion })
+    const missed = await store.db
+      .update(store.t.characters)
+      .set(set)
+      .where(eq(store.t.characters.id, 'nobody'))
+      .returning({ latest: store.t.characters.latestVersion })
+    expect([changed, missed]).toEqual([[{ latest: 2 }], []])
+  })
+
+  test('opens a second time on the same tables', async () => {
+    const second = await openStore(url())
+    await second.ping()
+    await second.close()
+  })
+
+  test('keeps each record once, however often it is sent, and finds it with its newest rating', async () => {
+    const recorder = openRecorder({ store })
+    const record = sampleRecord({ id: 'r1', message: 'answer-1' })
+    await Promise.all([
+      recorder.add(record),
+      recorder.add(record),
+      recorder.add(sampleRecord({ id: 'r2', message: null })),
+    ])
+    await recorder.addRating({ id: 'f1', message: 'answer-1', value: -1, atMs: 1 })
+    await recorder.addRating({ id: 'f1', message: 'answer-1', value: 1, atMs: 2 })
+    expect(await findRecord(store, 'r1')).toEqual({ ...record, rating: 1 })
+    expect(await findRecord(store, 'r2')).toMatchObject({ rating: null })
+    expect(await findRecord(store, 'r3')).toBeUndefined()
+    await recorder.deleteRating('f1')
+    expect(await findRecord(store, 'r1')).toMatchObject({ rating: null })
+    await recorder.close()
+    expect(await store.db.select().from(store.t.callRecords)).toHaveLength(2)
+  })
+}

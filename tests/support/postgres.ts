@@ -1,0 +1,69 @@
+/** A real PostgreSQL for one test file: on a free port, in a temporary folder, gone afterwards. */
+import { execFile } from 'node:child_process'
+import { chown, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+
+import { freePort } from './process.ts'
+
+const execute = promisify(execFile)
+const DEBIAN = '/usr/lib/postgresql'
+
+/** The folder of its programs, or undefined when no PostgreSQL is installed. */
+export async function findPostgres(): Promise<string | undefined> {
+  const versions = await readdir(DEBIAN).catch(() => [])
+  const newest = versions
+    .map(Number)
+    .filter(Number.isFinite)
+    .sort((a, b) => b - a)[0]
+  return newest === undefined ? undefined : path.join(DEBIAN, String(newest), 'bin')
+}
+
+/** initdb refuses root, so root lends its place to `nobody`. */
+async function asOwner(command: string, args: readonly string[]): Promise<void> {
+  const isRoot = process.getuid?.() === 0
+  const [program, all] = isRoot ? ['runuser', ['-u', 'nobody', '--', command, ...args]] : [command, [...args]]
+  await execute(program, all, { cwd: tmpdir() })
+}
+
+/** Starts a server (about 1.5 s); `stop` ends it and takes its data away. */
+export async function startPostgres(bin: string): Promise<{ url: string; stop(): Promise<void> }> {
+  const dir = await mkdtemp(path.join(tmpdir(), 'troupe-postgres-'))
+  if (process.getuid?.() === 0) {
+    const { stdout } = await execute('id', ['-u', 'nobody'])
+    await chown(dir, Number(stdout), -1)
+  }
+  const data = path.join(dir, 'data')
+  const port = await freePort()
+  const settings = `-p ${String(port)} -k ${dir} -c listen_addresses=127.0.0.1 -c fsync=off`
+  await asOwner(path.join(bin, 'initdb'), [
+    '-D',
+    data,
+    '-A',
+    'trust',
+    '-U',
+    'postgres',
+    '--no-sync',
+    '-E',
+    'UTF8',
+    '--locale=C.UTF-8',
+  ])
+  await asOwner(path.join(bin, 'pg_ctl'), [
+    '-D',
+    data,
+    '-w',
+    '-l',
+    path.join(dir, 'log'),
+    '-o',
+    settings,
+    'start',
+  ])
+  return {
+    url: `postgres://postgres@127.0.0.1:${String(port)}/postgres`,
+    async stop() {
+      await asOwner(path.join(bin, 'pg_ctl'), ['-D', data, '-m', 'immediate', '-w', 'stop'])
+      await rm(dir, { recursive: true, force: true })
+    },
+  }
+}

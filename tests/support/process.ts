@@ -1,0 +1,67 @@
+/** The built sidecar as a process of its own, so that a test can end it the hard way. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import path from 'node:path'
+
+export interface SidecarProcess {
+  url: string
+  child: ChildProcess
+  /** Milliseconds from spawn to the first `ready`. */
+  startMs: number
+  /** SIGKILL: what a power cut looks like to a process. */
+  kill(): Promise<void>
+  /** SIGTERM, and waits. */
+  stop(): Promise<void>
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+/** Starts `dist/main.js` and waits until it is ready. Throws with its output when it ends before that. */
+export async function startSidecar(env: Record<string, string>): Promise<SidecarProcess> {
+  const port = await freePort()
+  const startedAtMs = performance.now()
+  const child = spawn(process.execPath, [path.resolve('dist/main.js')], {
+    env: { PATH: process.env['PATH'], TROUPE_PORT: String(port), ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  const url = `http://127.0.0.1:${String(port)}`
+  while (!(await isReady(url))) {
+    if (child.exitCode !== null)
+      throw new Error(`The sidecar ended with ${String(child.exitCode)}:\n${output}`)
+    if (performance.now() - startedAtMs > 20_000)
+      throw new Error(`The sidecar did not get ready in 20 s:\n${output}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  const end = async (signal: NodeJS.Signals) => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, 'exit')
+    child.kill(signal)
+    await ended
+  }
+  return {
+    url,
+    child,
+    startMs: performance.now() - startedAtMs,
+    kill: () => end('SIGKILL'),
+    stop: () => end('SIGTERM'),
+  }
+}
+
+async function isReady(url: string): Promise<boolean> {
+  try {
+    return (await fetch(`${url}/readyz`)).ok
+  } catch {
+    // Not listening yet.
+    return false
+  }
+}
