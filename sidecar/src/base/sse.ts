@@ -1,0 +1,67 @@
+/** Server-sent events, read from bytes (https://html.spec.whatwg.org/multipage/server-sent-events.html). */
+import { AppError } from './errors.ts'
+import { createLineSplitter, MAX_LINE_BYTES } from './ndjson.ts'
+
+export interface SseEvent {
+  /** `message` unless the server named it. */
+  event: string
+  data: string
+}
+
+/**
+ * The events of a stream. Comments and the fields `id` and `retry` are skipped, lines of `data` are joined by line feeds.
+ * Two liberties: an event whose closing blank line is missing counts, and a lone carriage return ends no line (nobody sends it).
+ * Leaving the loop ends the source. Throws AppError `upstream` for a line or an event over the limit.
+ */
+export async function* readEvents(
+  source: AsyncIterable<Uint8Array>,
+  maxEventBytes: number = MAX_LINE_BYTES,
+): AsyncGenerator<SseEvent, void, undefined> {
+  const splitter = createLineSplitter(maxEventBytes)
+  const collector = createCollector(maxEventBytes)
+  for await (const chunk of source) {
+    for (const line of splitter.push(chunk)) {
+      const event = collector.add(line)
+      if (event !== undefined) yield event
+    }
+  }
+  const rest = splitter.rest()
+  if (rest !== '') collector.add(rest)
+  const last = collector.add('')
+  if (last !== undefined) yield last
+}
+
+function createCollector(maxEventBytes: number) {
+  let name = ''
+  let data: string | undefined
+
+  function dispatch(): SseEvent | undefined {
+    const event = data === undefined ? undefined : { event: name || 'message', data }
+    name = ''
+    data = undefined
+    return event
+  }
+
+  function keep(value: string): void {
+    data = data === undefined ? value : `${data}\n${value}`
+    if (data.length > maxEventBytes) {
+      throw new AppError('upstream', `The model server sent an event of more than ${maxEventBytes} bytes`)
+    }
+  }
+
+  return {
+    /** Takes one line; answers the event that it closes. */
+    add(line: string): SseEvent | undefined {
+      if (line === '') return dispatch()
+      if (line.startsWith('data:')) keep(fieldValue(line, 5))
+      else if (line.startsWith('event:')) name = fieldValue(line, 6)
+      else if (line === 'data') keep('')
+      return undefined
+    },
+  }
+}
+
+/** One space after the colon belongs to the format, further ones to the value. */
+function fieldValue(line: string, from: number): string {
+  return line.charCodeAt(from) === 0x20 ? line.slice(from + 1) : line.slice(from)
+}

@@ -1,0 +1,332 @@
+/** Every server that speaks OpenAI's `/v1/chat/completions`: llama.cpp, vLLM, LM Studio and others. */
+import { randomBytes } from 'node:crypto'
+
+import { z } from 'zod'
+
+import { AppError } from '#base/errors.ts'
+import { readEvents, type SseEvent } from '#base/sse.ts'
+import { type ChatMessage, messageText } from '#prompt/ask.ts'
+
+import { type Connection, openConnection, parseJson, type Reader, type Step } from './connection.ts'
+import type {
+  BaseModel,
+  Delta,
+  FinishReason,
+  ModelCall,
+  Provider,
+  ProviderDriver,
+  ServerTimings,
+  Usage,
+} from './provider.ts'
+import { brokenError, refusalError, type ServerWords } from './refusal.ts'
+
+const WORDS = {
+  title: 'The model server',
+  whenSilent: 'start it or correct OPENAI_API_BASE_URLS',
+  whenForbidden: 'set OPENAI_API_KEYS to a key that it accepts, in the order of OPENAI_API_BASE_URLS',
+  whenMissing: () => 'load it there or choose another one',
+}
+
+const driver: ProviderDriver = {
+  open(options): Provider {
+    // `/props` of llama.cpp stands beside `/v1`, not below it.
+    const rootUrl = options.baseUrl.replace(/\/v1\/*$/, '')
+    const api = rootUrl === options.baseUrl ? '' : '/v1'
+    const connection = openConnection({ ...options, baseUrl: rootUrl }, WORDS)
+    return {
+      kind: 'openai',
+      name: connection.words.name,
+      models: (signal) => listModels(connection, api, signal),
+      stream: (call, signal) =>
+        connection.stream(
+          {
+            path: `${api}/chat/completions`,
+            model: call.model,
+            body: () => Promise.resolve(toChatBody(call)),
+            reader: createReader(call.model, connection.words),
+          },
+          signal,
+        ),
+      close: () => connection.close(),
+    }
+  },
+}
+export default driver
+
+// -- the request ------------------------------------------------------------------------------------------------------
+
+/** What the client sent beyond our words goes along, but never over what Troupe decides. */
+export function toChatBody(call: ModelCall): Record<string, unknown> {
+  const { sampling } = call
+  return {
+    ...call.extra,
+    model: call.model,
+    messages: call.messages.map(toMessage),
+    stream: true,
+    stream_options: { include_usage: true },
+    max_tokens: call.maxTokens,
+    temperature: sampling.temperature,
+    top_p: sampling.topP,
+    top_k: sampling.topK,
+    min_p: sampling.minP,
+    frequency_penalty: sampling.frequencyPenalty,
+    presence_penalty: sampling.presencePenalty,
+    // llama.cpp and LM Studio read the first, vLLM the second; each ignores the other.
+    repeat_penalty: sampling.repeatPenalty,
+    repetition_penalty: sampling.repeatPenalty,
+    seed: sampling.seed,
+    stop: sampling.stop,
+    ...(call.tools.length > 0 && {
+      tools: call.tools.map((tool) => tool.spec),
+      tool_choice: call.toolChoice,
+    }),
+    response_format: call.responseFormat,
+  }
+}
+
+function toMessage(message: ChatMessage): Record<string, unknown> {
+  switch (message.role) {
+    case 'system':
+      return { role: 'system', content: message.text }
+    case 'user':
+      return { role: 'user', content: toContent(message) }
+    case 'assistant': {
+      const calls = message.toolCalls ?? []
+      if (calls.length === 0) return { role: 'assistant', content: message.text }
+      const toolCalls = calls.map(({ id, name, arguments: json }) => ({
+        id,
+        type: 'function',
+        function: { name, arguments: json },
+      }))
+      return { role: 'assistant', content: message.text || null, tool_calls: toolCalls }
+    }
+    case 'tool':
+      return { role: 'tool', content: message.text, tool_call_id: message.toolCallId }
+  }
+}
+
+/** Text alone goes as a string: templates of text models do not expect parts. */
+function toContent(message: Extract<ChatMessage, { role: 'user' }>): unknown {
+  if (message.content.every((part) => part.type === 'text')) return messageText(message)
+  return message.content.map((part) =>
+    part.type === 'text'
+      ? { type: 'text', text: part.text }
+      : { type: 'image_url', image_url: { url: part.url } },
+  )
+}
+
+// -- the answer -------------------------------------------------------------------------------------------------------
+
+const ToolPiece = z.object({
+  index: z.number().nullish(),
+  id: z.string().nullish(),
+  function: z.object({ name: z.string().nullish(), arguments: z.string().nullish() }).nullish(),
+})
+
+const ChatChunk = z.object({
+  choices: z
+    .array(
+      z.object({
+        index: z.number().nullish(),
+        delta: z
+          .object({
+            content: z.string().nullish(),
+            reasoning_content: z.string().nullish(),
+            reasoning: z.string().nullish(),
+            tool_calls: z.array(ToolPiece).nullish(),
+          })
+          .nullish(),
+        finish_reason: z.string().nullish(),
+      }),
+    )
+    .nullish(),
+  usage: z
+    .object({
+      prompt_tokens: z.number().nullish(),
+      completion_tokens: z.number().nullish(),
+      prompt_tokens_details: z.object({ cached_tokens: z.number().nullish() }).nullish(),
+    })
+    .nullish(),
+  /** llama.cpp only. */
+  timings: z.object({ prompt_ms: z.number().nullish(), predicted_ms: z.number().nullish() }).nullish(),
+  error: z.unknown().optional(),
+})
+type ChatChunk = z.infer<typeof ChatChunk>
+
+interface ToolParts {
+  id: string
+  name: string
+  arguments: string
+}
+
+/** What has to be kept until the answer is over. */
+export interface ChatState {
+  /** Tool calls by the index that the server gave them, in pieces so far. */
+  tools: ReadonlyMap<number, ToolParts>
+  finish?: string
+  usage?: Usage
+  timings?: ServerTimings
+}
+
+/** Reads a stream of chunks. Ends at `[DONE]`, or with the bytes once a finish reason was seen. */
+export function createReader(
+  model: string,
+  words: ServerWords,
+  newId: () => string = () => `call_${randomBytes(12).toString('hex')}`,
+): Reader<SseEvent, ChatState> {
+  return {
+    contentType: /^text\/event-stream/,
+    items: readEvents,
+    start: { tools: new Map() },
+    step(state, { data }) {
+      if (data === '[DONE]') return { state, deltas: lastDeltas(state, words, newId) }
+      return readChunk(state, data, model, words)
+    },
+    end: (state) => lastDeltas(state, words, newId),
+  }
+}
+
+function readChunk(state: ChatState, data: string, model: string, words: ServerWords): Step<ChatState> {
+  const parsed = ChatChunk.safeParse(parseJson(data))
+  if (!parsed.success)
+    throw new AppError('upstream', `${words.title} at ${words.name} sent an event that is no answer`)
+  const { choices, usage, timings, error } = parsed.data
+  if (error !== undefined && error !== null) throw brokenError(error, model, words)
+
+  // Only one answer is ever asked for; a second one would be mixed into the first.
+  const choice = choices?.find(({ index }) => (index ?? 0) === 0)
+  const { delta, finish_reason: finish } = choice ?? {}
+  const deltas: Delta[] = []
+  const reasoning = delta?.reasoning_content ?? delta?.reasoning
+  if (reasoning) deltas.push({ type: 'reasoning', text: reasoning })
+  if (delta?.content) deltas.push({ type: 'text', text: delta.content })
+
+  const pieces = delta?.tool_calls ?? []
+  if (pieces.length === 0 && !finish && !usage && !timings) return { state, deltas }
+  return {
+    state: {
+      ...state,
+      ...(pieces.length > 0 && { tools: withPieces(state.tools, pieces) }),
+      ...(finish && { finish }),
+      ...(usage && { usage: toUsage(usage) }),
+      ...(timings && { timings: toTimings(timings) }),
+    },
+    deltas,
+  }
+}
+
+/** The first piece of a call brings id and name, the later ones more text of the arguments. */
+function withPieces(
+  before: ChatState['tools'],
+  pieces: readonly z.infer<typeof ToolPiece>[],
+): ChatState['tools'] {
+  const tools = new Map(before)
+  for (const piece of pieces) {
+    // A server that leaves the index out sends each call whole.
+    const index = piece.index ?? tools.size
+    const known = tools.get(index) ?? { id: '', name: '', arguments: '' }
+    tools.set(index, {
+      id: known.id || (piece.id ?? ''),
+      name: known.name || (piece.function?.name ?? ''),
+      arguments: known.arguments + (piece.function?.arguments ?? ''),
+    })
+  }
+  return tools
+}
+
+const REASONS: Readonly<Record<string, FinishReason>> = {
+  stop: 'stop',
+  length: 'length',
+  tool_calls: 'tool_calls',
+  function_call: 'tool_calls',
+  content_filter: 'content_filter',
+}
+
+/** vLLM's words for an answer that it gave up. */
+const GIVEN_UP = new Set(['abort', 'error'])
+
+function lastDeltas(state: ChatState, words: ServerWords, newId: () => string): Delta[] {
+  const { finish, usage, timings } = state
+  if (finish === undefined || GIVEN_UP.has(finish)) {
+    throw new AppError('upstream', `${words.title} at ${words.name} ended in the middle of an answer`)
+  }
+  const calls = [...state.tools.entries()].sort(([left], [right]) => left - right)
+  const tools = calls.map(([, { id, name, arguments: json }], index): Delta => {
+    return { type: 'tool', index, call: { id: id || newId(), name, arguments: json || '{}' } }
+  })
+  // Some servers say `stop` behind a tool call; clients stop their loops on that word.
+  const reason = tools.length > 0 && finish === 'stop' ? 'tool_calls' : (REASONS[finish] ?? 'stop')
+  return [...tools, { type: 'done', reason, ...(usage && { usage }), ...(timings && { timings }) }]
+}
+
+function toUsage(usage: NonNullable<ChatChunk['usage']>): Usage {
+  const cachedTokens = usage.prompt_tokens_details?.cached_tokens
+  return {
+    promptTokens: usage.prompt_tokens ?? 0,
+    completionTokens: usage.completion_tokens ?? 0,
+    ...(typeof cachedTokens === 'number' && { cachedTokens }),
+  }
+}
+
+function toTimings(timings: NonNullable<ChatChunk['timings']>): ServerTimings {
+  return {
+    ...(typeof timings.prompt_ms === 'number' && { prefillMs: timings.prompt_ms }),
+    ...(typeof timings.predicted_ms === 'number' && { decodeMs: timings.predicted_ms }),
+  }
+}
+
+// -- the models -------------------------------------------------------------------------------------------------------
+
+const ModelRow = z.object({
+  id: z.string(),
+  owned_by: z.string().nullish(),
+  /** vLLM: the window that it was started with. */
+  max_model_len: z.number().nullish(),
+  /** llama.cpp: the window of one slot, and the one that the model was trained for. */
+  meta: z.object({ n_ctx: z.number().nullish(), n_ctx_train: z.number().nullish() }).nullish(),
+})
+
+const ModelList = z.object({ data: z.array(ModelRow) })
+
+/** llama.cpp divides its window among its slots; this is the share of one. */
+const Props = z.object({ default_generation_settings: z.object({ n_ctx: z.number() }) })
+
+async function listModels(connection: Connection, api: string, signal: AbortSignal): Promise<BaseModel[]> {
+  const { words } = connection
+  const reply = await connection.ask(`${api}/models`, undefined, signal)
+  if (reply.status !== 200) throw refusalError(reply.status, reply.text, '', words)
+  const list = ModelList.safeParse(parseJson(reply.text))
+  if (!list.success) {
+    throw new AppError(
+      'upstream',
+      `${words.title} at ${words.name} gave no list of models; its URL has to end in /v1`,
+    )
+  }
+  const rows = list.data.data
+  const slotTokens = await readSlotTokens(connection, rows, signal)
+  return rows.map((row) => {
+    const contextTokens = row.max_model_len ?? slotTokens ?? row.meta?.n_ctx ?? row.meta?.n_ctx_train
+    return {
+      name: row.id,
+      chats: !isEmbedder(row.id),
+      ...(typeof contextTokens === 'number' && { contextTokens }),
+    }
+  })
+}
+
+/** No list says what a model is for (llama.cpp's claims `completion` for all), but the names of embedding models do. */
+function isEmbedder(name: string): boolean {
+  return /embed/i.test(name)
+}
+
+/** Only a llama.cpp server with one model can be asked: one that routes would load a model to answer. */
+async function readSlotTokens(
+  connection: Connection,
+  rows: readonly z.infer<typeof ModelRow>[],
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  if (rows.length !== 1 || rows[0]?.owned_by !== 'llamacpp') return undefined
+  const reply = await connection.ask('/props', undefined, signal)
+  const props = Props.safeParse(parseJson(reply.text))
+  return reply.status === 200 && props.success ? props.data.default_generation_settings.n_ctx : undefined
+}

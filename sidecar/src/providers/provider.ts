@@ -1,0 +1,83 @@
+/** A provider is a kind of model server. One file per kind, one line in `index.ts`; `tests/contract` holds them all to this. */
+import type { ChatMessage, Sampling, ToolCall, ToolSpec } from '#prompt/ask.ts'
+
+export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter'
+
+export interface Usage {
+  promptTokens: number
+  completionTokens: number
+  /** Prompt tokens that the server did not have to read again; absent where it does not say. */
+  cachedTokens?: number
+}
+
+/** Times the server measured itself, in milliseconds; absent where it does not say. */
+export interface ServerTimings {
+  loadMs?: number
+  prefillMs?: number
+  decodeMs?: number
+}
+
+export type Delta =
+  | { type: 'text'; text: string }
+  | { type: 'reasoning'; text: string }
+  | { type: 'tool'; call: ToolCall; index: number }
+  | { type: 'done'; reason: FinishReason; usage?: Usage; timings?: ServerTimings }
+
+export interface ModelCall {
+  /** Name of the base model on this server. */
+  model: string
+  messages: readonly ChatMessage[]
+  sampling: Sampling
+  /** Equal in every request for one base model: Ollama reloads the model when it differs. */
+  contextTokens: number
+  /** Bound of the answer's length, in tokens. */
+  maxTokens: number
+  /** Tokens at the beginning that must survive if the server ever shifts its window. */
+  keepTokens: number
+  tools: readonly ToolSpec[]
+  toolChoice?: unknown
+  responseFormat?: unknown
+  /** Unknown body fields of the client, for `/v1` servers only. */
+  extra: Readonly<Record<string, unknown>>
+}
+
+export interface BaseModel {
+  name: string
+  /** The largest window the server offers for it; absent where it does not say. */
+  contextTokens?: number
+  /** False for models that only embed. */
+  chats: boolean
+}
+
+export interface Provider {
+  /** Name of the driver, e.g. `ollama`. */
+  readonly kind: string
+  /** Origin of the server for people and records, without credentials, e.g. `http://127.0.0.1:11434`. */
+  readonly name: string
+  /** Lists the models. Throws AppError `unavailable` (no answer) or `upstream` (an answer that is not understood). */
+  models(signal: AbortSignal): Promise<BaseModel[]>
+  /**
+   * Streams one answer. Ends with exactly one `done`, which carries the usage if the server reports it.
+   * Throws AppError before or after any delta: `unavailable` (no connection), `model_not_found`, `context_length`,
+   * `upstream` (refused, died or spoke nonsense), `upstream_timeout`, `too_large`. Closes its connection within 100 ms when
+   * `signal` aborts or the consumer leaves the loop, and then throws `cancelled` (or simply returns if the consumer left).
+   */
+  stream(call: ModelCall, signal: AbortSignal): AsyncGenerator<Delta, void, undefined>
+  close(): Promise<void>
+}
+
+export interface ProviderOptions {
+  baseUrl: string
+  apiKey?: string
+  /** Time to connect, in milliseconds (reliability: 2,000). */
+  connectTimeoutMs: number
+  /** Time until the first byte of an answer; long, since a server may load a model first (300,000). */
+  headersTimeoutMs: number
+  /** Longest silence between two chunks (45,000; the first token may take headersTimeoutMs). */
+  idleTimeoutMs: number
+}
+
+/** What a driver file exports as its default. */
+export interface ProviderDriver {
+  open(options: ProviderOptions): Provider
+}

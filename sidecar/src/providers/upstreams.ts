@@ -1,0 +1,152 @@
+/** Which server has which base model, what each model can take, and what its token counts taught us. */
+import { AppError } from '#base/errors.ts'
+import type { ModelProfile } from '#prompt/prompt.ts'
+
+import type { BaseModel, Provider } from './provider.ts'
+
+export interface Upstream {
+  provider: Provider
+  model: BaseModel
+}
+
+export interface UpstreamState {
+  name: string
+  kind: string
+  healthy: boolean
+  models: string[]
+}
+
+export interface Upstreams {
+  /**
+   * The server that has this model; without a name the default model, else the first one that chats.
+   * Throws AppError `model_not_found` or, when no server answers, `unavailable`.
+   */
+  find(model: string | undefined): Promise<Upstream>
+  profile(upstream: Upstream): ModelProfile
+  /** Learns from a finished call. The ratio only rises, in steps, so that budgets (and with them prefixes) stay put. */
+  learn(model: string, estimatedTokens: number, reportedTokens: number): void
+  state(): UpstreamState[]
+  close(): Promise<void>
+}
+
+export interface UpstreamsOptions {
+  providers: readonly Provider[]
+  defaultModel: string | undefined
+  /** Upper bound of the window asked for; a model with a smaller one keeps its own. */
+  contextTokens: number
+  now: () => number
+  /** How long a list of models is believed, in milliseconds. */
+  refreshMs?: number
+}
+
+const RATIO_STEP = 0.05
+const LIST_TIMEOUT_MS = 5_000
+
+interface Known {
+  models: BaseModel[]
+  healthy: boolean
+}
+
+export function openUpstreams(options: UpstreamsOptions): Upstreams {
+  const { providers, now, refreshMs = 30_000 } = options
+  const known = new Map<Provider, Known>()
+  const ratios = new Map<string, number>()
+  const closing = new AbortController()
+  let listedAtMs = Number.NEGATIVE_INFINITY
+  let listing: Promise<void> | undefined
+
+  async function list(provider: Provider): Promise<void> {
+    try {
+      const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(LIST_TIMEOUT_MS)])
+      known.set(provider, { models: await provider.models(signal), healthy: true })
+    } catch {
+      // A server that is down keeps the models it had: a request to them names the real fault.
+      known.set(provider, { models: known.get(provider)?.models ?? [], healthy: false })
+    }
+  }
+
+  async function refresh(): Promise<void> {
+    listing ??= Promise.all(providers.map(list)).then(() => {
+      listedAtMs = now()
+      listing = undefined
+    })
+    await listing
+  }
+
+  function lookup(name: string | undefined): Upstream | undefined {
+    const wanted = name ?? options.defaultModel
+    for (const provider of providers) {
+      const models = known.get(provider)?.models ?? []
+      const model = models.find((candidate) =>
+        wanted === undefined ? candidate.chats : candidate.name === wanted,
+      )
+      if (model !== undefined) return { provider, model }
+    }
+    return undefined
+  }
+
+  function missing(name: string | undefined): AppError {
+    if (providers.length === 0) {
+      return new AppError(
+        'unavailable',
+        'No model server is configured; set OLLAMA_BASE_URL or OPENAI_API_BASE_URLS',
+      )
+    }
+    const states = [...known.values()]
+    if (states.every((state) => !state.healthy)) {
+      const names = providers.map((provider) => provider.name).join(', ')
+      return new AppError(
+        'unavailable',
+        `No model server answers (${names}); start one, or correct OLLAMA_BASE_URL`,
+      )
+    }
+    const wanted = name ?? options.defaultModel
+    if (wanted === undefined) {
+      return new AppError(
+        'model_not_found',
+        'The model servers offer no chat model; fetch one, e.g. "ollama pull llama3.2:1b"',
+      )
+    }
+    return new AppError(
+      'model_not_found',
+      `No model server has the model "${wanted}"; fetch it, or choose another one`,
+    )
+  }
+
+  return {
+    async find(name) {
+      const stale = now() - listedAtMs > refreshMs
+      const found = lookup(name)
+      if (found !== undefined && !stale) return found
+      // A known model is used at once and the list renewed beside it; an unknown one is worth a fresh look.
+      if (found !== undefined) {
+        void refresh()
+        return found
+      }
+      await refresh()
+      const fresh = lookup(name)
+      if (fresh === undefined) throw missing(name)
+      return fresh
+    },
+    profile({ model }) {
+      const contextTokens = Math.min(options.contextTokens, model.contextTokens ?? options.contextTokens)
+      return { contextTokens, tokenRatio: ratios.get(model.name) ?? 1 }
+    },
+    learn(model, estimatedTokens, reportedTokens) {
+      const before = ratios.get(model) ?? 1
+      const seen = reportedTokens / Math.max(1, estimatedTokens)
+      if (seen > before) ratios.set(model, Math.ceil(seen / RATIO_STEP) * RATIO_STEP)
+    },
+    state: () =>
+      providers.map((provider) => ({
+        name: provider.name,
+        kind: provider.kind,
+        healthy: known.get(provider)?.healthy ?? false,
+        models: (known.get(provider)?.models ?? []).map((model) => model.name),
+      })),
+    async close() {
+      closing.abort()
+      await Promise.all(providers.map((provider) => provider.close()))
+    },
+  }
+}

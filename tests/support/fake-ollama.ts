@@ -1,0 +1,172 @@
+/**
+ * An Ollama without a model, as strict as the real one (0.17.4) in what Troupe relies on: it refuses a prompt that is too long if told
+ * `truncate: false` and drops messages otherwise, counts a load whenever `num_ctx` changes, and does not know every model.
+ */
+import { randomUUID } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
+
+import {
+  type Dialect,
+  FAKE_MODEL,
+  type FakeModel,
+  type FakeServer,
+  type FakeServerOptions,
+  openFakeServer,
+  play,
+  type ReceivedRequest,
+  send,
+  type Script,
+  tokensOf,
+} from './fake-server.ts'
+
+export interface FakeOllama extends FakeServer {
+  /** How often a model had to be loaded: at its first request, and again for each other `num_ctx`. */
+  loads(): number
+}
+
+interface OllamaMessage {
+  role: string
+  content?: string
+}
+
+/** Ollama's own default window on a small machine. */
+const DEFAULT_WINDOW = 4_096
+
+export async function openFakeOllama(options: FakeServerOptions = {}): Promise<FakeOllama> {
+  const models = options.models ?? [FAKE_MODEL]
+  const windows = new Map<string, number>()
+  let loads = 0
+
+  function load(model: FakeModel, wanted: number): number {
+    const window = Math.min(wanted, model.contextTokens)
+    if (windows.get(model.name) !== window) loads += 1
+    windows.set(model.name, window)
+    return window
+  }
+
+  async function chat(
+    request: ReceivedRequest,
+    response: ServerResponse,
+    next: () => Script,
+  ): Promise<unknown> {
+    const body = request.body as {
+      model: string
+      messages: OllamaMessage[]
+      truncate?: boolean
+      options?: Record<string, unknown>
+    }
+    const model = models.find(({ name }) => name === body.model)
+    if (model === undefined) return send(response, 404, refusal(`model '${body.model}' not found`))
+    if (request.body.tools !== undefined && !model.capabilities.includes('tools')) {
+      return send(response, 400, refusal(`registry.ollama.ai/library/${model.name} does not support tools`))
+    }
+    if (request.body.think === true && !model.capabilities.includes('thinking')) {
+      return send(response, 400, refusal(`"${model.name}" does not support thinking`))
+    }
+    const settings = body.options ?? {}
+    const window = load(model, Number(settings.num_ctx ?? DEFAULT_WINDOW))
+    const messages = body.truncate === false ? body.messages : fitting(body.messages, window)
+    request.droppedMessages = body.messages.length - messages.length
+    const promptTokens = count(messages)
+    if (promptTokens > window)
+      return send(response, 400, refusal('the input length exceeds the context length'))
+    const wish = {
+      promptTokens,
+      maxTokens: positive(settings.num_predict),
+      stop: (settings.stop as string[] | undefined) ?? [],
+      schema: request.body.format === 'json' ? {} : request.body.format,
+    }
+    await play(next(), wish, response, dialectOf(model.name))
+  }
+
+  const server = await openFakeServer(options, (request, response, next) => {
+    switch (request.path) {
+      case '/api/version':
+        return answer(response, { version: '0.17.4' })
+      case '/api/tags':
+        return answer(response, {
+          models: models.map(({ name }) => ({ name, model: name, digest: `digest-of-${name}` })),
+        })
+      case '/api/ps':
+        return answer(response, {
+          models: [...windows].map(([name, window]) => ({ name, context_length: window })),
+        })
+      case '/api/show': {
+        const model = models.find(({ name }) => name === request.body.model)
+        if (model === undefined)
+          return send(response, 404, refusal(`model '${String(request.body.model)}' not found`))
+        const info = { 'general.architecture': 'fake', 'fake.context_length': model.contextTokens }
+        return answer(response, { capabilities: model.capabilities, model_info: info })
+      }
+      case '/api/chat':
+        return chat(request, response, next)
+      default:
+        return response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found')
+    }
+  })
+  return { ...server, loads: () => loads }
+}
+
+/** The oldest messages go first; system messages and the last one stay, whatever it costs. */
+function fitting(messages: OllamaMessage[], window: number): OllamaMessage[] {
+  const kept = [...messages]
+  while (count(kept) > window) {
+    const oldest = kept.findIndex((message, place) => message.role !== 'system' && place < kept.length - 1)
+    if (oldest === -1) return kept
+    kept.splice(oldest, 1)
+  }
+  return kept
+}
+
+const count = (messages: readonly OllamaMessage[]): number =>
+  tokensOf(messages.map(({ content }) => content ?? '').join(''))
+
+/** Ollama's negative limits mean none. */
+const positive = (limit: unknown): number | undefined =>
+  typeof limit === 'number' && limit >= 0 ? limit : undefined
+
+const refusal = (error: string): string => JSON.stringify({ error })
+
+const answer = (response: ServerResponse, value: unknown): ServerResponse =>
+  send(response, 200, JSON.stringify(value))
+
+function dialectOf(model: string): Dialect {
+  const line = (rest: Record<string, unknown>): string =>
+    `${JSON.stringify({ model, created_at: '2026-01-01T00:00:00.000000000Z', ...rest })}\n`
+  return {
+    contentType: 'application/x-ndjson',
+    refusal: (_status, error) => refusal(error),
+    text: (piece, isReasoning) =>
+      line({
+        message: {
+          role: 'assistant',
+          content: isReasoning ? '' : piece,
+          ...(isReasoning && { thinking: piece }),
+        },
+        done: false,
+      }),
+    tools: (calls) =>
+      line({
+        message: {
+          role: 'assistant',
+          content: '',
+          tool_calls: calls.map((call) => ({ id: randomUUID(), function: call })),
+        },
+        done: false,
+      }),
+    failure: (error) => `${refusal(error)}\n`,
+    end: ({ reason, promptTokens, completionTokens }) =>
+      line({
+        message: { role: 'assistant', content: '' },
+        done: true,
+        // Ollama calls the end of a tool call a plain stop.
+        done_reason: reason === 'length' ? 'length' : 'stop',
+        total_duration: 9_000_000,
+        load_duration: 1_000_000,
+        prompt_eval_count: promptTokens,
+        prompt_eval_duration: 2_000_000,
+        eval_count: completionTokens,
+        eval_duration: 6_000_000,
+      }),
+  }
+}
