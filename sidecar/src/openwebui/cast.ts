@@ -1,0 +1,53 @@
+/** The published characters, as Open WebUI shows them. */
+import { AppError } from '#base/errors.ts'
+import { spokenName } from '#characters/card.ts'
+import { greetingOffers } from '#characters/greetings.ts'
+import { expand } from '#characters/macros.ts'
+import type { CharacterSummary, Library } from '#library/library.ts'
+
+import type { SyncCharacter } from './rows.ts'
+
+/** Twice what the picker and the empty chat show, for screens with two points to a pixel. */
+const PORTRAIT_PIXELS = 256
+
+/** Who reads the beginning of a greeting before there is a chat. */
+const READER = 'you'
+
+type CastLibrary = Pick<Library, 'list' | 'published' | 'picture'>
+
+export async function readCast(library: CastLibrary): Promise<SyncCharacter[]> {
+  const characters = await library.list()
+  const cast = await Promise.all(characters.map((character) => readCharacter(character, library)))
+  return cast.filter((character) => character !== undefined)
+}
+
+async function readCharacter(
+  { id, name, tagline, tags }: CharacterSummary,
+  library: CastLibrary,
+): Promise<SyncCharacter | undefined> {
+  const version = await library.published(id)
+  if (version === undefined) return undefined
+  const { card, pictureHash } = version
+  const names = { char: spokenName(card), user: READER }
+  return {
+    id,
+    name,
+    tagline,
+    tags,
+    greetings: greetingOffers(card).map(({ prompt, greeting }) => ({
+      prompt,
+      greeting: expand(greeting, names),
+    })),
+    portrait: pictureHash === null ? null : await readPortrait(pictureHash, library),
+  }
+}
+
+/** A lost picture must not keep the whole cast from being shown. */
+async function readPortrait(hash: string, library: CastLibrary): Promise<Uint8Array | null> {
+  try {
+    return await library.picture(hash, PORTRAIT_PIXELS)
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'not_found') return null
+    throw error
+  }
+}

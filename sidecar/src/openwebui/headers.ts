@@ -1,0 +1,136 @@
+/**
+ * What Open WebUI says in headers: who asks, and what for. Two sources: the connection's header templates, which the admin
+ * configures (`X-Troupe-*`), and Open WebUI's own (`X-OpenWebUI-*`). Reading is pure and believes nothing; whether the
+ * caller may speak for somebody is decided at the door.
+ */
+import { jwtVerify } from 'jose'
+import { z } from 'zod'
+
+import { AppError } from '#base/errors.ts'
+import type { Conversation, Person } from '#prompt/ask.ts'
+
+export interface OpenWebUiHeaders {
+  /** The signed token that names the person; not verified yet. */
+  userJwt?: string
+  /** Somebody named a person in plain text, as Open WebUI does without a secret. Anybody can write that. */
+  plainUser: boolean
+  /** Name of a background task; absent for a turn. */
+  task?: string
+  conversation: Conversation
+  /** One of the headers came twice: one of the two may have been smuggled in. */
+  duplicated: boolean
+  /** The connection in Open WebUI lacks our header templates, or its version does not know one of them. */
+  templatesMissing: boolean
+}
+
+type RawHeaders = Readonly<Record<string, string | readonly string[] | undefined>>
+
+const USER_JWT = 'x-openwebui-user-jwt'
+const PLAIN_USER = [
+  'x-openwebui-user-id',
+  'x-openwebui-user-name',
+  'x-openwebui-user-email',
+  'x-openwebui-user-role',
+]
+const TASK = 'x-troupe-task'
+const MESSAGE_ID = 'x-troupe-message-id'
+const USER_MESSAGE_ID = 'x-troupe-user-message-id'
+const CHAT_ID = 'x-troupe-chat-id'
+/** Sent without any template, but only when there is a chat. */
+const OWN_CHAT_ID = 'x-openwebui-chat-id'
+
+const TEMPLATES = [TASK, MESSAGE_ID, USER_MESSAGE_ID, CHAT_ID]
+
+/** None of these holds a comma by itself, and Node joins a repeated header with one. */
+const SINGLE = [USER_JWT, 'x-openwebui-user-id', 'x-openwebui-user-role', ...TEMPLATES, OWN_CHAT_ID]
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+/** Names of headers are in lower case, as Node gives them. */
+export function readHeaders(headers: RawHeaders): OpenWebUiHeaders {
+  const read = (name: string) => readValue(headers[name])
+  return {
+    ...given('userJwt', read(USER_JWT)),
+    plainUser: PLAIN_USER.some((name) => read(name) !== undefined),
+    ...given('task', read(TASK)),
+    conversation: {
+      ...given('chatId', readChatId(read(CHAT_ID) ?? read(OWN_CHAT_ID))),
+      ...given('messageId', read(MESSAGE_ID)),
+      ...given('userMessageId', read(USER_MESSAGE_ID)),
+    },
+    duplicated: SINGLE.some((name) => isRepeated(headers[name])),
+    // Without a value for it, a template arrives as an empty header.
+    templatesMissing: TEMPLATES.some((name) => headers[name] === undefined || isUnfilled(headers[name])),
+  }
+}
+
+const given = <K extends string>(key: K, value: string | undefined): Partial<Record<K, string>> =>
+  value === undefined ? {} : ({ [key]: value } as Record<K, string>)
+
+type RawValue = string | readonly string[] | undefined
+
+/** A template that Open WebUI does not know is sent as it stands. */
+const isUnfilled = (raw: RawValue): boolean => String(raw).includes('{{')
+
+const isRepeated = (raw: RawValue): boolean =>
+  typeof raw === 'string' ? raw.includes(',') : raw !== undefined && raw.length > 1
+
+function readValue(raw: RawValue): string | undefined {
+  const text = (typeof raw === 'string' ? raw : raw?.[0])?.trim()
+  if (text === undefined || text === '' || isUnfilled(text)) return undefined
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    // Not percent-encoded after all; a per cent sign may stand for itself.
+    return text
+  }
+}
+
+/** Temporary chats (`temporary:…`) and channels (`channel:…`) are no chats that could be found again. */
+const readChatId = (id: string | undefined): string | undefined =>
+  id !== undefined && UUID.test(id) ? id : undefined
+
+/** Open WebUI's default lifetime of the token, with room for a request that waited. */
+const MAX_AGE_SECONDS = 300 + 30
+
+/** Clocks of two machines. */
+const LEEWAY_SECONDS = 5
+
+const Claims = z.looseObject({ sub: z.string().min(1), name: z.string().optional(), role: z.string() })
+
+/**
+ * The person whom Open WebUI's signed token names. Several secrets count while one is being changed. Throws AppError
+ * `unauthenticated` with the same words whatever is wrong: the difference helps only who forges one.
+ */
+export async function verifyUserToken(
+  token: string,
+  secrets: readonly string[],
+  nowMs: number,
+): Promise<Person & { role: string }> {
+  let failure: unknown
+  for (const secret of secrets) {
+    try {
+      return await readToken(token, secret, nowMs)
+    } catch (error) {
+      failure = error
+    }
+  }
+  throw new AppError(
+    'unauthenticated',
+    "The user token is not valid; Open WebUI's FORWARD_USER_INFO_HEADER_JWT_SECRET and our OPENWEBUI_JWT_SECRET must be the same, and both clocks right",
+    { cause: failure },
+  )
+}
+
+async function readToken(token: string, secret: string, nowMs: number): Promise<Person & { role: string }> {
+  const { payload } = await jwtVerify(token, new TextEncoder().encode(secret), {
+    algorithms: ['HS256'],
+    issuer: 'open-webui',
+    requiredClaims: ['exp', 'iat', 'sub'],
+    maxTokenAge: MAX_AGE_SECONDS,
+    clockTolerance: LEEWAY_SECONDS,
+    currentDate: new Date(nowMs),
+  })
+  const { sub, name, role } = Claims.parse(payload)
+  return { id: sub, role, ...given('name', name || undefined) }
+}

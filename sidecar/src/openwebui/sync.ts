@@ -1,0 +1,165 @@
+/** Keeps Open WebUI showing our cast: a character that is published, changed or deleted here is so there. */
+import { toAppError, type AppError } from '#base/errors.ts'
+import type { Log } from '#base/log.ts'
+
+import { after as realAfter, type After } from './after.ts'
+import { PUBLIC_READ, type AccessGrant, type ModelRow, type OpenWebUi } from './client.ts'
+import { planSync, type SyncPlan, type SyncStep } from './plan.ts'
+import { characterRow, taskRow, type SyncCharacter } from './rows.ts'
+
+export interface SyncChange {
+  id: string
+  /**
+   * `conflict`: somebody else's entry, left alone. `failed`: Open WebUI refused it. `incomplete`: stored, but not all of it.
+   * The others say what was done, or would be.
+   */
+  action: 'create' | 'update' | 'delete' | 'conflict' | 'failed' | 'incomplete'
+  reason: string
+  difference: readonly string[]
+}
+
+/** Nothing in it when Open WebUI shows exactly this cast. */
+export interface SyncReport {
+  changes: SyncChange[]
+}
+
+type SyncClient = Pick<
+  OpenWebUi,
+  'listBaseModels' | 'getModel' | 'importModels' | 'setAccess' | 'deleteModel' | 'refreshModels'
+>
+
+export interface SyncParts {
+  client: SyncClient
+  /** All published characters, as they are now. */
+  characters: () => Promise<readonly SyncCharacter[]>
+  /** Id of the hidden model that answers Open WebUI's tasks. */
+  taskModelId: string
+  log: Log
+  after?: After
+}
+
+export interface Sync {
+  /** Does it now, after any that is going on. A dry run only says what it would do. Throws AppError. */
+  run(options: { dryRun: boolean }): Promise<SyncReport>
+  /** Does it soon, in the background, and again until Open WebUI has answered. */
+  schedule(): void
+  /** Forgets what is scheduled and waits for what is going on. */
+  close(): Promise<void>
+}
+
+/** An import of many files is many changes; they become one run. */
+const DEBOUNCE_MS = 300
+
+const FIRST_RETRY_MS = 1_000
+const LONGEST_RETRY_MS = 60_000
+
+/** Refusals that the next row need not share. */
+const ROW_REFUSED = new Set([400, 422, 500])
+
+export function createSync({ client, characters, taskModelId, log, after = realAfter }: SyncParts): Sync {
+  let turn: Promise<unknown> = Promise.resolve()
+  let cancel = (): void => undefined
+  let isClosed = false
+
+  /** Two runs at once would both find the same rows missing. */
+  function run({ dryRun }: { dryRun: boolean }): Promise<SyncReport> {
+    const next = turn.then(async () => {
+      const rows = [...(await characters()).map(characterRow), taskRow(taskModelId)]
+      const plan = planSync(rows, await client.listBaseModels())
+      return { changes: dryRun ? plan.steps.flatMap(toChange) : await applySync(plan, client) }
+    })
+    turn = next.catch(() => undefined)
+    return next
+  }
+
+  function plan(waitMs: number, retryMs: number): void {
+    cancel()
+    if (isClosed) return
+    cancel = after(waitMs, () => {
+      run({ dryRun: false }).then(tell, (thrown: unknown) => {
+        const error = toAppError(thrown)
+        if (!isTemporary(error)) {
+          log.error({ code: error.code, error }, 'Open WebUI could not be brought up to date')
+          return
+        }
+        log.warn(
+          { code: error.code, retryMs },
+          'Open WebUI does not answer; its cast is brought up to date later',
+        )
+        plan(retryMs, Math.min(retryMs * 2, LONGEST_RETRY_MS))
+      })
+    })
+  }
+
+  function tell({ changes }: SyncReport): void {
+    for (const { id, action } of changes) log.info({ character: id, action }, 'Open WebUI brought up to date')
+  }
+
+  return {
+    run,
+    schedule: () => plan(DEBOUNCE_MS, FIRST_RETRY_MS),
+    async close() {
+      isClosed = true
+      cancel()
+      await turn
+    },
+  }
+}
+
+/**
+ * Does what the plan says and answers what became of it; one row that is refused does not stop the others. Throws AppError
+ * when Open WebUI does not answer: what is done then stays done, and the next plan is for the rest.
+ */
+export async function applySync(plan: SyncPlan, client: SyncClient): Promise<SyncChange[]> {
+  const changes: SyncChange[] = []
+  for (const step of plan.steps) changes.push(...(await applyStep(step, client)))
+  if (changes.some(({ action }) => action !== 'conflict')) await client.refreshModels()
+  return changes
+}
+
+async function applyStep(step: SyncStep, client: SyncClient): Promise<SyncChange[]> {
+  const { id } = step
+  try {
+    if (step.action === 'delete') await client.deleteModel(id)
+    if (step.action !== 'create' && step.action !== 'update') return toChange(step)
+    // One row in each call: a call with a bad row ends there, and says nothing of those that it has already stored.
+    await client.importModels([step.row])
+    const stored = await client.getModel(id)
+    const isOpen = stored === undefined || step.action === 'update' || hasGrants(stored, PUBLIC_READ)
+    if (!isOpen) await client.setAccess(id, PUBLIC_READ)
+    return [...toChange(step), ...complaints(step.row.meta.profile_image_url, id, stored)]
+  } catch (thrown) {
+    const error = toAppError(thrown)
+    if (error.code !== 'upstream' || !ROW_REFUSED.has(Number(error.facts.status))) throw thrown
+    return [{ id, action: 'failed', reason: error.message, difference: step.difference }]
+  }
+}
+
+function toChange(step: SyncStep): SyncChange[] {
+  if (step.action === 'unchanged') return []
+  const { id, action, reason, difference } = step
+  return [{ id, action, reason, difference }]
+}
+
+/** Open WebUI answers "true" also when it has skipped a row or thrown a picture away. */
+function complaints(picture: unknown, id: string, stored: ModelRow | undefined): SyncChange[] {
+  const say = (action: 'failed' | 'incomplete', reason: string) => [{ id, action, reason, difference: [] }]
+  if (stored === undefined) return say('failed', 'Open WebUI skipped it without saying why')
+  if (picture === '' || stored.meta.profile_image_url === picture) return []
+  return say(
+    'incomplete',
+    'Open WebUI did not keep the picture; it may be above PROFILE_IMAGE_MAX_DATA_URI_SIZE there',
+  )
+}
+
+const hasGrants = (row: ModelRow, grants: readonly AccessGrant[]): boolean =>
+  grants.every((grant) =>
+    row.access_grants.some(
+      (other) =>
+        other.principal_type === grant.principal_type &&
+        other.principal_id === grant.principal_id &&
+        other.permission === grant.permission,
+    ),
+  )
+
+const isTemporary = ({ code }: AppError): boolean => code === 'unavailable' || code === 'upstream_timeout'

@@ -1,0 +1,91 @@
+import { expect, test } from 'vitest'
+
+import { AppError } from '#base/errors.ts'
+import type { Card } from '#characters/card.ts'
+import type { CharacterSummary, CharacterVersion } from '#library/library.ts'
+import { readCast } from '#openwebui/cast.ts'
+
+import { sampleCard } from '../../support/samples.ts'
+
+interface Entry {
+  id: string
+  card: Partial<Card>
+  pictureHash?: string
+  isPublished?: boolean
+}
+
+/** A library of the given characters. A picture is its hash and width, as bytes; the picture `lost` is gone. */
+function libraryOf(...entries: Entry[]) {
+  const summary = ({ id, card, isPublished = true }: Entry): CharacterSummary => ({
+    id,
+    name: sampleCard(card).name,
+    tagline: `The tagline of ${id}.`,
+    tags: ['Companion'],
+    greetings: [],
+    publishedVersion: isPublished ? 1 : null,
+    latestVersion: 1,
+    pictureHash: null,
+    notes: [],
+    createdAtMs: 0,
+    updatedAtMs: 0,
+  })
+  const version = ({ id, card, pictureHash }: Entry): CharacterVersion => ({
+    characterId: id,
+    number: 1,
+    card: sampleCard(card),
+    originalHash: '',
+    originalName: '',
+    pictureHash: pictureHash ?? null,
+    notes: [],
+    createdAtMs: 0,
+  })
+  return {
+    list: () => Promise.resolve(entries.map(summary)),
+    published(id: string) {
+      const entry = entries.find((one) => one.id === id && one.isPublished !== false)
+      return Promise.resolve(entry && version(entry))
+    },
+    picture(hash: string, widthPixels: number): Promise<Uint8Array> {
+      if (hash === 'lost') return Promise.reject(new AppError('not_found', 'There is no such picture'))
+      if (hash === 'broken') return Promise.reject(new AppError('internal', 'disk'))
+      return Promise.resolve(Buffer.from(`${hash} ${String(widthPixels)}`))
+    },
+  }
+}
+
+test('the cast is what is published, as people see it', async () => {
+  const library = libraryOf(
+    {
+      id: 'mira',
+      card: { name: 'Mira', first_mes: 'Hello {{user}}, I am {{char}}.', alternate_greetings: [' ', 'Hi.'] },
+      pictureHash: 'h1',
+    },
+    { id: 'draft', card: { name: 'Draft' }, isPublished: false },
+  )
+  expect(await readCast(library)).toEqual([
+    {
+      id: 'mira',
+      name: 'Mira',
+      tagline: 'The tagline of mira.',
+      tags: ['Companion'],
+      greetings: [
+        { prompt: '(Begin the scene)', greeting: 'Hello you, I am Mira.' },
+        { prompt: '(Begin the scene another way: 2)', greeting: 'Hi.' },
+      ],
+      portrait: Buffer.from('h1 256'),
+    },
+  ])
+})
+
+test('a lost picture leaves its place empty and keeps nobody from being shown', async () => {
+  const library = libraryOf({ id: 'mira', card: {}, pictureHash: 'lost' }, { id: 'otto', card: {} })
+  const cast = await readCast(library)
+  expect(cast.map(({ id, portrait }) => [id, portrait])).toEqual([
+    ['mira', null],
+    ['otto', null],
+  ])
+})
+
+test('a disk that fails is not a lost picture', async () => {
+  await expect(readCast(libraryOf({ id: 'mira', card: {}, pictureHash: 'broken' }))).rejects.toThrow('disk')
+})
