@@ -1,0 +1,171 @@
+/** The composition root: opens what holds resources, joins the parts, and closes everything in the opposite order. */
+import { createServer, type Server } from 'node:http'
+import { mkdir } from 'node:fs/promises'
+
+import { getRequestListener } from '@hono/node-server'
+
+import { openRecorder } from '#analytics/recorder.ts'
+import { findRecord } from '#analytics/queries.ts'
+import { AppError } from '#base/errors.ts'
+import { pseudonym } from '#base/ids.ts'
+import { createLog, type Log } from '#base/log.ts'
+import { createTurn } from '#chat/turn.ts'
+import { createKeys } from '#gateway/keys.ts'
+import { routes } from '#http/routes.ts'
+import { openLibrary } from '#library/characters.ts'
+import { createSessions } from '#openwebui/session.ts'
+import { openProvider } from '#providers/index.ts'
+import type { Provider } from '#providers/provider.ts'
+import { openUpstreams } from '#providers/upstreams.ts'
+import { openStore } from '#store/open.ts'
+import { checkHealth } from '#telemetry/health.ts'
+import { createPrometheus } from '#telemetry/prometheus.ts'
+
+import type { Config } from './config.ts'
+import { openDesk } from './desk.ts'
+import { keepSecret } from './secret.ts'
+
+export interface App {
+  log: Log
+  listen(): Promise<{ url: string }>
+  /** Stops accepting, lets running answers finish for at most `drainMs`, then closes everything. */
+  close(drainMs?: number): Promise<void>
+}
+
+export interface AppOptions {
+  /** Folder of the built pages. */
+  webDir: string
+  log?: Log
+  now?: () => number
+}
+
+/** Above the 60 s of common reverse proxies, so that a pooled connection is never closed just as it is reused. */
+const KEEP_ALIVE_MS = 75_000
+const HEADERS_TIMEOUT_MS = 10_000
+
+/** A cold model may load for minutes before its first byte. */
+const FIRST_BYTE_MS = 300_000
+const IDLE_MS = 45_000
+const CONNECT_MS = 2_000
+
+export async function openApp(config: Config, options: AppOptions): Promise<App> {
+  const now = options.now ?? Date.now
+  const log = options.log ?? createLog(config.logLevel)
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+  const secret = config.pseudonymSecret ?? (await keepSecret(config.dataDir, 'pseudonym-secret'))
+
+  const store = await openStore(config.databaseUrl)
+  const analytics = await openStore(config.analyticsDatabaseUrl)
+  const recorder = openRecorder({ store: analytics })
+  const library = await openLibrary({ store, dataDir: config.dataDir, now })
+  const upstreams = openUpstreams({
+    providers: await openProviders(config),
+    defaultModel: config.defaultModel,
+    contextTokens: config.contextTokens,
+    now,
+  })
+  const keys = createKeys({ store, now, fixed: fixedKeys(config) })
+  const metrics = createPrometheus()
+  const named = (kind: string, id: string) => pseudonym(secret, kind, id)
+  const desk = openDesk({ config, library, keys, recorder, pseudonym: named, log })
+
+  const app = routes({
+    turn: createTurn({
+      library,
+      upstreams,
+      taskModel: config.taskModel,
+      record: recorder.add,
+      metrics,
+      pseudonym: named,
+      now,
+    }),
+    library,
+    upstreams,
+    taskModel: config.taskModel,
+    keys,
+    sessions: config.openWebUi && createSessions({ openWebUiUrl: config.openWebUi.url, now }),
+    findRecord: (id) => findRecord(analytics, id),
+    health: () => checkHealth({ stores: { characters: store, analytics }, upstreams: upstreams.state }),
+    metrics: metrics.expose,
+    jwtSecrets: config.openWebUi?.jwtSecrets ?? [],
+    openWebUiUrl: config.openWebUi?.url ?? null,
+    openWebUi: desk,
+    webDir: options.webDir,
+    log,
+    now,
+  })
+  const listener = getRequestListener(app.fetch)
+  const server = createServer(
+    { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_TIMEOUT_MS },
+    // Never rejects: hono turns what is thrown into an answer.
+    (incoming, outgoing) => void listener(incoming, outgoing),
+  )
+  // A first look at the model servers, so that the first question does not wait for it.
+  upstreams.find(undefined).catch(() => undefined)
+
+  return {
+    log,
+    listen: () => listen(server, config),
+    async close(drainMs = 0) {
+      await drain(server, drainMs)
+      await desk?.close()
+      await upstreams.close()
+      await recorder.close()
+      await Promise.all([store.close(), analytics.close()])
+    },
+  }
+}
+
+const fixedKeys = (config: Config) => [
+  ...(config.connectionKey === undefined
+    ? []
+    : [
+        {
+          keyId: 'connection',
+          secret: config.connectionKey,
+          scopes: ['chat', 'models', 'embeddings', 'forward-user'] as const,
+        },
+      ]),
+  ...(config.adminKey === undefined
+    ? []
+    : [{ keyId: 'admin', secret: config.adminKey, scopes: ['admin'] as const }]),
+]
+
+async function openProviders(config: Config): Promise<Provider[]> {
+  const limits = { connectTimeoutMs: CONNECT_MS, headersTimeoutMs: FIRST_BYTE_MS, idleTimeoutMs: IDLE_MS }
+  const ollamas = config.ollamaUrls.map((baseUrl) => openProvider('ollama', { baseUrl, ...limits }))
+  const others = config.openAiServers.map(({ url, key }) =>
+    openProvider('openai', { baseUrl: url, ...(key === undefined ? {} : { apiKey: key }), ...limits }),
+  )
+  return Promise.all([...ollamas, ...others])
+}
+
+function listen(server: Server, { host, port }: Config): Promise<{ url: string }> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const taken = cause.code === 'EADDRINUSE'
+      const message = taken
+        ? `Port ${String(port)} is taken by another program; set TROUPE_PORT to a free one`
+        : `Cannot listen on ${host}:${String(port)}; check TROUPE_HOST and TROUPE_PORT`
+      reject(new AppError('unavailable', message, { cause }))
+    })
+    server.listen(port, host, () => {
+      const address = server.address()
+      const taken = typeof address === 'object' && address !== null ? address.port : port
+      resolve({ url: `http://${host.includes(':') ? `[${host}]` : host}:${String(taken)}` })
+    })
+  })
+}
+
+function drain(server: Server, drainMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const end = setTimeout(() => {
+      server.closeAllConnections()
+    }, drainMs)
+    server.close(() => {
+      clearTimeout(end)
+      resolve()
+    })
+    server.closeIdleConnections()
+  })
+}

@@ -1,0 +1,28 @@
+/** The log: JSON lines. Callers pass ids and numbers; what is passed here is printed as it is. */
+import { pino, type DestinationStream, type Logger } from 'pino'
+
+export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>
+
+export function createLog(level: string, destination?: DestinationStream): Log {
+  const options = {
+    level,
+    base: null,
+    timestamp: () => `,"at":"${new Date().toISOString()}"`,
+    formatters: { level: (label: string) => ({ level: label }) },
+    // An error's own fields may quote a request; only what names the place is kept.
+    serializers: { error: describeError },
+  }
+  return destination === undefined ? pino(options) : pino(options, destination)
+}
+
+/** Name, code and stack frames of an error and its causes. Messages of foreign errors stay out: they may quote content. */
+export function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return { name: typeof error }
+  const frames = (error.stack ?? '').split('\n').filter((line) => line.trimStart().startsWith('at '))
+  return {
+    name: error.name,
+    ...('code' in error ? { code: String(error.code) } : {}),
+    stack: frames.slice(0, 8).map((line) => line.trim()),
+    ...(error.cause === undefined ? {} : { cause: describeError(error.cause) }),
+  }
+}

@@ -1,0 +1,14 @@
+/** What a part of the program reports about itself; `telemetry/` decides where the figures go. */
+export interface Metrics {
+  callFinished(call: {
+    kind: string
+    status: string
+    model: string
+    firstTokenMs: number | null
+    totalMs: number
+  }): void
+  /** A prompt that a model server refused as too long although our estimate said it fits. */
+  promptRefused(model: string): void
+}
+
+export const silentMetrics: Metrics = { callFinished: () => undefined, promptRefused: () => undefined }

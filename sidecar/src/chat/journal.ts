@@ -1,0 +1,111 @@
+/** Watches one model call and becomes its CallRecord: numbers, ids and pseudonyms, never a word. */
+import type { CallRecord, CallStatus } from '#analytics/record.ts'
+import type { Ask } from '#prompt/ask.ts'
+import type { Prompt, Speaker } from '#prompt/prompt.ts'
+import type { Delta } from '#providers/provider.ts'
+import type { Upstream } from '#providers/upstreams.ts'
+
+export interface JournalParts {
+  /** HMAC of an id; `kind` keeps equal ids of different things apart. */
+  pseudonym: (kind: 'person' | 'chat' | 'message', id: string) => string
+  now: () => number
+}
+
+/** What was decided before the first byte was asked for. A greeting has a speaker, but no prompt and no server. */
+export interface Decided {
+  upstream?: Upstream
+  prompt?: Prompt
+  speaker?: Speaker
+}
+
+export class Journal {
+  readonly #ask: Ask
+  readonly #on: JournalParts
+  readonly #startedAtMs: number
+  #decided: Decided | undefined
+  #firstTokenMs: number | null = null
+  #isClosed = false
+  #done: Extract<Delta, { type: 'done' }> | undefined
+
+  constructor(ask: Ask, on: JournalParts) {
+    this.#ask = ask
+    this.#on = on
+    this.#startedAtMs = on.now()
+  }
+
+  decide(decided: Decided): void {
+    this.#decided = decided
+  }
+
+  see(delta: Delta): void {
+    this.#firstTokenMs ??= this.#on.now() - this.#startedAtMs
+    if (delta.type === 'done') this.#done = delta
+  }
+
+  /** True once the record was made: a call has one end. */
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  close(status: CallStatus, errorCode: string | null): CallRecord {
+    this.#isClosed = true
+    const { pseudonym, now } = this.#on
+    const { person, conversation, task } = this.#ask
+    const named = (kind: 'person' | 'chat' | 'message', id: string | undefined) =>
+      id === undefined ? null : pseudonym(kind, id)
+    return {
+      id: this.#ask.requestId,
+      startedAtMs: this.#startedAtMs,
+      kind: task === undefined ? 'turn' : 'task',
+      task: task ?? null,
+      surface: this.#ask.surface,
+      keyId: this.#ask.keyId,
+      person: named('person', person?.id),
+      chat: named('chat', conversation.chatId),
+      message: named('message', conversation.messageId),
+      streamed: this.#ask.stream,
+      status,
+      errorCode,
+      ...this.#decisions(),
+      ...this.#outcome(),
+      totalMs: now() - this.#startedAtMs,
+    }
+  }
+
+  #decisions() {
+    const { upstream, prompt, speaker } = this.#decided ?? {}
+    return {
+      characterId: speaker?.characterId ?? null,
+      characterVersion: speaker?.version ?? null,
+      baseModel: upstream?.model.name ?? null,
+      upstream: upstream?.provider.name ?? null,
+      contextTokens: prompt?.budget.contextTokens ?? null,
+      estimatedPromptTokens: prompt?.tokens ?? null,
+      tokensByPart: prompt === undefined ? {} : tokensByPart(prompt),
+      cutTurns: prompt?.cutTurns ?? 0,
+      prefixHash: prompt?.prefixHash ?? null,
+    }
+  }
+
+  #outcome() {
+    const { reason, usage, timings } = this.#done ?? {}
+    return {
+      finishReason: reason ?? null,
+      promptTokens: usage?.promptTokens ?? null,
+      completionTokens: usage?.completionTokens ?? null,
+      cachedTokens: usage?.cachedTokens ?? null,
+      firstTokenMs: this.#firstTokenMs,
+      loadMs: timings?.loadMs ?? null,
+      prefillMs: timings?.prefillMs ?? null,
+      decodeMs: timings?.decodeMs ?? null,
+    }
+  }
+}
+
+function tokensByPart(prompt: Prompt): Record<string, number> {
+  const sums: Record<string, number> = {}
+  for (const part of prompt.parts) {
+    if (!part.dropped) sums[part.kind] = (sums[part.kind] ?? 0) + part.tokens
+  }
+  return sums
+}

@@ -1,0 +1,20 @@
+/** The prompt that a request would send, without calling a model. */
+import type { Ask } from '#prompt/ask.ts'
+import { compose } from '#prompt/compose.ts'
+import type { Prompt } from '#prompt/prompt.ts'
+import { composeTask } from '#prompt/task.ts'
+
+import { gather, type GatherParts } from './gather.ts'
+
+export interface Preview {
+  baseModel: string
+  upstream: string
+  prompt: Prompt
+}
+
+export async function preview(ask: Ask, on: GatherParts): Promise<Preview> {
+  const { upstream, materials } = await gather(ask, on)
+  const profile = on.upstreams.profile(upstream)
+  const prompt = materials === undefined ? composeTask(ask, profile) : compose(ask, materials, profile)
+  return { baseModel: upstream.model.name, upstream: upstream.provider.name, prompt }
+}

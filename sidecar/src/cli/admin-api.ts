@@ -1,0 +1,73 @@
+/** The sidecar's admin API as the command line uses it. */
+import { FormData, request } from 'undici'
+import { z } from 'zod'
+
+import { AppError } from '#base/errors.ts'
+
+export interface AdminApi {
+  /** Sends and parses JSON. Throws AppError with the sidecar's own message. */
+  call<T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown): Promise<T>
+  upload<T>(path: string, file: { name: string; bytes: Uint8Array }, schema: z.ZodType<T>): Promise<T>
+  download(path: string): Promise<{ name: string; bytes: Uint8Array }>
+}
+
+const ErrorBody = z.looseObject({ error: z.looseObject({ message: z.string() }) })
+
+export function openAdminApi({ url, key }: { url: string; key: string | undefined }): AdminApi {
+  if (key === undefined || key === '') {
+    throw new AppError(
+      'unauthenticated',
+      'Set TROUPE_ADMIN_KEY; scripts/up keeps it in data/secrets.json as "adminKey"',
+    )
+  }
+  const headers = { authorization: `Bearer ${key}` }
+
+  async function send(method: string, path: string, more: { headers?: object; body?: string | FormData }) {
+    try {
+      return await request(new URL(path, url), {
+        method,
+        ...more,
+        headers: { ...headers, ...more.headers },
+      })
+    } catch (cause) {
+      throw new AppError(
+        'unavailable',
+        `No sidecar answers at ${url}; start it with ./scripts/up, or set TROUPE_URL`,
+        { cause },
+      )
+    }
+  }
+
+  async function read<T>(answer: Awaited<ReturnType<typeof send>>, schema: z.ZodType<T>): Promise<T> {
+    const text = await answer.body.text()
+    const value: unknown = text === '' ? null : JSON.parse(text)
+    if (answer.statusCode < 400) return schema.parse(value)
+    const parsed = ErrorBody.safeParse(value)
+    throw new AppError(
+      'invalid',
+      parsed.success ? parsed.data.error.message : `The sidecar answered ${String(answer.statusCode)}`,
+    )
+  }
+
+  return {
+    async call(method, path, schema, body) {
+      const json =
+        body === undefined
+          ? {}
+          : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+      return read(await send(method, path, json), schema)
+    },
+    async upload(path, file, schema) {
+      const body = new FormData()
+      body.append('files', new Blob([new Uint8Array(file.bytes)]), file.name)
+      return read(await send('POST', path, { body }), schema)
+    },
+    async download(path) {
+      const answer = await send('GET', path, {})
+      if (answer.statusCode >= 400) await read(answer, z.never())
+      const disposition = String(answer.headers['content-disposition'] ?? '')
+      const name = /filename\*=UTF-8''([^;]+)/.exec(disposition)?.[1] ?? 'character'
+      return { name: decodeURIComponent(name), bytes: new Uint8Array(await answer.body.arrayBuffer()) }
+    },
+  }
+}

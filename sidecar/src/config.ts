@@ -1,0 +1,206 @@
+/** The one schema of the environment. Every fault is reported at once, with the variable's name and a remedy. */
+import { isIP } from 'node:net'
+import path from 'node:path'
+import { z } from 'zod'
+
+export interface Config {
+  host: string
+  port: number
+  /** Where Open WebUI and its functions reach us. */
+  publicUrl: string
+  dataDir: string
+  connectionKey: string | undefined
+  adminKey: string | undefined
+  pseudonymSecret: string | undefined
+  ollamaUrls: string[]
+  openAiServers: { url: string; key: string | undefined }[]
+  defaultModel: string | undefined
+  taskModel: string | undefined
+  contextTokens: number
+  databaseUrl: string
+  analyticsDatabaseUrl: string
+  openWebUi: { url: string; apiKey: string | undefined; jwtSecrets: string[] } | undefined
+  logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+}
+
+/** Thrown with every fault of the environment in one message. */
+export class ConfigError extends Error {
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
+    super(
+      `The configuration has ${String(faults.length)} fault(s):\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
+    )
+    this.name = 'ConfigError'
+    this.faults = faults
+  }
+}
+
+const optional = z
+  .string()
+  .trim()
+  .transform((value) => (value === '' ? undefined : value))
+  .optional()
+
+/** 32 characters are the least that cannot be guessed when they come from a random source. */
+const secret = optional.refine((value) => value === undefined || value.length >= 32, {
+  error: 'is shorter than 32 characters; make one with: openssl rand -base64 33',
+})
+
+const port = (otherwise: number) =>
+  z.coerce
+    .number({ error: 'is not a number' })
+    .int()
+    .min(0, 'must be 0 to 65535')
+    .max(65_535, 'must be 0 to 65535')
+    .default(otherwise)
+
+const httpUrl = z
+  .string()
+  .refine((value) => URL.canParse(value) && /^https?:$/.test(new URL(value).protocol), {
+    error: 'is not an http or https address, e.g. http://127.0.0.1:11434',
+  })
+  .transform((value) => value.replace(/\/+$/, ''))
+
+const list = z.string().transform((value) => value.split(';').map((item) => item.trim()))
+const urlList = list.transform((items) => items.filter((item) => item !== '')).pipe(z.array(httpUrl))
+
+const databaseUrl = optional.refine(
+  (value) => value === undefined || /^(file:.|postgres(ql)?:\/\/)/.test(value),
+  {
+    error: 'must begin with file: (SQLite) or postgres://',
+  },
+)
+
+export const Environment = z.object({
+  TROUPE_HOST: z.string().default('127.0.0.1').describe('Address the sidecar listens on'),
+  TROUPE_PORT: port(8_787).describe('Port the sidecar listens on; 0 takes a free one'),
+  TROUPE_PUBLIC_URL: optional
+    .pipe(httpUrl.optional())
+    .describe('Address under which Open WebUI reaches the sidecar; default: host and port'),
+  TROUPE_DATA_DIR: z
+    .string()
+    .min(1)
+    .default('./data')
+    .describe('Folder of the SQLite files, pictures and originals'),
+  TROUPE_CONNECTION_KEY: secret.describe(
+    'Key that Open WebUI uses (scopes chat, models, embeddings, forward-user)',
+  ),
+  TROUPE_ADMIN_KEY: secret.describe('Key for scripts (scope admin)'),
+  TROUPE_PSEUDONYM_SECRET: secret.describe(
+    'Secret of the pseudonyms in the records; default: made once in the data folder',
+  ),
+  TROUPE_CONTEXT_TOKENS: z.coerce
+    .number({ error: 'is not a number' })
+    .int()
+    .min(512, 'must be at least 512')
+    .default(8_192)
+    .describe('Context window asked of the base models, in tokens; a model with a smaller one keeps its own'),
+  TROUPE_LOG_LEVEL: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .describe('How much is logged'),
+  OLLAMA_BASE_URL: urlList
+    .default(['http://127.0.0.1:11434'])
+    .describe('Ollama servers, separated by ";"; empty: none'),
+  OPENAI_API_BASE_URLS: urlList
+    .default([])
+    .describe('Further /v1 model servers (vLLM, llama.cpp, LM Studio …), separated by ";"'),
+  OPENAI_API_KEYS: list.default([]).describe('Their keys, in the same order'),
+  DEFAULT_MODEL: optional.describe(
+    'Base model of a character that names none; default: the first chat model',
+  ),
+  TASK_MODEL: optional.describe("Base model for titles and tags; default: the character's own"),
+  DATABASE_URL: databaseUrl.describe(
+    'Database of characters and keys: file:… or postgres://…; default: a file in the data folder',
+  ),
+  ANALYTICS_DATABASE_URL: databaseUrl.describe(
+    'Database of call records; default: a file in the data folder',
+  ),
+  OPENWEBUI_URL: optional.pipe(httpUrl.optional()).describe('The Open WebUI beside us'),
+  OPENWEBUI_API_KEY: optional.describe(
+    'API key of an admin of that Open WebUI: lets characters be published there',
+  ),
+  OPENWEBUI_JWT_SECRET: optional
+    .describe("Secret that signs Open WebUI's user token; two, separated by ';', while it is being changed")
+    .refine((value) => value === undefined || value.split(';').every((part) => part.trim().length >= 32), {
+      error: 'is shorter than 32 characters; make one with: openssl rand -base64 33',
+    }),
+})
+
+const isLoopback = (host: string) =>
+  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+
+/** Reads and checks the environment. Throws ConfigError with all faults. */
+export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const parsed = Environment.safeParse(env)
+  if (!parsed.success) {
+    throw new ConfigError(parsed.error.issues.map((issue) => `${String(issue.path[0])} ${issue.message}`))
+  }
+  const values = parsed.data
+  const faults = dangers(values)
+  if (faults.length > 0) throw new ConfigError(faults)
+  const dataDir = path.resolve(values.TROUPE_DATA_DIR)
+  return {
+    host: values.TROUPE_HOST,
+    port: values.TROUPE_PORT,
+    publicUrl: values.TROUPE_PUBLIC_URL ?? `http://${values.TROUPE_HOST}:${String(values.TROUPE_PORT)}`,
+    dataDir,
+    connectionKey: values.TROUPE_CONNECTION_KEY,
+    adminKey: values.TROUPE_ADMIN_KEY,
+    pseudonymSecret: values.TROUPE_PSEUDONYM_SECRET,
+    ollamaUrls: values.OLLAMA_BASE_URL,
+    openAiServers: values.OPENAI_API_BASE_URLS.map((url, index) => ({
+      url,
+      key: values.OPENAI_API_KEYS[index] || undefined,
+    })),
+    defaultModel: values.DEFAULT_MODEL,
+    taskModel: values.TASK_MODEL,
+    contextTokens: values.TROUPE_CONTEXT_TOKENS,
+    databaseUrl: values.DATABASE_URL ?? `file:${path.join(dataDir, 'troupe.sqlite')}`,
+    analyticsDatabaseUrl: values.ANALYTICS_DATABASE_URL ?? `file:${path.join(dataDir, 'analytics.sqlite')}`,
+    openWebUi: openWebUi(values),
+    logLevel: values.TROUPE_LOG_LEVEL,
+  }
+}
+
+type Values = z.infer<typeof Environment>
+
+function openWebUi(values: Values): Config['openWebUi'] {
+  if (values.OPENWEBUI_URL === undefined) return undefined
+  const jwtSecrets = (values.OPENWEBUI_JWT_SECRET ?? '').split(';').filter((part) => part.trim() !== '')
+  return {
+    url: values.OPENWEBUI_URL,
+    apiKey: values.OPENWEBUI_API_KEY,
+    jwtSecrets: jwtSecrets.map((part) => part.trim()),
+  }
+}
+
+/** Settings that are well-formed and would still hurt somebody. */
+function dangers(values: Values): string[] {
+  const faults: string[] = []
+  const open = !isLoopback(values.TROUPE_HOST)
+  if (open && values.TROUPE_CONNECTION_KEY !== undefined && values.OPENWEBUI_JWT_SECRET === undefined) {
+    faults.push(
+      `TROUPE_HOST ${values.TROUPE_HOST} can be reached from other machines, but nothing proves which user asks: ` +
+        "set OPENWEBUI_JWT_SECRET (and Open WebUI's FORWARD_USER_INFO_HEADER_JWT_SECRET) to the same secret",
+    )
+  }
+  if (values.TROUPE_ADMIN_KEY !== undefined && values.TROUPE_ADMIN_KEY === values.TROUPE_CONNECTION_KEY) {
+    faults.push(
+      'TROUPE_ADMIN_KEY equals TROUPE_CONNECTION_KEY: Open WebUI would hold the admin key; make a second one',
+    )
+  }
+  if (values.OPENWEBUI_API_KEY !== undefined && values.OPENWEBUI_URL === undefined) {
+    faults.push('OPENWEBUI_API_KEY is set without OPENWEBUI_URL; set the address of that Open WebUI')
+  }
+  if (
+    values.OPENAI_API_KEYS.length > values.OPENAI_API_BASE_URLS.length &&
+    values.OPENAI_API_KEYS.some((key) => key !== '')
+  ) {
+    faults.push(
+      'OPENAI_API_KEYS has more entries than OPENAI_API_BASE_URLS; leave one key (or nothing) for each address',
+    )
+  }
+  return faults
+}

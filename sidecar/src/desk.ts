@@ -1,0 +1,71 @@
+/** The desk for the Open WebUI beside us: joins sync, feedback and functions to the library and the records. */
+import type { Recorder } from '#analytics/recorder.ts'
+import type { Log } from '#base/log.ts'
+import { TASK_MODEL_ID } from '#chat/tasks.ts'
+import type { Keys } from '#gateway/keys.ts'
+import type { RouteParts } from '#http/routes.ts'
+import type { Library } from '#library/library.ts'
+import { readCast } from '#openwebui/cast.ts'
+import { openOpenWebUi } from '#openwebui/client.ts'
+import { createFeedback } from '#openwebui/feedback.ts'
+import { installFunction } from '#openwebui/install-functions.ts'
+import { createSync } from '#openwebui/sync.ts'
+
+import type { Config } from './config.ts'
+
+/** Name of the keys that our function in Open WebUI holds; an older one is ended when a new one is handed out. */
+const EVENTS_KEY_NAME = 'Open WebUI events'
+
+export interface DeskParts {
+  config: Config
+  library: Library
+  keys: Keys
+  recorder: Pick<Recorder, 'addRating' | 'deleteRating'>
+  pseudonym: (kind: 'message', id: string) => string
+  log: Log
+}
+
+export type Desk = NonNullable<RouteParts['openWebUi']> & { close(): Promise<void> }
+
+/** Undefined without an Open WebUI and an admin's key there. Publishes every change of the library by itself. */
+export function openDesk({ config, library, keys, recorder, pseudonym, log }: DeskParts): Desk | undefined {
+  const { url, apiKey } = config.openWebUi ?? {}
+  if (url === undefined || apiKey === undefined) return undefined
+  const client = openOpenWebUi({ url, apiKey })
+  const sync = createSync({ client, characters: () => readCast(library), taskModelId: TASK_MODEL_ID, log })
+  const feedback = createFeedback({
+    client,
+    saveRating: ({ id, messageId, value, atMs }) =>
+      recorder.addRating({ id, message: pseudonym('message', messageId), value, atMs }),
+    deleteRating: (id) => recorder.deleteRating(id),
+    log,
+  })
+  const unsubscribe = library.onChange(() => {
+    sync.schedule()
+  })
+
+  return {
+    sync: (dryRun) => sync.run({ dryRun }),
+    async installFunction(id, content) {
+      const older = (await keys.list()).filter(
+        (key) => key.name === EVENTS_KEY_NAME && key.revokedAtMs === null,
+      )
+      const { secret } = await keys.create({ name: EVENTS_KEY_NAME, scopes: ['events'], expiresAtMs: null })
+      const installed = await installFunction(
+        { id, content, valves: { sidecar_url: config.publicUrl, key: secret } },
+        client,
+      )
+      for (const key of older) await keys.revoke(key.id)
+      return installed
+    },
+    event(event) {
+      feedback.event(event)
+    },
+    async close() {
+      unsubscribe()
+      await sync.close()
+      await feedback.close()
+      await client.close()
+    },
+  }
+}

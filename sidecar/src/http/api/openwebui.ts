@@ -1,0 +1,75 @@
+/** What concerns the Open WebUI beside us: its login on our pages, the cast shown there, its functions and their events. */
+import { Hono } from 'hono'
+import { z } from 'zod'
+
+import { AppError } from '#base/errors.ts'
+
+import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
+import type { AppEnv } from '../env.ts'
+
+export interface SyncReport {
+  changes: { id: string; action: string; reason: string }[]
+}
+
+export interface OpenWebUiParts {
+  openWebUiUrl: string | null
+  /** Undefined when no Open WebUI with an admin's key is configured. */
+  openWebUi:
+    | {
+        sync(dryRun: boolean): Promise<SyncReport>
+        installFunction(id: string, content: string): Promise<{ action: string }>
+        /** Takes note of a rating or a deletion; returns before Open WebUI is asked for details. */
+        event(event: OpenWebUiEvent): void
+      }
+    | undefined
+}
+
+export const OpenWebUiEvent = z.object({
+  name: z.string().max(100),
+  id: z.string().max(200),
+})
+export type OpenWebUiEvent = z.infer<typeof OpenWebUiEvent>
+
+export function sessionRoutes(on: OpenWebUiParts) {
+  return new Hono<AppEnv>().get('/', (c) => {
+    const { name } = c.var.principal
+    return c.json({ user: { name, role: 'admin' }, openWebUiUrl: on.openWebUiUrl })
+  })
+}
+
+function configured(on: OpenWebUiParts) {
+  if (on.openWebUi !== undefined) return on.openWebUi
+  throw new AppError(
+    'invalid',
+    'No Open WebUI is connected; set OPENWEBUI_URL and OPENWEBUI_API_KEY (the key of an admin there)',
+  )
+}
+
+async function read<T>(schema: z.ZodType<T>, incoming: Parameters<typeof readBytes>[0]): Promise<T> {
+  const parsed = schema.safeParse(parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  throw new AppError('invalid', `"${issue?.path.join('.') ?? 'body'}": ${issue?.message ?? 'is wrong'}`)
+}
+
+export function openWebUiRoutes(on: OpenWebUiParts) {
+  return new Hono<AppEnv>()
+    .post('/sync', async (c) => {
+      const { dryRun } = await read(z.object({ dryRun: z.boolean().default(false) }), c.env.incoming)
+      return c.json(await configured(on).sync(dryRun))
+    })
+    .post('/functions', async (c) => {
+      const { id, content } = await read(
+        z.object({ id: z.string().regex(/^[a-z][a-z0-9_]{0,63}$/), content: z.string() }),
+        c.env.incoming,
+      )
+      return c.json(await configured(on).installFunction(id, content))
+    })
+}
+
+export function eventRoutes(on: OpenWebUiParts) {
+  return new Hono<AppEnv>().post('/', async (c) => {
+    configured(on).event(await read(OpenWebUiEvent, c.env.incoming))
+    return c.body(null, 202)
+  })
+}

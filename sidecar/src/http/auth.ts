@@ -1,0 +1,74 @@
+/** Who asks: a bearer key, Open WebUI speaking for one of its users, or an admin signed in at Open WebUI. */
+import type { Context, MiddlewareHandler } from 'hono'
+import { getCookie } from 'hono/cookie'
+
+import { AppError } from '#base/errors.ts'
+import type { Keys, Scope } from '#gateway/keys.ts'
+import type { Sessions } from '#openwebui/session.ts'
+
+import type { AppEnv } from './env.ts'
+
+/** The header that our pages send with every change: a foreign site cannot add it without our consent. */
+const REQUEST_MARK = 'x-troupe-request'
+
+const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+export interface AuthParts {
+  keys: Pick<Keys, 'verify'>
+  /** Undefined when no Open WebUI is configured: then only keys open the admin API. */
+  sessions: Sessions | undefined
+}
+
+function bearer(c: Context<AppEnv>): string | undefined {
+  const header = c.req.header('authorization')
+  const match = /^Bearer\s+(\S+)$/i.exec(header ?? '')
+  return match?.[1] ?? c.req.header('x-api-key')
+}
+
+/** Lets a key with the scope pass. Throws `unauthenticated` or `forbidden`. */
+export function withKey(scope: Scope, { keys }: AuthParts): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    const secret = bearer(c)
+    if (secret === undefined)
+      throw new AppError('unauthenticated', 'Send an API key: Authorization: Bearer <key>')
+    const principal = await keys.verify(secret)
+    if (!principal.scopes.includes(scope))
+      throw new AppError('forbidden', `This key lacks the scope "${scope}"`)
+    c.set('principal', principal)
+    await next()
+  }
+}
+
+/** Lets an admin key pass, or an admin's Open WebUI login (cookie of the same host). */
+export function withAdmin(parts: AuthParts): MiddlewareHandler<AppEnv> {
+  const byKey = withKey('admin', parts)
+  return async (c, next) => {
+    if (bearer(c) !== undefined) return byKey(c, next)
+    const token = getCookie(c, 'token')
+    if (token === undefined || parts.sessions === undefined) {
+      throw new AppError(
+        'unauthenticated',
+        'Sign in at Open WebUI as an admin, or send an API key with the scope "admin"',
+      )
+    }
+    refuseForeignOrigin(c)
+    const person = await parts.sessions.check(token)
+    if (person.role !== 'admin')
+      throw new AppError('forbidden', 'Only admins of Open WebUI may open these pages')
+    c.set('principal', { keyId: 'open-webui-login', name: person.name ?? 'admin', scopes: ['admin'] })
+    await next()
+  }
+}
+
+/** The cookie travels by itself, so a change must prove that it comes from our own page. */
+function refuseForeignOrigin(c: Context<AppEnv>): void {
+  if (READING.has(c.req.method)) return
+  const origin = c.req.header('origin')
+  const sameHost =
+    origin === undefined || (URL.canParse(origin) && new URL(origin).host === c.req.header('host'))
+  if (sameHost && c.req.header(REQUEST_MARK) !== undefined) return
+  throw new AppError(
+    'forbidden',
+    `Changes by login need the header ${REQUEST_MARK} and must come from this page`,
+  )
+}

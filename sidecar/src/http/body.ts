@@ -1,0 +1,65 @@
+/** Reading a JSON body once, straight from the socket, with a limit. */
+import type { IncomingMessage } from 'node:http'
+
+import { AppError } from '#base/errors.ts'
+
+/** Chat bodies carry pictures as data URLs; 20 MB is what `reliability` tests of the project hold. */
+export const CHAT_BODY_BYTES = 20 * 1024 * 1024
+
+/** Nesting that no client needs and every recursive walker can survive. */
+const DEEPEST = 64
+
+/** Reads the whole body. Throws AppError `too_large` as soon as the limit is passed; the rest is not read. */
+export async function readBytes(incoming: IncomingMessage, limitBytes: number): Promise<Buffer> {
+  const announced = Number(incoming.headers['content-length'] ?? 0)
+  if (announced > limitBytes) throw tooLarge(limitBytes)
+  const chunks: Buffer[] = []
+  let sizeBytes = 0
+  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.length
+    if (sizeBytes > limitBytes) throw tooLarge(limitBytes)
+    chunks.push(chunk)
+  }
+  return chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks)
+}
+
+/** Parses JSON text. Throws AppError `invalid` for anything else, and for nesting deeper than 64 levels. */
+export function parseJson(bytes: Buffer): unknown {
+  const text = bytes.toString('utf8')
+  refuseDeepNesting(text)
+  try {
+    return JSON.parse(text) as unknown
+  } catch (cause) {
+    throw new AppError('invalid', 'The request body is not valid JSON', { cause })
+  }
+}
+
+function tooLarge(limitBytes: number): AppError {
+  const megabytes = Math.floor(limitBytes / 1024 / 1024)
+  return new AppError(
+    'too_large',
+    `The request body is larger than ${String(megabytes)} MB; send less history or smaller pictures`,
+  )
+}
+
+const QUOTE = 34
+const BACKSLASH = 92
+
+/** Counts brackets outside of strings before anything recursive sees the value. */
+function refuseDeepNesting(text: string): void {
+  let depth = 0
+  let quoted = false
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (quoted) {
+      if (code === BACKSLASH) at++
+      else if (code === QUOTE) quoted = false
+      continue
+    }
+    if (code === QUOTE) quoted = true
+    else if (code === 123 || code === 91) depth++
+    else if (code === 125 || code === 93) depth--
+    if (depth > DEEPEST)
+      throw new AppError('invalid', `The request body is nested deeper than ${String(DEEPEST)} levels`)
+  }
+}

@@ -1,0 +1,100 @@
+/** All doors of HTTP, put together. */
+import { Hono, type MiddlewareHandler } from 'hono'
+
+import { AppError, toAppError } from '#base/errors.ts'
+import { createId } from '#base/ids.ts'
+import type { Log } from '#base/log.ts'
+import type { Library } from '#library/library.ts'
+
+import { characterRoutes, pictureRoutes, type CharacterParts } from './api/characters.ts'
+import { keyRoutes } from './api/keys.ts'
+import { eventRoutes, openWebUiRoutes, sessionRoutes, type OpenWebUiParts } from './api/openwebui.ts'
+import { previewRoutes, requestRoutes, type PromptParts } from './api/prompts.ts'
+import { withAdmin, withKey, type AuthParts } from './auth.ts'
+import type { AppEnv } from './env.ts'
+import { errorAnswer } from './errors.ts'
+import { healthRoutes, type HealthParts } from './health.ts'
+import { pageRoutes } from './pages.ts'
+import { chatHandler, type ChatParts } from './v1/chat.ts'
+import { modelRoutes } from './v1/models.ts'
+
+export interface RouteParts
+  extends AuthParts, CharacterParts, PromptParts, HealthParts, ChatParts, OpenWebUiParts {
+  keys: Parameters<typeof keyRoutes>[0]['keys']
+  library: Library
+  log: Log
+  webDir: string
+}
+
+export function routes(on: RouteParts): Hono<AppEnv> {
+  const app = new Hono<AppEnv>()
+  app.onError((thrown, c) => {
+    const error = toAppError(thrown)
+    c.var.logged['errorCode'] = error.code
+    if (error.code === 'internal')
+      on.log.error({ requestId: c.var.requestId, error: error.cause }, 'unexpected failure')
+    return errorAnswer(c, error)
+  })
+  app.notFound((c) =>
+    errorAnswer(c, new AppError('not_found', `Nothing is served at ${c.req.method} ${c.req.path}`)),
+  )
+  app.use(observed(on))
+  app.route('/', healthRoutes(on))
+  app.route('/v1', openAiSurface(on))
+  app.route('/troupe/api', adminApi(on))
+  app.get('/troupe', (c) => c.redirect('/troupe/'))
+  app.route('/troupe', pageRoutes(on.webDir))
+  return app
+}
+
+function openAiSurface(on: RouteParts) {
+  return new Hono<AppEnv>()
+    .use('/models/*', withKey('models', on))
+    .use('/models', withKey('models', on))
+    .use('/chat/*', withKey('chat', on))
+    .route('/models', modelRoutes(on))
+    .post('/chat/completions', chatHandler(on))
+}
+
+function adminApi(on: RouteParts) {
+  const api = new Hono<AppEnv>()
+  api.use(async (c, next) => {
+    await next()
+    c.header('cache-control', c.res.headers.get('cache-control') ?? 'no-store')
+    c.header('x-content-type-options', 'nosniff')
+  })
+  api.use('/openwebui/events', withKey('events', on))
+  api.route('/openwebui/events', eventRoutes(on))
+  api.use(withAdmin(on))
+  api.route('/session', sessionRoutes(on))
+  api.route('/characters', characterRoutes(on))
+  api.route('/pictures', pictureRoutes(on))
+  api.route('/prompt', previewRoutes(on))
+  api.route('/requests', requestRoutes(on))
+  api.route('/keys', keyRoutes(on))
+  api.route('/openwebui', openWebUiRoutes(on))
+  return api
+}
+
+/** Gives each request its id and, once its answer has left, one line of log: ids and numbers, no query, no text. */
+function observed({ log, now }: Pick<RouteParts, 'log' | 'now'>): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    const requestId = createId(now())
+    const startedAtMs = now()
+    c.set('requestId', requestId)
+    c.set('logged', {})
+    c.header('x-request-id', requestId)
+    await next()
+    const { outgoing } = c.env
+    const write = () => {
+      const { method, path } = c.req
+      log.info(
+        { requestId, method, path, status: outgoing.statusCode, ms: now() - startedAtMs, ...c.var.logged },
+        'request',
+      )
+    }
+    // An answer that we wrote ourselves has left already; the others leave after this function.
+    if (outgoing.closed) write()
+    else outgoing.once('close', write)
+  }
+}

@@ -1,0 +1,162 @@
+/** The body of a chat request and its headers become an Ask. Lenient: what we do not know belongs to the model server. */
+import { z } from 'zod'
+
+import { AppError } from '#base/errors.ts'
+import type { ChatMessage, ContentPart, Sampling, ToolSpec } from '#prompt/ask.ts'
+
+const text = z.string()
+const number = z.number().nullish()
+
+const Part = z.union([
+  z.looseObject({ type: z.literal('text'), text }),
+  z.looseObject({ type: z.literal('image_url'), image_url: z.union([text, z.looseObject({ url: text })]) }),
+  z.looseObject({ type: text }),
+])
+
+const Message = z.looseObject({
+  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
+  content: z.union([text, z.array(Part)]).nullish(),
+  tool_calls: z
+    .array(z.looseObject({ id: text, function: z.looseObject({ name: text, arguments: text }) }))
+    .nullish(),
+  tool_call_id: text.nullish(),
+})
+
+const Tool = z.looseObject({ type: z.literal('function'), function: z.looseObject({ name: text }) })
+
+export const ChatBody = z.looseObject({
+  model: text.min(1),
+  messages: z
+    .array(Message)
+    .min(1, 'must hold at least one message')
+    .max(2_000, 'may hold at most 2,000 messages'),
+  stream: z.boolean().nullish(),
+  stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
+  temperature: number,
+  top_p: number,
+  top_k: number,
+  min_p: number,
+  frequency_penalty: number,
+  presence_penalty: number,
+  repeat_penalty: number,
+  seed: number,
+  stop: z.union([text, z.array(text)]).nullish(),
+  max_tokens: z.number().int().positive().nullish(),
+  max_completion_tokens: z.number().int().positive().nullish(),
+  n: number,
+  tools: z.array(Tool).nullish(),
+  tool_choice: z.unknown().optional(),
+  response_format: z.unknown().optional(),
+})
+
+export type ChatBody = z.infer<typeof ChatBody>
+
+/** Fields that we act on ourselves, and fields of Open WebUI and of the hosted API that mean nothing to a model server. */
+const NOT_PASSED_ON = new Set([
+  ...Object.keys(ChatBody.shape),
+  'user',
+  'metadata',
+  'store',
+  'service_tier',
+  'prompt_cache_key',
+])
+
+/** Throws AppError `invalid` with the field's path. */
+export function readChatBody(value: unknown): ChatBody {
+  const parsed = ChatBody.safeParse(value)
+  if (parsed.success) {
+    if ((parsed.data.n ?? 1) !== 1) throw new AppError('invalid', 'Only n = 1 is supported', { param: 'n' })
+    return parsed.data
+  }
+  const issue = parsed.error.issues[0]
+  const where = issue?.path.join('.') ?? ''
+  throw new AppError(
+    'invalid',
+    where === '' ? 'The request body must be a JSON object' : `"${where}": ${issue?.message ?? 'is wrong'}`,
+    {
+      ...(where === '' ? {} : { param: where }),
+    },
+  )
+}
+
+export function askParts(body: ChatBody) {
+  return {
+    model: body.model,
+    messages: body.messages.map(readMessage),
+    stream: body.stream ?? false,
+    sampling: readSampling(body),
+    tools: (body.tools ?? []).map((tool): ToolSpec => ({ name: tool.function.name, spec: tool })),
+    ...(body.tool_choice == null ? {} : { toolChoice: body.tool_choice }),
+    ...(body.response_format == null ? {} : { responseFormat: body.response_format }),
+    extra: Object.fromEntries(Object.entries(body).filter(([key]) => !NOT_PASSED_ON.has(key))),
+  }
+}
+
+type WireMessage = ChatBody['messages'][number]
+
+function readMessage(message: WireMessage, index: number): ChatMessage {
+  if (message.role === 'user') return { role: 'user', content: readParts(message.content, index) }
+  const spoken = textOf(message.content)
+  if (message.role === 'tool') return { role: 'tool', text: spoken, toolCallId: message.tool_call_id ?? '' }
+  if (message.role !== 'assistant') return { role: 'system', text: spoken }
+  const calls = message.tool_calls ?? []
+  if (calls.length === 0) return { role: 'assistant', text: spoken }
+  return {
+    role: 'assistant',
+    text: spoken,
+    toolCalls: calls.map((call) => ({
+      id: call.id,
+      name: call.function.name,
+      arguments: call.function.arguments,
+    })),
+  }
+}
+
+function textOf(content: WireMessage['content']): string {
+  if (typeof content === 'string') return content
+  return (content ?? [])
+    .flatMap((part) => ('text' in part && typeof part.text === 'string' ? [part.text] : []))
+    .join('\n')
+}
+
+function readParts(content: WireMessage['content'], index: number): ContentPart[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }]
+  return (content ?? []).map((part, at): ContentPart => {
+    if ('text' in part && typeof part.text === 'string') return { type: 'text', text: part.text }
+    const url = imageUrl(part)
+    const param = `messages.${String(index)}.content.${String(at)}`
+    if (url === undefined)
+      throw new AppError('invalid', `Content of type "${part.type}" is not supported here`, { param })
+    if (!url.startsWith('data:image/')) {
+      throw new AppError('invalid', 'Pictures must be sent as data: URLs; remote addresses are not fetched', {
+        param,
+      })
+    }
+    return { type: 'image', url }
+  })
+}
+
+function imageUrl(part: z.infer<typeof Part>): string | undefined {
+  if (!('image_url' in part)) return undefined
+  const value: unknown = part.image_url
+  if (typeof value === 'string') return value
+  const parsed = z.looseObject({ url: text }).safeParse(value)
+  return parsed.success ? parsed.data.url : undefined
+}
+
+function readSampling(body: ChatBody): Sampling {
+  const stop = typeof body.stop === 'string' ? [body.stop] : body.stop
+  const given = {
+    temperature: body.temperature,
+    topP: body.top_p,
+    topK: body.top_k,
+    minP: body.min_p,
+    frequencyPenalty: body.frequency_penalty,
+    presencePenalty: body.presence_penalty,
+    repeatPenalty: body.repeat_penalty,
+    seed: body.seed,
+    stop,
+    maxTokens: body.max_completion_tokens ?? body.max_tokens,
+  }
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value != null))
+}

@@ -1,0 +1,55 @@
+/** Figures for Prometheus. Labels are bounded: characters, not people or chats. */
+import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client'
+
+import type { Metrics } from '#base/metrics.ts'
+
+/** Seconds; from a warm small model to a cold large one. */
+const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
+
+export interface Prometheus extends Metrics {
+  /** The exposition text and its media type. */
+  expose(): Promise<{ text: string; mediaType: string }>
+}
+
+export function createPrometheus(): Prometheus {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+  const calls = new Counter({
+    name: 'troupe_model_calls_total',
+    help: 'Finished model calls',
+    labelNames: ['kind', 'status', 'model'],
+    registers,
+  })
+  const firstToken = new Histogram({
+    name: 'troupe_first_token_seconds',
+    help: 'Time from the request to the first token',
+    labelNames: ['kind'],
+    buckets: BUCKETS,
+    registers,
+  })
+  const total = new Histogram({
+    name: 'troupe_call_seconds',
+    help: 'Time from the request to the end of the answer',
+    labelNames: ['kind'],
+    buckets: BUCKETS,
+    registers,
+  })
+  const refused = new Counter({
+    name: 'troupe_prompts_refused_total',
+    help: 'Prompts that a model server found too long although our estimate fitted',
+    labelNames: ['model'],
+    registers,
+  })
+  return {
+    callFinished({ kind, status, model, firstTokenMs, totalMs }) {
+      calls.inc({ kind, status, model })
+      total.observe({ kind }, totalMs / 1_000)
+      if (firstTokenMs !== null) firstToken.observe({ kind }, firstTokenMs / 1_000)
+    },
+    promptRefused: (model) => {
+      refused.inc({ model })
+    },
+    expose: async () => ({ text: await registry.metrics(), mediaType: registry.contentType }),
+  }
+}

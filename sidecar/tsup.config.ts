@@ -1,0 +1,16 @@
+import { cp } from 'node:fs/promises'
+import { defineConfig } from 'tsup'
+
+// Packages stay outside the bundle (several are native); each driver becomes a chunk that is loaded when it is chosen.
+export default defineConfig({
+  entry: { main: 'sidecar/src/main.ts', cli: 'sidecar/src/cli/index.ts' },
+  outDir: 'dist',
+  format: 'esm',
+  target: 'node20',
+  platform: 'node',
+  splitting: true,
+  sourcemap: true,
+  clean: true,
+  // The store looks for its migrations beside the running file.
+  onSuccess: async () => cp('sidecar/src/store/migrations', 'dist/migrations', { recursive: true }),
+})

@@ -1,0 +1,170 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+import { CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
+import { openFakeOpenAi, type FakeOpenAi } from '../support/fake-openai.ts'
+import { sampleCard } from '../support/samples.ts'
+
+let server: FakeOpenAi
+let troupe: TestApp
+
+beforeAll(async () => {
+  server = await openFakeOpenAi()
+  troupe = await openTestApp({ OPENAI_API_BASE_URLS: server.url })
+})
+afterAll(async () => {
+  await troupe.close()
+  await server.close()
+})
+
+const cardFile = (over: Parameters<typeof sampleCard>[0]) =>
+  new Blob([JSON.stringify({ spec: 'chara_card_v3', spec_version: '3.0', data: sampleCard(over) })])
+
+async function importFiles(...files: [Blob, string][]) {
+  const form = new FormData()
+  for (const [blob, name] of files) form.append('files', blob, name)
+  const answer = await troupe.request('POST', '/troupe/api/characters/import', { body: form })
+  return { status: answer.status, ...((await answer.json()) as { results: Record<string, unknown>[] }) }
+}
+
+describe('import', () => {
+  test('answers for each file; a bad one stops nothing', async () => {
+    const { status, results } = await importFiles(
+      [cardFile({ name: 'First' }), 'first.json'],
+      [new Blob(['no card']), 'broken.json'],
+      [cardFile({ name: 'Second' }), 'second.json'],
+    )
+    expect(status).toBe(200)
+    expect(results.map(({ file, status, id }) => [file, status, id])).toEqual([
+      ['first.json', 'created', 'first'],
+      ['broken.json', 'failed', undefined],
+      ['second.json', 'created', 'second'],
+    ])
+    expect(results[1]?.['notes']).not.toHaveLength(0)
+  })
+
+  test('the same file again is skipped, another card of the same name is a second character', async () => {
+    await importFiles([cardFile({ name: 'Twin' }), 'twin.json'])
+    const { results } = await importFiles(
+      [cardFile({ name: 'Twin' }), 'again.json'],
+      [cardFile({ name: 'Twin', scenario: 'Other' }), 'other.json'],
+    )
+    expect(results).toMatchObject([
+      { status: 'skipped', id: 'twin' },
+      { status: 'created', id: 'twin-2' },
+    ])
+  })
+
+  test('without a file is refused with the field', async () => {
+    const answer = await troupe.request('POST', '/troupe/api/characters/import', { body: new FormData() })
+    expect(answer.status).toBe(400)
+  })
+})
+
+describe('a character', () => {
+  test('is a model for clients as soon as it is imported, with no word of its prompt in the list', async () => {
+    await importFiles([
+      cardFile({ name: 'Listed', creator_notes: 'A calm keeper. More below.' }),
+      'listed.json',
+    ])
+    const answer = await troupe.request('GET', '/v1/models', { key: CONNECTION_KEY })
+    const { data } = (await answer.json()) as { data: Record<string, unknown>[] }
+    expect(data.find(({ id }) => id === 'listed')).toMatchObject({
+      object: 'model',
+      name: 'Listed',
+      tags: [{ name: 'Companion' }],
+    })
+    expect(JSON.stringify(data)).not.toContain('lighthouse')
+    expect((await troupe.request('GET', '/v1/models/listed', { key: CONNECTION_KEY })).status).toBe(200)
+    expect((await troupe.request('GET', '/v1/models/nobody', { key: CONNECTION_KEY })).status).toBe(404)
+  })
+
+  test('gets a second version from an edited export of itself, and can be rolled back', async () => {
+    await importFiles([
+      cardFile({ name: 'Versioned', extensions: { troupe: { id: 'versioned' } } }),
+      'a.json',
+    ])
+    const { results } = await importFiles([
+      cardFile({ name: 'Versioned', scenario: 'New.', extensions: { troupe: { id: 'versioned' } } }),
+      'b.json',
+    ])
+    expect(results).toMatchObject([{ status: 'updated', id: 'versioned' }])
+    const rolledBack = await troupe.request('POST', '/troupe/api/characters/versioned/rollback', {
+      body: { version: 1 },
+    })
+    expect(await rolledBack.json()).toMatchObject({ publishedVersion: 1, latestVersion: 2 })
+    const exported = await troupe.request('GET', '/troupe/api/characters/versioned/export?format=json')
+    expect(await exported.json()).toMatchObject({
+      spec: 'chara_card_v3',
+      data: { scenario: 'A storm is coming.' },
+    })
+    const versions = await troupe.request('GET', '/troupe/api/characters/versioned/versions')
+    expect(await versions.json()).toMatchObject({ versions: [{ number: 1 }, { number: 2 }] })
+  })
+
+  test('can be deleted, and is then gone everywhere', async () => {
+    await importFiles([cardFile({ name: 'Leaving' }), 'leaving.json'])
+    expect((await troupe.request('DELETE', '/troupe/api/characters/leaving')).status).toBe(204)
+    expect((await troupe.request('GET', '/troupe/api/characters/leaving')).status).toBe(404)
+    expect((await troupe.request('GET', '/v1/models/leaving', { key: CONNECTION_KEY })).status).toBe(404)
+  })
+})
+
+test('the preview shows parts and messages without calling a model', async () => {
+  await importFiles([cardFile({ name: 'Shown' }), 'shown.json'])
+  const before = server.chats().length
+  const answer = await troupe.request('POST', '/troupe/api/prompt/preview', {
+    body: { model: 'shown', messages: [{ role: 'user', content: 'Hello' }] },
+  })
+  const { prompt, baseModel } = (await answer.json()) as {
+    prompt: { parts: { kind: string }[]; messages: unknown[] }
+    baseModel: string
+  }
+  expect(baseModel).toBe('fake:1b')
+  expect(prompt.parts.map((part) => part.kind)).toContain('persona')
+  expect(prompt.messages).toHaveLength(2)
+  expect(server.chats()).toHaveLength(before)
+})
+
+describe('keys', () => {
+  test('a new key works at once with its scopes only, is shown once, and dies when revoked', async () => {
+    const made = await troupe.request('POST', '/troupe/api/keys', {
+      body: { name: 'club', scopes: ['models'] },
+    })
+    expect(made.status).toBe(201)
+    const { id, secret } = (await made.json()) as { id: string; secret: string }
+    expect((await troupe.request('GET', '/v1/models', { key: secret })).status).toBe(200)
+    expect((await troupe.request('POST', '/v1/chat/completions', { key: secret, body: {} })).status).toBe(403)
+    const list = await troupe.request('GET', '/troupe/api/keys')
+    expect(await list.text()).not.toContain(secret)
+    expect((await troupe.request('DELETE', `/troupe/api/keys/${id}`)).status).toBe(204)
+    expect((await troupe.request('GET', '/v1/models', { key: secret })).status).toBe(401)
+  })
+})
+
+describe('probes', () => {
+  test('livez, readyz and metrics answer without a key on loopback', async () => {
+    expect((await troupe.request('GET', '/livez', { key: null })).status).toBe(200)
+    const ready = await troupe.request('GET', '/readyz', { key: null })
+    expect(ready.status).toBe(200)
+    expect(await ready.json()).toMatchObject({
+      status: 'ready',
+      checks: { characters: { ok: true }, analytics: { ok: true } },
+    })
+    const metrics = await troupe.request('GET', '/metrics', { key: null })
+    expect(await metrics.text()).toContain('troupe_model_calls_total')
+  })
+
+  test('an unknown path is a JSON error', async () => {
+    const answer = await troupe.request('GET', '/v1/nothing')
+    expect(answer.status).toBe(404)
+    expect(await answer.json()).toMatchObject({ error: { code: 'not_found' } })
+  })
+
+  test('a change by login from a foreign site is refused', async () => {
+    const answer = await troupe.request('DELETE', '/troupe/api/characters/first', {
+      key: null,
+      headers: { cookie: 'token=abc', origin: 'https://evil.example' },
+    })
+    expect([401, 403]).toContain(answer.status)
+  })
+})

@@ -1,0 +1,60 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+
+import { readLines } from '#base/ndjson.ts'
+
+import { allOf, inPieces } from '../../support/replay.ts'
+
+test.each([
+  ['a last line without a line break', 'one\ntwo', ['one', 'two']],
+  ['line ends of either kind', 'one\r\ntwo\nthree\r\n', ['one', 'two', 'three']],
+  ['empty lines', '\n\none\n\r\n\ntwo\n\n', ['one', 'two']],
+  ['a byte order mark at the beginning only', '\u{feff}one\n\u{feff}two\n', ['one', '\u{feff}two']],
+  ['a carriage return inside a line', 'o\rne\n', ['o\rne']],
+  ['nothing', '', []],
+])('%s', async (_name, text, lines) => {
+  expect(await allOf(readLines(inPieces(text)))).toEqual(lines)
+})
+
+test('lines do not depend on how the bytes are cut, also inside a character', async () => {
+  const piece = fc
+    .uint8Array({ minLength: 1, maxLength: 5 })
+    .map((sizes) => [...sizes].map((size) => (size % 7) + 1))
+  const line = fc.string({ unit: 'grapheme' }).map((text) => text.replaceAll(/[\r\n\u{feff}]/gu, ' '))
+  await fc.assert(
+    fc.asyncProperty(fc.array(line), piece, async (lines, sizes) => {
+      const bytes = Buffer.from(lines.join('\n'))
+      const pieces: Buffer[] = []
+      for (let start = 0, turn = 0; start < bytes.length; turn += 1) {
+        const size = sizes[turn % sizes.length] ?? 1
+        pieces.push(bytes.subarray(start, start + size))
+        start += size
+      }
+      expect(await allOf(readLines(inPieces(...pieces)))).toEqual(lines.filter((text) => text !== ''))
+    }),
+  )
+})
+
+test.each([
+  ['in one piece', ['x'.repeat(11) + '\n']],
+  ['in many pieces', Array.from({ length: 11 }, () => 'x')],
+])('a line over the limit is refused, %s', async (_name, pieces) => {
+  await expect(allOf(readLines(inPieces(...pieces), 10))).rejects.toMatchObject({ code: 'upstream' })
+  expect(await allOf(readLines(inPieces('x'.repeat(10), '\nshort\n'), 10))).toEqual(['x'.repeat(10), 'short'])
+})
+
+test('leaving the loop ends the source', async () => {
+  let ended = false
+  async function* source() {
+    try {
+      for (;;) yield await Promise.resolve(Buffer.from('line\n'))
+    } finally {
+      ended = true
+    }
+  }
+  for await (const line of readLines(source())) {
+    expect(line).toBe('line')
+    break
+  }
+  expect(ended).toBe(true)
+})

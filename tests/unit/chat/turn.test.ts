@@ -1,0 +1,249 @@
+import { describe, expect, test } from 'vitest'
+
+import type { CallRecord } from '#analytics/record.ts'
+import { AppError } from '#base/errors.ts'
+import { silentMetrics } from '#base/metrics.ts'
+import { greetingOffers } from '#characters/greetings.ts'
+import { createTurn } from '#chat/turn.ts'
+import { TASK_MODEL_ID } from '#chat/tasks.ts'
+import type { CharacterVersion } from '#library/library.ts'
+import type { Ask } from '#prompt/ask.ts'
+import type { Delta, ModelCall, Provider } from '#providers/provider.ts'
+import { openUpstreams } from '#providers/upstreams.ts'
+
+import { longChat, sampleAsk, sampleCard, user } from '../../support/samples.ts'
+
+const DONE: Delta = { type: 'done', reason: 'stop', usage: { promptTokens: 50, completionTokens: 2 } }
+const text = (words: string): Delta => ({ type: 'text', text: words })
+
+type Script = (call: ModelCall, signal: AbortSignal) => AsyncGenerator<Delta, void, undefined>
+
+async function* say(...deltas: Delta[]): AsyncGenerator<Delta, void, undefined> {
+  for (const delta of deltas) yield await Promise.resolve(delta)
+}
+
+function openTurn(
+  script: Script,
+  over: { taskModel?: string; record?: (record: CallRecord) => Promise<void>; contextTokens?: number } = {},
+) {
+  const calls: ModelCall[] = []
+  const records: CallRecord[] = []
+  const provider: Provider = {
+    kind: 'script',
+    name: 'http://model',
+    models: () =>
+      Promise.resolve(
+        ['base', 'small'].map((name) => ({ name, chats: true, contextTokens: over.contextTokens ?? 2_048 })),
+      ),
+    stream(call, signal) {
+      calls.push(call)
+      return script(call, signal)
+    },
+    close: () => Promise.resolve(),
+  }
+  const version: CharacterVersion = {
+    characterId: 'mira',
+    number: 3,
+    card: sampleCard({ post_history_instructions: 'Be brief.' }),
+    originalHash: '',
+    originalName: '',
+    pictureHash: null,
+    notes: [],
+    createdAtMs: 0,
+  }
+  const turn = createTurn({
+    library: { published: (id) => Promise.resolve(id === 'mira' ? version : undefined) },
+    upstreams: openUpstreams({
+      providers: [provider],
+      defaultModel: undefined,
+      contextTokens: 8_192,
+      now: Date.now,
+    }),
+    taskModel: over.taskModel,
+    record: over.record ?? ((record) => Promise.resolve(void records.push(record))),
+    metrics: silentMetrics,
+    pseudonym: (kind, id) => `${kind}:${String(id.length)}`,
+    now: Date.now,
+  })
+  const run = async (ask: Ask, signal = new AbortController().signal) => {
+    const deltas: Delta[] = []
+    for await (const delta of turn(ask, signal)) deltas.push(delta)
+    return deltas
+  }
+  return { turn, run, calls, records, version }
+}
+
+describe('an answer', () => {
+  test('passes through as it comes, and its record names character, version, model and pseudonyms but no word', async () => {
+    const { run, records } = openTurn(() => say(text('Storm '), text('tonight'), DONE))
+    const ask = sampleAsk({
+      person: { id: 'user-77', name: 'Tom' },
+      conversation: { chatId: 'chat-123', messageId: 'm' },
+    })
+    expect(await run(ask)).toEqual([text('Storm '), text('tonight'), DONE])
+    expect(records).toHaveLength(1)
+    expect(records[0]).toMatchObject({
+      id: 'request-1',
+      kind: 'turn',
+      status: 'ok',
+      characterId: 'mira',
+      characterVersion: 3,
+      baseModel: 'base',
+      person: 'person:7',
+      chat: 'chat:8',
+      message: 'message:1',
+      promptTokens: 50,
+      cutTurns: 0,
+    })
+    const written = JSON.stringify(records)
+    for (const word of ['Storm', 'Hello', 'Tom', 'user-77', 'lighthouse', 'brief'])
+      expect(written).not.toContain(word)
+  })
+
+  test('is finished only after its record is committed', async () => {
+    const order: string[] = []
+    const record = async () => {
+      await Promise.resolve()
+      order.push('committed')
+    }
+    const { turn } = openTurn(() => say(text('Hi'), DONE), { record })
+    for await (const delta of turn(sampleAsk(), new AbortController().signal)) order.push(delta.type)
+    expect(order).toEqual(['text', 'committed', 'done'])
+  })
+
+  test('whose record cannot be committed ends as an error, not as finished', async () => {
+    const record = () => Promise.reject(new AppError('unavailable', 'no database'))
+    const { run } = openTurn(() => say(text('Hi'), DONE), { record })
+    await expect(run(sampleAsk())).rejects.toMatchObject({ code: 'unavailable' })
+  })
+
+  test('without a word becomes an explained error', async () => {
+    const { run, records } = openTurn(() => say(DONE))
+    await expect(run(sampleAsk())).rejects.toThrow(/empty answer/)
+    expect(records[0]).toMatchObject({ status: 'failed', errorCode: 'upstream' })
+  })
+})
+
+describe('a failure', () => {
+  test('of the model server in mid answer is thrown on, and the record says failed', async () => {
+    const { run, records } = openTurn(async function* () {
+      yield await Promise.resolve(text('Half'))
+      throw new AppError('upstream', 'died')
+    })
+    await expect(run(sampleAsk())).rejects.toMatchObject({ code: 'upstream' })
+    expect(records).toMatchObject([{ status: 'failed', errorCode: 'upstream', promptTokens: null }])
+  })
+
+  test('an unknown character is named, and recorded', async () => {
+    const { run, records } = openTurn(() => say(DONE))
+    await expect(run(sampleAsk({ model: 'nobody' }))).rejects.toMatchObject({
+      code: 'model_not_found',
+      param: 'model',
+    })
+    expect(records).toMatchObject([{ status: 'failed', characterId: null }])
+  })
+
+  test('a prompt that the server finds too long is composed once more, smaller, and the record shows the second', async () => {
+    const refuse = new AppError('context_length', 'too long')
+    const { run, calls, records } = openTurn((call) =>
+      calls.length === 1
+        ? (async function* () {
+            await Promise.resolve()
+            yield* say()
+            throw refuse
+          })()
+        : say(text(String(call.messages.length)), DONE),
+    )
+    await run(sampleAsk({ messages: longChat(80) }))
+    const [first, second] = calls
+    expect(second?.messages.length).toBeLessThan(first?.messages.length ?? 0)
+    expect(records).toHaveLength(1)
+    expect(records[0]?.cutTurns).toBeGreaterThan(0)
+  })
+
+  test('a prompt refused twice is an error, not a loop', async () => {
+    const { run, calls } = openTurn(async function* () {
+      await Promise.resolve()
+      yield* say()
+      throw new AppError('context_length', 'too long')
+    })
+    await expect(run(sampleAsk())).rejects.toMatchObject({ code: 'context_length' })
+    expect(calls).toHaveLength(2)
+  })
+})
+
+describe('a client that leaves', () => {
+  test('is recorded as cancelled when it stops reading', async () => {
+    const { turn, records } = openTurn(() => say(text('One'), text('Two'), DONE))
+    for await (const delta of turn(sampleAsk(), new AbortController().signal)) {
+      expect(delta).toEqual(text('One'))
+      break
+    }
+    expect(records).toMatchObject([{ status: 'cancelled' }])
+  })
+
+  test('is recorded as cancelled when its signal aborts', async () => {
+    const gone = new AbortController()
+    const { run, records } = openTurn(async function* (_call, signal) {
+      yield await Promise.resolve(text('One'))
+      await new Promise((resolve) => {
+        signal.addEventListener('abort', resolve)
+        gone.abort()
+      })
+      throw new AppError('cancelled', 'gone')
+    })
+    await expect(run(sampleAsk(), gone.signal)).rejects.toMatchObject({ code: 'cancelled' })
+    expect(records).toMatchObject([{ status: 'cancelled', errorCode: 'cancelled' }])
+  })
+})
+
+describe('a task', () => {
+  const task = sampleAsk({ task: 'title_generation', messages: [user('### Task:\nGenerate a title')] })
+
+  test("goes out without persona, to the character's own model when no other is set", async () => {
+    const { run, calls, records } = openTurn(() => say(text('Storm'), DONE))
+    await run(task)
+    expect(calls[0]?.model).toBe('base')
+    expect(JSON.stringify(calls[0]?.messages)).not.toContain('lighthouse')
+    expect(records).toMatchObject([{ kind: 'task', task: 'title_generation', characterId: null }])
+  })
+
+  test('asks the server to hold the answer to the shape that Open WebUI reads, unless the caller asked for another', async () => {
+    const { run, calls } = openTurn(() => say(text('{"title":"Storm"}'), DONE))
+    await run(task)
+    await run({ ...task, responseFormat: { type: 'text' } })
+    await run({ ...task, task: 'emoji_generation' })
+    expect(calls[0]?.responseFormat).toMatchObject({
+      type: 'json_schema',
+      json_schema: { schema: { required: ['title'] } },
+    })
+    expect(calls[1]?.responseFormat).toEqual({ type: 'text' })
+    expect(calls[2]).not.toHaveProperty('responseFormat')
+  })
+
+  test('goes to the task model, also when asked of the hidden task id', async () => {
+    const { run, calls } = openTurn(() => say(text('Storm'), DONE), { taskModel: 'small' })
+    await run(task)
+    await run({ ...task, model: TASK_MODEL_ID })
+    expect(calls.map((call) => call.model)).toEqual(['small', 'small'])
+  })
+})
+
+test('a chosen greeting is spoken from the card without a model call', async () => {
+  const { run, calls, records, version } = openTurn(() => say(DONE))
+  const [offer] = greetingOffers(version.card)
+  const deltas = await run(
+    sampleAsk({ messages: [user(offer?.prompt ?? '')], person: { id: '1', name: 'Tom' } }),
+  )
+  expect(deltas[0]).toEqual(text('Come in, Tom.'))
+  expect(calls).toHaveLength(0)
+  expect(records).toMatchObject([{ status: 'ok', characterId: 'mira' }])
+})
+
+test('every request to one base model asks for the same window', async () => {
+  const { run, calls } = openTurn(() => say(text('x'), DONE), { contextTokens: 4_096 })
+  await run(sampleAsk())
+  await run(sampleAsk({ sampling: { maxTokens: 7 } }))
+  await run(sampleAsk({ task: 'tags_generation' }))
+  expect(new Set(calls.map((call) => call.contextTokens))).toEqual(new Set([4_096]))
+})

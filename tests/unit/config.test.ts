@@ -1,0 +1,76 @@
+import { describe, expect, test } from 'vitest'
+
+import { ConfigError, readConfig } from '../../sidecar/src/config.ts'
+
+const LONG = 'x'.repeat(32)
+
+function faults(env: Record<string, string>): readonly string[] {
+  try {
+    readConfig(env)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults
+  }
+  return []
+}
+
+test('an empty environment is a working configuration on loopback', () => {
+  expect(readConfig({})).toMatchObject({
+    host: '127.0.0.1',
+    port: 8787,
+    publicUrl: 'http://127.0.0.1:8787',
+    ollamaUrls: ['http://127.0.0.1:11434'],
+    openAiServers: [],
+    openWebUi: undefined,
+  })
+})
+
+test('lists are read as Open WebUI writes them, keys beside their addresses', () => {
+  const config = readConfig({
+    OPENAI_API_BASE_URLS: 'http://a/v1/; http://b/v1',
+    OPENAI_API_KEYS: ';key-b',
+    OLLAMA_BASE_URL: '',
+  })
+  expect(config.openAiServers).toEqual([
+    { url: 'http://a/v1', key: undefined },
+    { url: 'http://b/v1', key: 'key-b' },
+  ])
+  expect(config.ollamaUrls).toEqual([])
+})
+
+test('all faults are told at once, each with its variable', () => {
+  const found = faults({
+    TROUPE_PORT: 'many',
+    TROUPE_ADMIN_KEY: 'short',
+    DATABASE_URL: 'mysql://x',
+    OLLAMA_BASE_URL: 'ollama',
+  })
+  expect(found.map((fault) => fault.split(' ')[0]).sort()).toEqual([
+    'DATABASE_URL',
+    'OLLAMA_BASE_URL',
+    'TROUPE_ADMIN_KEY',
+    'TROUPE_PORT',
+  ])
+})
+
+describe('a dangerous setting is refused and named', () => {
+  test.each([
+    [
+      'open to the network without proof of the user',
+      { TROUPE_HOST: '0.0.0.0', TROUPE_CONNECTION_KEY: LONG },
+      /OPENWEBUI_JWT_SECRET/,
+    ],
+    [
+      'one key for Open WebUI and for admins',
+      { TROUPE_CONNECTION_KEY: LONG, TROUPE_ADMIN_KEY: LONG },
+      /TROUPE_ADMIN_KEY equals/,
+    ],
+    ['an Open WebUI key without its address', { OPENWEBUI_API_KEY: 'sk-1' }, /OPENWEBUI_URL/],
+    [
+      'more keys than servers',
+      { OPENAI_API_KEYS: 'a;b', OPENAI_API_BASE_URLS: 'http://a/v1' },
+      /OPENAI_API_KEYS/,
+    ],
+  ])('%s', (_name, env, expected) => {
+    expect(faults(env as Record<string, string>).join()).toMatch(expected)
+  })
+})
