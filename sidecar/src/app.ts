@@ -10,8 +10,10 @@ import { AppError } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
 import { createTurn } from '#chat/turn.ts'
+import { createGuesses } from '#gateway/guesses.ts'
 import { createKeys } from '#gateway/keys.ts'
 import { routes } from '#http/routes.ts'
+import { openMemoryKv } from '#kv/memory.ts'
 import { openLibrary } from '#library/characters.ts'
 import { createSessions } from '#openwebui/session.ts'
 import { openProvider } from '#providers/index.ts'
@@ -65,6 +67,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     now,
   })
   const keys = createKeys({ store, now, fixed: fixedKeys(config) })
+  const kv = openMemoryKv({ now })
   const metrics = createPrometheus()
   const named = (kind: string, id: string) => pseudonym(secret, kind, id)
   const desk = openDesk({ config, library, keys, recorder, pseudonym: named, log })
@@ -83,6 +86,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     upstreams,
     taskModel: config.taskModel,
     keys,
+    guesses: createGuesses(kv),
     sessions: config.openWebUi && createSessions({ openWebUiUrl: config.openWebUi.url, now }),
     findRecord: (id) => findRecord(analytics, id),
     health: () => checkHealth({ stores: { characters: store, analytics }, upstreams: upstreams.state }),
@@ -111,6 +115,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       await desk?.close()
       await upstreams.close()
       await recorder.close()
+      await kv.close()
       await Promise.all([store.close(), analytics.close()])
     },
   }

@@ -141,6 +141,18 @@ describe('keys', () => {
   })
 })
 
+test('who tries keys is slowed down; a right key still works', async () => {
+  const own = await openTestApp()
+  const statuses: number[] = []
+  for (let at = 0; at < 22; at++)
+    statuses.push((await own.request('GET', '/v1/models', { key: 'wrong' })).status)
+  expect(statuses.slice(18)).toEqual([401, 401, 429, 429])
+  const limited = await own.request('GET', '/v1/models', { key: 'wrong' })
+  expect(limited.headers.get('retry-after')).toBe('60')
+  expect((await own.request('GET', '/v1/models', { key: CONNECTION_KEY })).status).toBe(200)
+  await own.close()
+})
+
 describe('probes', () => {
   test('livez, readyz and metrics answer without a key on loopback', async () => {
     expect((await troupe.request('GET', '/livez', { key: null })).status).toBe(200)

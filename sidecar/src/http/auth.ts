@@ -3,7 +3,8 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { getCookie } from 'hono/cookie'
 
 import { AppError } from '#base/errors.ts'
-import type { Keys, Scope } from '#gateway/keys.ts'
+import type { Guesses } from '#gateway/guesses.ts'
+import type { Keys, Principal, Scope } from '#gateway/keys.ts'
 import type { Sessions } from '#openwebui/session.ts'
 
 import type { AppEnv } from './env.ts'
@@ -15,6 +16,7 @@ const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 export interface AuthParts {
   keys: Pick<Keys, 'verify'>
+  guesses: Guesses
   /** Undefined when no Open WebUI is configured: then only keys open the admin API. */
   sessions: Sessions | undefined
 }
@@ -26,16 +28,27 @@ function bearer(c: Context<AppEnv>): string | undefined {
 }
 
 /** Lets a key with the scope pass. Throws `unauthenticated` or `forbidden`. */
-export function withKey(scope: Scope, { keys }: AuthParts): MiddlewareHandler<AppEnv> {
+export function withKey(scope: Scope, parts: AuthParts): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const secret = bearer(c)
     if (secret === undefined)
       throw new AppError('unauthenticated', 'Send an API key: Authorization: Bearer <key>')
-    const principal = await keys.verify(secret)
+    const principal = await verify(secret, c.env.incoming.socket.remoteAddress ?? '', parts)
     if (!principal.scopes.includes(scope))
       throw new AppError('forbidden', `This key lacks the scope "${scope}"`)
     c.set('principal', principal)
     await next()
+  }
+}
+
+/** A right key always works: behind a proxy all clients share one address, and a guesser must not shut them out. */
+async function verify(secret: string, address: string, { keys, guesses }: AuthParts): Promise<Principal> {
+  try {
+    return await keys.verify(secret)
+  } catch (error) {
+    await guesses.refuse(address)
+    await guesses.failed(address)
+    throw error
   }
 }
 

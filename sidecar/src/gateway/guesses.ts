@@ -1,0 +1,28 @@
+/** Slows down whoever tries keys: counted by address, never by key id, since that would let anybody lock a key. */
+import { AppError } from '#base/errors.ts'
+import type { Kv } from '#kv/kv.ts'
+
+const MOST_FAILURES = 20
+const WINDOW_MS = 60_000
+
+export interface Guesses {
+  /** Throws AppError `limited` for an address with too many failures in the last minute. */
+  refuse(address: string): Promise<void>
+  failed(address: string): Promise<void>
+}
+
+export function createGuesses(kv: Kv): Guesses {
+  const key = (address: string) => `failed-keys:${address}`
+  return {
+    async refuse(address) {
+      if (Number((await kv.get(key(address))) ?? 0) < MOST_FAILURES) return
+      const retryAfterSeconds = WINDOW_MS / 1_000
+      throw new AppError('limited', `Too many wrong keys; try again in ${String(retryAfterSeconds)} s`, {
+        facts: { retryAfterSeconds },
+      })
+    },
+    async failed(address) {
+      await kv.increment(key(address), WINDOW_MS)
+    },
+  }
+}
