@@ -1,4 +1,6 @@
 /** The desk for the Open WebUI beside us: joins sync, feedback and functions to the library and the records. */
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import type { Recorder } from '#analytics/recorder.ts'
 import type { Log } from '#base/log.ts'
 import { TASK_MODEL_ID } from '#chat/tasks.ts'
@@ -15,6 +17,9 @@ import type { Config } from './config.ts'
 
 /** Name of the keys that our function in Open WebUI holds; an older one is ended when a new one is handed out. */
 const EVENTS_KEY_NAME = 'Open WebUI events'
+
+/** An Open WebUI that hangs must not keep us from stopping; what was not said is said at the next start. */
+const CLOSE_MS = 3_000
 
 export interface DeskParts {
   config: Config
@@ -43,6 +48,8 @@ export function openDesk({ config, library, keys, recorder, pseudonym, log }: De
   const unsubscribe = library.onChange(() => {
     sync.schedule()
   })
+  // What changed while we were down is published now.
+  sync.schedule()
 
   return {
     sync: (dryRun) => sync.run({ dryRun }),
@@ -63,8 +70,8 @@ export function openDesk({ config, library, keys, recorder, pseudonym, log }: De
     },
     async close() {
       unsubscribe()
-      await sync.close()
-      await feedback.close()
+      const finished = Promise.all([sync.close(), feedback.close()])
+      await Promise.race([finished, sleep(CLOSE_MS, undefined, { ref: false })])
       await client.close()
     },
   }

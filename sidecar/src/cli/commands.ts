@@ -124,17 +124,29 @@ async function revokeKey({ positionals, api, screen }: Run): Promise<number> {
 }
 
 const SyncReport = z.looseObject({
-  changes: z.array(z.looseObject({ id: z.string(), action: z.string(), reason: z.string() })),
+  changes: z.array(
+    z.looseObject({
+      id: z.string(),
+      action: z.string(),
+      reason: z.string(),
+      difference: z.array(z.string()),
+    }),
+  ),
 })
+
+/** What a person has to look at: the others were done, or would be. */
+const UNDONE = new Set(['conflict', 'failed', 'incomplete'])
 
 async function sync({ values, api, screen }: Run): Promise<number> {
   const dryRun = values['dry-run'] === true
   const report = await api.call('POST', '/troupe/api/openwebui/sync', SyncReport, { dryRun })
-  for (const change of report.changes)
-    screen.line(`${change.action.padEnd(10)} ${change.id}: ${change.reason}`)
+  for (const { action, id, reason, difference } of report.changes) {
+    screen.line(`${action.padEnd(10)} ${id}: ${reason}`)
+    for (const line of difference) screen.line(`             ${line}`)
+  }
   if (report.changes.length === 0) screen.line('Open WebUI already shows exactly this cast.')
   screen.result(report)
-  return report.changes.some((change) => change.action === 'conflict') ? 1 : 0
+  return report.changes.some((change) => UNDONE.has(change.action)) ? 1 : 0
 }
 
 /** Where the functions lie: the repository, from the source as well as from the bundle. */

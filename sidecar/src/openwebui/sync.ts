@@ -3,7 +3,7 @@ import { toAppError, type AppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 
 import { after as realAfter, type After } from './after.ts'
-import { PUBLIC_READ, type AccessGrant, type ModelRow, type OpenWebUi } from './client.ts'
+import { PUBLIC_READ, type AccessGrant, type ModelForm, type ModelRow, type OpenWebUi } from './client.ts'
 import { planSync, type SyncPlan, type SyncStep } from './plan.ts'
 import { characterRow, taskRow, type SyncCharacter } from './rows.ts'
 
@@ -56,6 +56,8 @@ const LONGEST_RETRY_MS = 60_000
 /** Refusals that the next row need not share. */
 const ROW_REFUSED = new Set([400, 422, 500])
 
+const NEEDS_SOMEBODY = new Set<SyncChange['action']>(['conflict', 'failed', 'incomplete'])
+
 export function createSync({ client, characters, taskModelId, log, after = realAfter }: SyncParts): Sync {
   let turn: Promise<unknown> = Promise.resolve()
   let cancel = (): void => undefined
@@ -92,7 +94,11 @@ export function createSync({ client, characters, taskModelId, log, after = realA
   }
 
   function tell({ changes }: SyncReport): void {
-    for (const { id, action } of changes) log.info({ character: id, action }, 'Open WebUI brought up to date')
+    for (const { id, action } of changes) {
+      if (NEEDS_SOMEBODY.has(action))
+        log.warn({ character: id, action }, 'Open WebUI does not show it as published')
+      else log.info({ character: id, action }, 'Open WebUI brought up to date')
+    }
   }
 
   return {
@@ -110,7 +116,7 @@ export function createSync({ client, characters, taskModelId, log, after = realA
  * Does what the plan says and answers what became of it; one row that is refused does not stop the others. Throws AppError
  * when Open WebUI does not answer: what is done then stays done, and the next plan is for the rest.
  */
-export async function applySync(plan: SyncPlan, client: SyncClient): Promise<SyncChange[]> {
+async function applySync(plan: SyncPlan, client: SyncClient): Promise<SyncChange[]> {
   const changes: SyncChange[] = []
   for (const step of plan.steps) changes.push(...(await applyStep(step, client)))
   if (changes.some(({ action }) => action !== 'conflict')) await client.refreshModels()
@@ -125,13 +131,13 @@ async function applyStep(step: SyncStep, client: SyncClient): Promise<SyncChange
     // One row in each call: a call with a bad row ends there, and says nothing of those that it has already stored.
     await client.importModels([step.row])
     const stored = await client.getModel(id)
-    const isOpen = stored === undefined || step.action === 'update' || hasGrants(stored, PUBLIC_READ)
-    if (!isOpen) await client.setAccess(id, PUBLIC_READ)
-    return [...toChange(step), ...complaints(step.row.meta.profile_image_url, id, stored)]
+    if (stored === undefined) return [outcome('failed', id, 'Open WebUI skipped it without saying why')]
+    if (step.action === 'create' && !hasGrants(stored, PUBLIC_READ)) await client.setAccess(id, PUBLIC_READ)
+    return [...toChange(step), ...lostPicture(step.row, stored)]
   } catch (thrown) {
     const error = toAppError(thrown)
     if (error.code !== 'upstream' || !ROW_REFUSED.has(Number(error.facts.status))) throw thrown
-    return [{ id, action: 'failed', reason: error.message, difference: step.difference }]
+    return [outcome('failed', id, error.message)]
   }
 }
 
@@ -141,15 +147,18 @@ function toChange(step: SyncStep): SyncChange[] {
   return [{ id, action, reason, difference }]
 }
 
-/** Open WebUI answers "true" also when it has skipped a row or thrown a picture away. */
-function complaints(picture: unknown, id: string, stored: ModelRow | undefined): SyncChange[] {
-  const say = (action: 'failed' | 'incomplete', reason: string) => [{ id, action, reason, difference: [] }]
-  if (stored === undefined) return say('failed', 'Open WebUI skipped it without saying why')
-  if (picture === '' || stored.meta.profile_image_url === picture) return []
-  return say(
-    'incomplete',
-    'Open WebUI did not keep the picture; it may be above PROFILE_IMAGE_MAX_DATA_URI_SIZE there',
-  )
+const outcome = (action: 'failed' | 'incomplete', id: string, reason: string): SyncChange => ({
+  id,
+  action,
+  reason,
+  difference: [],
+})
+
+/** Open WebUI answers "true" also when it has thrown the picture away. */
+function lostPicture({ id, meta }: ModelForm, stored: ModelRow): SyncChange[] {
+  if (meta.profile_image_url === '' || stored.meta.profile_image_url === meta.profile_image_url) return []
+  const reason = 'Open WebUI did not keep the picture; it may be above PROFILE_IMAGE_MAX_DATA_URI_SIZE there'
+  return [outcome('incomplete', id, reason)]
 }
 
 const hasGrants = (row: ModelRow, grants: readonly AccessGrant[]): boolean =>

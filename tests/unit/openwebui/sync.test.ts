@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { createLog, type Log } from '#base/log.ts'
 import { AppError } from '#base/errors.ts'
-import { openOpenWebUi, type OpenWebUi } from '#openwebui/client.ts'
+import { openOpenWebUi, type ModelRow, type OpenWebUi } from '#openwebui/client.ts'
 import type { SyncCharacter } from '#openwebui/rows.ts'
 import { createSync, type Sync } from '#openwebui/sync.ts'
 
@@ -108,7 +108,7 @@ describe('a run', () => {
 
   test('reports a row that Open WebUI skipped without a word', async () => {
     cast = [{ ...mira, id: 'two words' }, mira]
-    expect(await run()).toEqual(['create two words', 'failed two words', 'create mira', 'create troupe-task'])
+    expect(await run()).toEqual(['failed two words', 'create mira', 'create troupe-task'])
   })
 
   test('goes on behind a row that is refused', async () => {
@@ -157,7 +157,7 @@ describe('a run', () => {
 describe('a schedule', () => {
   let clock: HandClock
   let runs: number
-  let answer: () => Promise<never[]>
+  let answer: () => Promise<ModelRow[]>
   let lines: Record<string, unknown>[]
   let sync: Sync
 
@@ -174,7 +174,7 @@ describe('a schedule', () => {
           runs += 1
           return answer()
         },
-        getModel: () => Promise.resolve(undefined),
+        getModel: (id) => Promise.resolve({ id, name: id, params: {}, meta: {}, access_grants: [] }),
         importModels: nothing,
         setAccess: nothing,
         deleteModel: nothing,
@@ -245,6 +245,14 @@ describe('a schedule', () => {
     await clock.advance(300)
     expect(lines).toMatchObject([{ level: 'warn', code: 'unavailable', retryMs: 1_000 }])
     expect(JSON.stringify(lines)).not.toContain('a name')
+  })
+
+  test('warns of what somebody has to look at', async () => {
+    answer = () =>
+      Promise.resolve([{ id: 'troupe-task', name: 'x', params: {}, meta: {}, access_grants: [] }])
+    sync.schedule()
+    await clock.advance(300)
+    expect(lines).toMatchObject([{ level: 'warn', character: 'troupe-task', action: 'conflict' }])
   })
 
   test('that is closed does nothing any more', async () => {

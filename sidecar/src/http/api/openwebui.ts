@@ -8,7 +8,7 @@ import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import type { AppEnv } from '../env.ts'
 
 export interface SyncReport {
-  changes: { id: string; action: string; reason: string }[]
+  changes: { id: string; action: string; reason: string; difference: readonly string[] }[]
 }
 
 export interface OpenWebUiParts {
