@@ -1,0 +1,30 @@
+/** A change to the tables without its migration would only be noticed by the first person who updates. */
+import { execFile } from 'node:child_process'
+import { cp, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+
+const ROOT = path.join(import.meta.dirname, '../../..')
+const run = promisify(execFile)
+
+test.each([
+  ['sqlite', 'sqlite'],
+  ['postgres', 'postgresql'],
+])('the migrations for %s are those of the tables', { timeout: 30_000 }, async (name, dialect) => {
+  const committed = path.join(ROOT, 'sidecar/src/store/migrations', name)
+  const out = await mkdtemp(path.join(tmpdir(), 'troupe-migrations-'))
+  try {
+    await cp(committed, out, { recursive: true })
+    const schema = `sidecar/src/store/tables.${name}.ts`
+    // drizzle-kit joins `out` to the working folder, whatever it looks like.
+    const options = ['--dialect', dialect, '--schema', schema, '--out', path.relative(ROOT, out)]
+    await run(process.execPath, ['node_modules/drizzle-kit/bin.cjs', 'generate', ...options], { cwd: ROOT })
+    expect((await readdir(out)).sort(), 'run `npm run db:generate` and commit what it writes').toEqual(
+      (await readdir(committed)).sort(),
+    )
+  } finally {
+    await rm(out, { recursive: true, force: true })
+  }
+})
