@@ -11,31 +11,25 @@ const fake = {
   contextTokens: FAKE_MODEL.contextTokens,
   missingModel: 'nobody:1b',
   story: FAKE_STORY,
-  silenceMs: 40,
 }
 
-providerSuite('ollama, against a fake', async () => {
-  const server = await openFakeOllama()
-  return {
-    ...fake,
-    tellsTimings: true,
-    keepsConnections: true,
-    driver: ollama,
-    baseUrl: server.origin,
-    close: () => server.close(),
-  }
-})
+providerSuite(
+  'ollama, against a fake',
+  { ...fake, driver: ollama, tellsTimings: true, keepsConnections: true },
+  async () => {
+    const server = await openFakeOllama()
+    return { baseUrl: server.origin, close: () => server.close() }
+  },
+)
 
 for (const manner of ['llama.cpp', 'vllm'] as const) {
-  providerSuite(`openai, against a fake ${manner}`, async () => {
-    const server = await openFakeOpenAi({ manner })
-    return {
-      ...fake,
-      tellsTimings: manner === 'llama.cpp',
-      keepsConnections: manner !== 'llama.cpp',
-      driver: openai,
-      baseUrl: server.url,
-      close: () => server.close(),
-    }
-  })
+  const isLlama = manner === 'llama.cpp'
+  providerSuite(
+    `openai, against a fake ${manner}`,
+    { ...fake, driver: openai, tellsTimings: isLlama, keepsConnections: !isLlama },
+    async () => {
+      const server = await openFakeOpenAi({ manner })
+      return { baseUrl: server.url, close: () => server.close() }
+    },
+  )
 }

@@ -60,6 +60,8 @@ export async function startStack(
       jwtSecret: JWT_SECRET,
       secretKey: 'webui-secret-of-the-end-to-end-tests',
       admin: ADMIN,
+      // A small model does not know when to end; a stock setting keeps its answers short.
+      env: { DEFAULT_MODEL_PARAMS: JSON.stringify({ max_tokens: 200 }) },
     }),
   ])
   const adminToken = await signIn(openWebUi.url, ADMIN)

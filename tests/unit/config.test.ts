@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs'
+
 import { describe, expect, test } from 'vitest'
 
-import { ConfigError, readConfig } from '../../sidecar/src/config.ts'
+import { ConfigError, Environment, readConfig } from '../../sidecar/src/config.ts'
 
 const LONG = 'x'.repeat(32)
 
@@ -73,4 +75,12 @@ describe('a dangerous setting is refused and named', () => {
   ])('%s', (_name, env, expected) => {
     expect(faults(env as Record<string, string>).join()).toMatch(expected)
   })
+})
+
+test('the table of settings in the README names every variable with its meaning', () => {
+  const readme = readFileSync('README.md', 'utf8')
+  for (const [name, schema] of Object.entries(Environment.shape)) {
+    const row = readme.split('\n').find((line) => line.startsWith(`| \`${name}\` `))
+    expect(row, name).toContain(schema.description)
+  }
 })

@@ -16,7 +16,7 @@ export function createLog(level: string, destination?: DestinationStream): Log {
 }
 
 /** Name, code and stack frames of an error and its causes. Messages of foreign errors stay out: they may quote content. */
-export function describeError(error: unknown): unknown {
+function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return { name: typeof error }
   const frames = (error.stack ?? '').split('\n').filter((line) => line.trimStart().startsWith('at '))
   return {

@@ -25,7 +25,7 @@ export interface GatherParts {
 const TroupeExtension = z.looseObject({ model: z.string().min(1).optional() })
 
 /** The base model that a card asks for, in `extensions.troupe.model`. */
-export function baseModelOf(card: Card): string | undefined {
+function baseModelOf(card: Card): string | undefined {
   const parsed = TroupeExtension.safeParse(card.extensions['troupe'])
   return parsed.success ? parsed.data.model : undefined
 }

@@ -37,7 +37,7 @@ export function errorBody(error: AppError): ErrorBody {
   return { error: { message: error.message, type, param: error.param ?? null, code } }
 }
 
-export const statusOf = (error: AppError): ContentfulStatusCode => SHOWN[error.code].status
+const statusOf = (error: AppError): ContentfulStatusCode => SHOWN[error.code].status
 
 /** The answer to anything thrown; what we do not know is shown as nothing. */
 export function errorAnswer(c: Context, thrown: unknown): Response {

@@ -6,7 +6,7 @@ import type { Materials, Part, PartKind } from './prompt.ts'
 import { estimateTokens } from './tokens.ts'
 
 /** Used when a card brings no system prompt of its own, and for `{{original}}` in one that does. */
-export const DEFAULT_SYSTEM_PROMPT =
+const DEFAULT_SYSTEM_PROMPT =
   'You are {{char}}, in conversation with {{user}}. Answer only as {{char}}, in the voice described below. ' +
   'Never write the words or actions of {{user}}.'
 
@@ -19,7 +19,7 @@ interface Section {
 }
 
 /** Constant entries of the card's book, in the order they are printed. */
-export function constantEntries(materials: Materials): LorebookEntry[] {
+function constantEntries(materials: Materials): LorebookEntry[] {
   const entries = materials.speaker.card.character_book?.entries ?? []
   const place = (entry: LorebookEntry) => (entry.position === 'after_char' ? 1 : 0)
   return entries
@@ -35,7 +35,7 @@ export function constantEntries(materials: Materials): LorebookEntry[] {
 }
 
 /** Example dialogues, block by block; a text without the tag is one block. */
-export function exampleBlocks(text: string): string[] {
+function exampleBlocks(text: string): string[] {
   return text
     .split(/<START>/i)
     .map((block) => block.trim())

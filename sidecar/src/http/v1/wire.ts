@@ -38,7 +38,7 @@ const head = (envelope: Envelope, object: string) => ({
 
 const event = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`
 
-export const DONE_EVENT = 'data: [DONE]\n\n'
+const DONE_EVENT = 'data: [DONE]\n\n'
 
 /** A comment line with a single line break: readers that join an empty line to it trip over the longer form. */
 export const KEEP_ALIVE = ': keep-alive\n'

@@ -1,0 +1,157 @@
+/** What the context window costs and holds, on a real llama.cpp server: warm prefixes, long chats, and our token estimate. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+import { startModelServer } from '../../scripts/setup/model-server.mjs'
+import { estimateTokens } from '../../sidecar/src/prompt/tokens.ts'
+import { CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
+
+let llama: Awaited<ReturnType<typeof startModelServer>>
+let logs: string
+
+beforeAll(async () => {
+  logs = await mkdtemp(path.join(tmpdir(), 'troupe-context-'))
+  llama = await startModelServer({ logFile: path.join(logs, 'llama.log') })
+})
+afterAll(async () => {
+  await llama.stop()
+  await rm(logs, { recursive: true, force: true })
+})
+
+interface Answer {
+  choices: { message: { content: string }; finish_reason: string }[]
+  usage: {
+    prompt_tokens: number
+    completion_tokens: number
+    prompt_tokens_details: { cached_tokens: number }
+  }
+}
+interface Message {
+  role: 'user' | 'assistant'
+  content: string
+}
+
+async function openMira(
+  contextTokens: number,
+  description: string,
+): Promise<{ troupe: TestApp; id: string }> {
+  const troupe = await openTestApp({
+    OPENAI_API_BASE_URLS: `${llama.url}/v1`,
+    TROUPE_CONTEXT_TOKENS: String(contextTokens),
+  })
+  return { troupe, id: await troupe.importCard({ name: 'Mira Holt', description }) }
+}
+
+async function ask(troupe: TestApp, model: string, messages: Message[], over: object = {}) {
+  const body = { model, messages, temperature: 0, max_tokens: 24, ...over }
+  const answer = await troupe.request('POST', '/v1/chat/completions', { key: CONNECTION_KEY, body })
+  const value = (await answer.json()) as Answer
+  expect(answer.status, JSON.stringify(value)).toBe(200)
+  const record = await troupe.request(
+    'GET',
+    `/troupe/api/requests/${answer.headers.get('x-request-id') ?? ''}`,
+  )
+  return { value, record: (await record.json()) as Record<string, number | string> }
+}
+
+const PERSONA = Array.from(
+  { length: 40 },
+  (_, at) => `Rule ${String(at)}: the lamp of the harbour is lit before dusk and trimmed at midnight.`,
+).join(' ')
+
+test('a warm second turn re-reads only the new tokens', async () => {
+  const { troupe, id } = await openMira(4_096, PERSONA)
+  try {
+    const first: Message[] = [{ role: 'user', content: 'Who lights the lamp?' }]
+    const { value: cold } = await ask(troupe, id, first)
+    const second: Message[] = [
+      ...first,
+      { role: 'assistant', content: cold.choices[0]?.message.content ?? '' },
+      { role: 'user', content: 'And at midnight?' },
+    ]
+    const { value: warm, record } = await ask(troupe, id, second)
+    const read = warm.usage.prompt_tokens - warm.usage.prompt_tokens_details.cached_tokens
+    const lastExchange = warm.usage.prompt_tokens - cold.usage.prompt_tokens
+    expect(cold.usage.prompt_tokens).toBeGreaterThan(700)
+    // The answer's own tokens may be in the cache or not; nothing older than the last exchange is read again.
+    expect(read).toBeLessThanOrEqual(lastExchange + 8)
+    expect(record['cachedTokens']).toBe(warm.usage.prompt_tokens_details.cached_tokens)
+  } finally {
+    await troupe.close()
+  }
+})
+
+test('a chat of three times the context keeps the persona, is never refused, and its record says what was cut', async () => {
+  const contextTokens = 1_024
+  const { troupe, id } = await openMira(
+    contextTokens,
+    'The password of the harbour is marigold. {{char}} tells it to everybody who asks.',
+  )
+  try {
+    const turn = (at: number): Message[] => [
+      {
+        role: 'user',
+        content: `Question ${String(at)}: what did the ${String(at)}th ship carry, and where did it go after the storm?`,
+      },
+      {
+        role: 'assistant',
+        content: `The ${String(at)}th ship carried salt and rope, and it went north as soon as the wind had turned.`,
+      },
+    ]
+    const history = Array.from({ length: 75 }, (_, at) => turn(at)).flat()
+    const historyTokens = history.reduce((sum, message) => sum + estimateTokens(message.content), 0)
+    expect(historyTokens).toBeGreaterThan(3 * contextTokens)
+    const { value, record } = await ask(troupe, id, [
+      ...history,
+      { role: 'user', content: 'What is the password of the harbour?' },
+    ])
+    expect(value.usage.prompt_tokens).toBeLessThanOrEqual(contextTokens - 24)
+    expect(value.choices[0]?.message.content.toLowerCase()).toContain('marigold')
+    expect(record).toMatchObject({ status: 'ok', contextTokens })
+    expect(record['cutTurns']).toBeGreaterThan(50)
+  } finally {
+    await troupe.close()
+  }
+})
+
+describe('our estimate against the real tokenizer of a small English vocabulary', () => {
+  const tokenize = async (content: string) => {
+    const answer = await fetch(`${llama.url}/tokenize`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ content }),
+    })
+    return ((await answer.json()) as { tokens: unknown[] }).tokens.length
+  }
+  test.each([
+    ['English prose is never under-estimated', PERSONA, 1, 1.6],
+    [
+      'source code is never under-estimated',
+      'const sum = (a: number, b: number) => { return a + b } // adds two numbers\n'.repeat(20),
+      1,
+      1.8,
+    ],
+    [
+      'German',
+      'Die Verantwortung für die Aufrechterhaltung der öffentlichen Ordnung liegt bei den zuständigen Behörden. ',
+      0.5,
+      1.5,
+    ],
+    [
+      'Russian',
+      'Вчера вечером мы долго говорили о том, как изменится город после строительства набережной. ',
+      0.5,
+      1.5,
+    ],
+    ['Japanese', '昨日の夜、私たちは新しい港について長い間話しました。とても楽しかったです。', 0.5, 1.5],
+    ['Korean', '어제 저녁에 우리는 새로운 항구에 대해 오랫동안 이야기했습니다. ', 0.5, 1.5],
+    ['emoji', '😀🎉👍🏽❤️🔥', 0.5, 1.5],
+  ])('%s', async (_name, text, least, most) => {
+    const ratio = estimateTokens(text) / (await tokenize(text))
+    expect(ratio).toBeGreaterThanOrEqual(least)
+    expect(ratio).toBeLessThanOrEqual(most)
+  })
+})

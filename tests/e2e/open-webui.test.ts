@@ -1,0 +1,315 @@
+/// <reference lib="dom" />
+/** The whole path with nothing faked: Chromium → Open WebUI → sidecar → model server, with Ollama and with llama.cpp. */
+import { readFile, mkdir } from 'node:fs/promises'
+import path from 'node:path'
+
+import { AxeBuilder } from '@axe-core/playwright'
+import { readRecords, type StoredRecord } from '../support/records.ts'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+import { startModelServer } from '../../scripts/setup/model-server.mjs'
+import {
+  castFolders,
+  launchBrowser,
+  readEverything,
+  signInByForm,
+  startStack,
+  type Stack,
+} from '../support/stack.ts'
+import { openTap, type Tap } from '../support/tap.ts'
+
+const IMAGES = path.resolve('docs/images')
+
+let stack: Stack
+let browser: Browser
+let page: Page
+let tap: Tap
+let cast: { id: string; name: string; tagline: string }[]
+
+beforeAll(async () => {
+  stack = await startStack('ollama', { OLLAMA_DEBUG: '2' })
+  browser = await launchBrowser()
+  tap = await openTap(stack.modelServer.url)
+  await stack.useModels({ OLLAMA_BASE_URL: tap.url, TROUPE_CONTEXT_TOKENS: '4096' })
+  await stack.troupe('import', ...(await castFolders()))
+  await stack.troupe('sync')
+  await stack.troupe('functions', 'install')
+  cast = (await stack.api<{ characters: typeof cast }>('/troupe/api/characters')).characters
+  page = (await signInByForm(browser, stack.openWebUiUrl, stack.user)).page
+  await mkdir(IMAGES, { recursive: true })
+})
+afterAll(async () => {
+  await browser.close()
+  await tap.close()
+  await stack.stop()
+})
+
+async function openChatWith(id: string): Promise<void> {
+  await page.goto(`${stack.openWebUiUrl}/?model=${id}`)
+  await page.locator('#chat-input').waitFor()
+}
+
+async function say(words: string): Promise<void> {
+  await page.locator('#chat-input').click()
+  await page.keyboard.type(words)
+  await page.keyboard.press('Enter')
+}
+
+const answers = () => page.locator('#response-content-container')
+const stopButton = () => page.getByRole('button', { name: /stop/i })
+const records = () => readRecords(stack.dataDir)
+const turnsAfter = async (count: number): Promise<StoredRecord[]> =>
+  (await records()).filter((row) => row.kind === 'turn').slice(count)
+
+async function finished(): Promise<void> {
+  await page.getByRole('button', { name: 'Good Response' }).last().waitFor({ timeout: 120_000 })
+}
+
+describe('an ordinary user with Ollama', () => {
+  test('sees the whole cast in the picker, with picture and description', async () => {
+    expect(cast.length).toBeGreaterThanOrEqual(4)
+    await page.locator('[id^="model-selector-"]').first().click()
+    for (const { id, name } of cast) {
+      const option = page.locator(`[data-value="${id}"]`)
+      await option.waitFor()
+      expect(await option.innerText()).toContain(name)
+      const picture = option.locator('img').first()
+      await expect
+        .poll(() => picture.evaluate((image: HTMLImageElement) => image.naturalWidth))
+        .toBeGreaterThan(90)
+    }
+    expect(await page.locator('[data-value="troupe-task"]').count()).toBe(0)
+    await page.screenshot({ path: path.join(IMAGES, 'picker.png') })
+    const [first] = cast
+    await page.getByRole('option', { name: new RegExp(first?.name ?? '') }).click()
+    await page
+      .getByText(first?.tagline.slice(0, 30) ?? '', { exact: false })
+      .first()
+      .waitFor()
+  })
+
+  test('asks, watches the answer stream, and the chat gets a title without the persona', async () => {
+    const [first] = cast
+    await openChatWith(first?.id ?? '')
+    const before = (await records()).length
+    await say('Tell me about marmalade and rain.')
+    await answers().first().waitFor({ timeout: 120_000 })
+    const lengths = new Set<number>()
+    await expect
+      .poll(
+        async () => {
+          lengths.add((await answers().first().innerText()).length)
+          return lengths.size
+        },
+        { interval: 50, timeout: 120_000 },
+      )
+      .toBeGreaterThan(3)
+    await finished()
+    await page.screenshot({ path: path.join(IMAGES, 'chat.png') })
+
+    const isTitled = async () =>
+      (await records()).slice(before).some((row) => row.task === 'title_generation' && row.status === 'ok')
+    await expect.poll(isTitled, { timeout: 120_000 }).toBe(true)
+    const log = await readFile(stack.modelServer.logFile, 'utf8')
+    const prompts = log.split('\n').filter((line) => line.includes('prompt='))
+    const titles = prompts.filter((line) => line.includes('Generate a concise title'))
+    expect(titles.length).toBeGreaterThan(0)
+    expect(
+      prompts.some(
+        (line) => line.includes('Tell me about marmalade') && line.includes(`## ${first?.name ?? '?'}`),
+      ),
+    ).toBe(true)
+    for (const title of titles) expect(title).not.toContain(`## ${first?.name ?? '?'}`)
+  })
+
+  test('stops an answer: the request to the model server is closed at once and recorded as cancelled', async () => {
+    const [, second] = cast
+    await openChatWith(second?.id ?? '')
+    const before = (await turnsAfter(0)).length
+    await say('Count from one to five hundred, in words, one per line.')
+    await answers().first().waitFor({ timeout: 120_000 })
+    await expect
+      .poll(async () => (await answers().first().innerText()).length, { timeout: 120_000 })
+      .toBeGreaterThan(5)
+    const clickedAtMs = performance.now()
+    await stopButton().click()
+    await expect
+      .poll(async () => (await turnsAfter(before)).at(-1)?.status, { timeout: 10_000 })
+      .toBe('cancelled')
+    expect((tap.lastClosedAtMs() ?? 0) - clickedAtMs).toBeGreaterThan(0)
+    expect((tap.lastClosedAtMs() ?? Infinity) - clickedAtMs).toBeLessThan(1_000)
+  })
+
+  test('leaves one row per model call: a pseudonym for the person, and not one word of the chats in any file', async () => {
+    const rows = await records()
+    expect(rows.length).toBeGreaterThan(2)
+    expect(new Set(rows.map((row) => row.id)).size).toBe(rows.length)
+    const people = new Set(rows.map((row) => row.person))
+    expect(people.size).toBe(1)
+    expect([...people][0]).toMatch(/^[\w-]{22}$/)
+    const everything = await readEverything(stack.dataDir)
+    const answer = await page.evaluate(
+      () => document.querySelector('#response-content-container')?.textContent ?? '',
+    )
+    const spoken = [
+      'marmalade',
+      'five hundred',
+      stack.user.id,
+      stack.user.email,
+      ...answer.split(/(?<=[.!?])\s/).filter((line) => line.length > 20),
+    ]
+    for (const words of spoken) expect(everything).not.toContain(words)
+  })
+
+  test('clicks a thumb, and it reaches the record of that answer', async () => {
+    const [first] = cast
+    await openChatWith(first?.id ?? '')
+    const before = (await turnsAfter(0)).length
+    await say('Good evening.')
+    await finished()
+    const [turn] = await turnsAfter(before)
+    await page.getByRole('button', { name: 'Good Response' }).last().click()
+    const rating = async () =>
+      (await stack.api<{ rating: number | null }>(`/troupe/api/requests/${turn?.id ?? ''}`)).rating
+    await expect.poll(rating, { timeout: 20_000 }).toBe(1)
+  })
+
+  test('may not open the pages himself', async () => {
+    const pages = await page.context().newPage()
+    await pages.goto(`${stack.sidecarUrl}/troupe/`)
+    await pages.getByText(/admin/i).first().waitFor()
+    expect(await pages.getByRole('listitem').count()).toBe(0)
+    const answer = await pages.request.get(`${stack.sidecarUrl}/troupe/api/characters`)
+    expect(answer.status()).toBe(403)
+    await pages.close()
+  })
+})
+
+describe('an admin of Open WebUI', () => {
+  test('drops a card on the pages, sees it in the gallery, and the ordinary user has it in the picker within 10 s', async () => {
+    const { context, page: pages } = await signInByForm(browser, stack.openWebUiUrl, stack.admin)
+    const refused: string[] = []
+    pages.on('console', (message) => message.type() === 'error' && refused.push(message.text()))
+    await pages.goto(`${stack.sidecarUrl}/troupe/`)
+    await pages
+      .getByText(cast[0]?.name ?? '')
+      .first()
+      .waitFor()
+    await dropFile(pages, path.resolve('tests/fixtures/cards/own-cc0/v2_before_idat.png'))
+    const gallery = async () =>
+      (await stack.api<{ characters: typeof cast }>('/troupe/api/characters')).characters
+    await expect.poll(async () => (await gallery()).length, { timeout: 20_000 }).toBe(cast.length + 1)
+    const droppedAtMs = performance.now()
+    const added = (await gallery()).find(({ id }) => !cast.some((known) => known.id === id))
+    await pages
+      .getByText(added?.name ?? '?')
+      .first()
+      .waitFor()
+
+    const listed = async () => {
+      const answer = await fetch(`${stack.openWebUiUrl}/api/models`, {
+        headers: { authorization: `Bearer ${stack.user.token}` },
+      })
+      return ((await answer.json()) as { data: { id: string }[] }).data.some(({ id }) => id === added?.id)
+    }
+    await expect.poll(listed, { timeout: 10_000, interval: 200 }).toBe(true)
+    expect(performance.now() - droppedAtMs).toBeLessThan(10_000)
+    await page.goto(stack.openWebUiUrl)
+    await page.locator('[id^="model-selector-"]').first().click()
+    await page.locator(`[data-value="${added?.id ?? ''}"]`).waitFor()
+    await context.close()
+    expect(refused).toEqual([])
+  })
+
+  test.each([
+    ['light', 1280],
+    ['dark', 1280],
+    ['light', 390],
+    ['dark', 390],
+  ] as const)('finds the gallery accessible: %s, %i px wide', async (colorScheme, width) => {
+    const { context } = await signInByForm(browser, stack.openWebUiUrl, stack.admin)
+    const pages = await context.newPage()
+    await pages.emulateMedia({ colorScheme })
+    await pages.setViewportSize({ width, height: 850 })
+    await pages.goto(`${stack.sidecarUrl}/troupe/`)
+    await pages
+      .getByText(cast[0]?.name ?? '')
+      .first()
+      .waitFor()
+    await expect
+      .poll(() =>
+        pages
+          .locator('img')
+          .first()
+          .evaluate((image: HTMLImageElement) => image.naturalWidth),
+      )
+      .toBeGreaterThan(0)
+    const { violations } = await new AxeBuilder({ page: pages }).analyze()
+    expect(violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html ?? ''}`)).toEqual([])
+    expect(await pages.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width)
+    await pages.screenshot({ path: path.join(IMAGES, `gallery-${colorScheme}-${String(width)}.png`) })
+    await context.close()
+  })
+})
+
+describe('an ordinary user with llama.cpp through the OpenAI adapter', () => {
+  let llama: Awaited<ReturnType<typeof startModelServer>>
+  let wire: Tap
+
+  beforeAll(async () => {
+    llama = await startModelServer({ logFile: path.join(stack.dataDir, '..', 'logs', 'llama.log') })
+    wire = await openTap(llama.url)
+    await stack.useModels({ OPENAI_API_BASE_URLS: `${wire.url}/v1`, TROUPE_CONTEXT_TOKENS: '4096' })
+  })
+  afterAll(async () => {
+    await wire.close()
+    await llama.stop()
+  })
+
+  test('asks, watches the answer stream, gets a title, and stops another answer', async () => {
+    const [first] = cast
+    await openChatWith(first?.id ?? '')
+    const before = (await records()).length
+    await say('What do you see from the window?')
+    await finished()
+    expect((await answers().first().innerText()).length).toBeGreaterThan(10)
+    const later = async () => (await records()).slice(before)
+    await expect
+      .poll(
+        async () => (await later()).some((row) => row.task === 'title_generation' && row.status === 'ok'),
+        { timeout: 120_000 },
+      )
+      .toBe(true)
+    const [turn] = (await later()).filter((row) => row.kind === 'turn')
+    expect(turn).toMatchObject({ status: 'ok', upstream: wire.url })
+
+    const turns = (await turnsAfter(0)).length
+    await say('Count from one to five hundred, in words, one per line.')
+    await expect
+      .poll(async () => (await answers().last().innerText()).length, { timeout: 120_000 })
+      .toBeGreaterThan(5)
+    const clickedAtMs = performance.now()
+    await stopButton().click()
+    await expect
+      .poll(async () => (await turnsAfter(turns)).at(-1)?.status, { timeout: 10_000 })
+      .toBe('cancelled')
+    expect((wire.lastClosedAtMs() ?? Infinity) - clickedAtMs).toBeLessThan(1_000)
+  })
+})
+
+/** Drops a file on the page as a person does from a folder. */
+async function dropFile(page: Page, file: string): Promise<void> {
+  const bytes = (await readFile(file)).toString('base64')
+  const transfer = await page.evaluateHandle(
+    ({ bytes, name }) => {
+      const transfer = new DataTransfer()
+      const content = Uint8Array.from(atob(bytes), (character) => character.charCodeAt(0))
+      transfer.items.add(new File([content], name, { type: 'image/png' }))
+      return transfer
+    },
+    { bytes, name: path.basename(file) },
+  )
+  for (const event of ['dragenter', 'dragover', 'drop'])
+    await page.dispatchEvent('body', event, { dataTransfer: transfer })
+}

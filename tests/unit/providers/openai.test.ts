@@ -1,0 +1,300 @@
+import { describe, expect, test } from 'vitest'
+
+import { createReader, toChatBody } from '#providers/openai.ts'
+import type { ModelCall } from '#providers/provider.ts'
+
+import { inPieces, recorded, replay, textOf } from '../../support/replay.ts'
+
+const WORDS = {
+  title: 'The model server',
+  name: 'http://gpu:8000',
+  whenSilent: '',
+  whenForbidden: '',
+  whenMissing: () => '',
+}
+
+const reader = () => {
+  let made = 0
+  return createReader('mira:1b', WORDS, () => `call_${(made += 1)}`)
+}
+const read = (...pieces: readonly (Uint8Array | string)[]) => replay(reader(), inPieces(...pieces))
+const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`
+const choice = (delta: object, finish: string | null = null) =>
+  event({ choices: [{ index: 0, delta, finish_reason: finish }] })
+const DONE = 'data: [DONE]\n\n'
+
+const CALL: ModelCall = {
+  model: 'mira:1b',
+  messages: [],
+  sampling: {},
+  contextTokens: 4_096,
+  maxTokens: 300,
+  keepTokens: 120,
+  tools: [],
+  extra: {},
+}
+const body = (over: Partial<ModelCall>) =>
+  JSON.parse(JSON.stringify(toChatBody({ ...CALL, ...over }))) as Record<string, unknown>
+
+describe('the request', () => {
+  test('asks for a stream with usage and a bound, and decides nothing else', () => {
+    expect(body({})).toEqual({
+      model: 'mira:1b',
+      messages: [],
+      stream: true,
+      stream_options: { include_usage: true },
+      max_tokens: 300,
+    })
+  })
+
+  test('what the client sent beyond our words goes along, but never over what is ours', () => {
+    const extra = { top_a: 0.5, model: 'other', stream: false, max_tokens: 9, messages: 'none' }
+    expect(body({ extra })).toMatchObject({
+      top_a: 0.5,
+      model: 'mira:1b',
+      stream: true,
+      max_tokens: 300,
+      messages: [],
+    })
+  })
+
+  test('sampling keeps its meaning on llama.cpp and on vLLM', () => {
+    const sampling = {
+      temperature: 0,
+      topP: 0.9,
+      topK: 40,
+      minP: 0.05,
+      frequencyPenalty: 0.1,
+      presencePenalty: 0.2,
+      repeatPenalty: 1.1,
+      seed: 7,
+      stop: ['END'],
+    }
+    expect(body({ sampling })).toMatchObject({
+      temperature: 0,
+      top_p: 0.9,
+      top_k: 40,
+      min_p: 0.05,
+      frequency_penalty: 0.1,
+      presence_penalty: 0.2,
+      repeat_penalty: 1.1,
+      repetition_penalty: 1.1,
+      seed: 7,
+      stop: ['END'],
+    })
+  })
+
+  test('messages of every role are told in its words', () => {
+    const toolCalls = [{ id: 'c1', name: 'look', arguments: '{"far":true}' }]
+    const messages: ModelCall['messages'] = [
+      { role: 'system', text: 'Be calm.' },
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'Look' },
+          { type: 'text', text: 'here' },
+        ],
+      },
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'Look' },
+          { type: 'image', url: 'data:image/png;base64,AAAA' },
+        ],
+      },
+      { role: 'assistant', text: '', toolCalls },
+      { role: 'tool', text: 'fog', toolCallId: 'c1' },
+      { role: 'assistant', text: 'Fog.' },
+    ]
+    expect(body({ messages })['messages']).toEqual([
+      { role: 'system', content: 'Be calm.' },
+      { role: 'user', content: 'Look\nhere' },
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'Look' },
+          { type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } },
+        ],
+      },
+      {
+        role: 'assistant',
+        content: null,
+        tool_calls: [{ id: 'c1', type: 'function', function: { name: 'look', arguments: '{"far":true}' } }],
+      },
+      { role: 'tool', content: 'fog', tool_call_id: 'c1' },
+      { role: 'assistant', content: 'Fog.' },
+    ])
+  })
+
+  test('tools, their choice and the form of the answer are passed on as they came', () => {
+    const spec = { type: 'function', function: { name: 'look', strict: true } }
+    const responseFormat = { type: 'json_schema', json_schema: { name: 'x', schema: {} } }
+    expect(body({ tools: [{ name: 'look', spec }], toolChoice: 'required', responseFormat })).toMatchObject({
+      tools: [spec],
+      tool_choice: 'required',
+      response_format: responseFormat,
+    })
+    // Servers refuse a choice where there is nothing to choose from.
+    expect(body({ toolChoice: 'none' })).not.toHaveProperty('tool_choice')
+  })
+})
+
+describe('recorded answers', () => {
+  test('a bounded answer', async () => {
+    const deltas = await read(recorded('llamacpp-length.sse'))
+    expect(textOf(deltas).length).toBeGreaterThan(30)
+    expect(deltas.at(-1)).toEqual({
+      type: 'done',
+      reason: 'length',
+      usage: { promptTokens: 30, completionTokens: 16, cachedTokens: 4 },
+      timings: { prefillMs: expect.closeTo(747.8, 1), decodeMs: expect.any(Number) },
+    })
+  })
+
+  test('a prompt that the server knew already', async () => {
+    const deltas = await read(recorded('llamacpp-cached.sse'))
+    expect(deltas.at(-1)).toMatchObject({ usage: { promptTokens: 30, cachedTokens: 29 } })
+  })
+
+  test('a finished answer in several alphabets', async () => {
+    const deltas = await read(recorded('llamacpp-stop.sse'))
+    expect(JSON.parse(textOf(deltas))).toBe('Über dem Hafen ruft die Möwe 🌊 さようなら')
+    expect(deltas.at(-1)).toMatchObject({ type: 'done', reason: 'stop' })
+  })
+
+  test('an answer without usage', async () => {
+    const done = (await read(recorded('llamacpp-no-usage.sse'))).at(-1)
+    expect(done).toMatchObject({ type: 'done', reason: 'length', timings: { prefillMs: expect.any(Number) } })
+    expect(done).not.toHaveProperty('usage')
+  })
+
+  const NAMES = ['llamacpp-length', 'llamacpp-cached', 'llamacpp-stop', 'llamacpp-no-usage']
+
+  test.each(NAMES)('%s reads the same wherever it is cut', async (name) => {
+    const bytes = recorded(`${name}.sse`)
+    const whole = await read(bytes)
+    for (let cut = 1; cut < bytes.length; cut += 1) {
+      const parts = await read(bytes.subarray(0, cut), bytes.subarray(cut))
+      if (JSON.stringify(parts) !== JSON.stringify(whole)) expect(parts, `cut at ${cut}`).toEqual(whole)
+    }
+  })
+
+  test.each(NAMES)('%s without its end is never taken for a whole answer', async (name) => {
+    const bytes = recorded(`${name}.sse`)
+    const finish = bytes.indexOf('"finish_reason":"')
+    for (const end of [0, 1, finish - 40, finish, finish + 18]) {
+      await expect(read(bytes.subarray(0, end)), `ends at ${end}`).rejects.toMatchObject({ code: 'upstream' })
+    }
+  })
+})
+
+describe('other events', () => {
+  test('an answer whose bytes end behind the finish reason is whole', async () => {
+    expect(await read(choice({ content: 'Hm' }), choice({}, 'stop'))).toEqual([
+      { type: 'text', text: 'Hm' },
+      { type: 'done', reason: 'stop' },
+    ])
+  })
+
+  test.each([
+    ['the bytes end', []],
+    ['the server says it is done', [DONE]],
+    ['vLLM gives up', [choice({}, 'abort'), DONE]],
+  ])('an answer without a finish reason is broken: %s', async (_name, rest) => {
+    await expect(read(choice({ content: 'Hm' }), ...rest)).rejects.toMatchObject({
+      code: 'upstream',
+      message: expect.stringContaining('ended in the middle of an answer'),
+    })
+  })
+
+  test.each([
+    ['reasoning_content', 'llama.cpp'],
+    ['reasoning', 'vLLM'],
+  ])('%s is how %s tells a thought', async (field) => {
+    const [thought] = await read(choice({ [field]: 'Hm', content: null }), choice({}, 'stop'), DONE)
+    expect(thought).toEqual({ type: 'reasoning', text: 'Hm' })
+  })
+
+  test('tool calls that come in pieces are given out whole and in order', async () => {
+    const piece = (index: number, rest: object) => choice({ tool_calls: [{ index, ...rest }] })
+    const deltas = await read(
+      choice({ role: 'assistant', content: null }),
+      piece(1, { id: 'b', type: 'function', function: { name: 'wait', arguments: '' } }),
+      piece(0, { id: 'a', type: 'function', function: { name: 'look', arguments: '{"fa' } }),
+      piece(0, { function: { arguments: 'r":true}' } }),
+      choice({}, 'tool_calls'),
+      event({ choices: [], usage: { prompt_tokens: 9, completion_tokens: 4 } }),
+      DONE,
+    )
+    expect(deltas).toEqual([
+      { type: 'tool', index: 0, call: { id: 'a', name: 'look', arguments: '{"far":true}' } },
+      { type: 'tool', index: 1, call: { id: 'b', name: 'wait', arguments: '{}' } },
+      { type: 'done', reason: 'tool_calls', usage: { promptTokens: 9, completionTokens: 4 } },
+    ])
+  })
+
+  test('whole tool calls without index and id get both, and a stop behind them is a tool call', async () => {
+    const call = (name: string) => ({ function: { name, arguments: '{}' } })
+    const deltas = await read(choice({ tool_calls: [call('look'), call('wait')] }), choice({}, 'stop'), DONE)
+    expect(deltas).toMatchObject([
+      { type: 'tool', index: 0, call: { id: 'call_1', name: 'look' } },
+      { type: 'tool', index: 1, call: { id: 'call_2', name: 'wait' } },
+      { type: 'done', reason: 'tool_calls' },
+    ])
+  })
+
+  test.each([
+    ['length', 'length'],
+    ['content_filter', 'content_filter'],
+    ['function_call', 'tool_calls'],
+    ['eos', 'stop'],
+  ])('the finish reason %s means %s', async (finish, reason) => {
+    expect((await read(choice({}, finish), DONE)).at(-1)).toMatchObject({ type: 'done', reason })
+  })
+
+  test('an error inside the stream ends the answer', async () => {
+    const error = { error: { code: 500, message: 'out of memory', type: 'server_error' } }
+    await expect(read(choice({ content: 'Hm' }), event(error))).rejects.toMatchObject({
+      code: 'upstream',
+      message: expect.stringContaining('out of memory'),
+    })
+  })
+
+  test('an error about the window is told as such', async () => {
+    const error = { error: { code: 500, message: 'Context size has been exceeded.' } }
+    await expect(read(event(error))).rejects.toMatchObject({ code: 'context_length' })
+  })
+
+  test.each([
+    ['words', 'data: oops\n\n'],
+    ['a list', 'data: []\n\n'],
+    ['a number in place of text', choice({ content: 7 })],
+  ])('nonsense is refused: %s', async (_name, nonsense) => {
+    await expect(read(nonsense)).rejects.toMatchObject({ code: 'upstream' })
+  })
+
+  test('only the first answer of several is read', async () => {
+    const two = event({
+      choices: [
+        { index: 1, delta: { content: 'B' } },
+        { index: 0, delta: { content: 'A' } },
+      ],
+    })
+    expect(textOf(await read(two, choice({}, 'stop'), DONE))).toBe('A')
+  })
+
+  test('usage that comes with every chunk counts once, the last one', async () => {
+    const usage = (completion: number) => ({ usage: { prompt_tokens: 5, completion_tokens: completion } })
+    const deltas = await read(
+      event({ choices: [{ index: 0, delta: { content: 'A' } }], ...usage(1) }),
+      event({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }], ...usage(2) }),
+      event({ choices: null, usage: null }),
+      DONE,
+    )
+    expect(deltas.at(-1)).toEqual({
+      type: 'done',
+      reason: 'stop',
+      usage: { promptTokens: 5, completionTokens: 2 },
+    })
+  })
+})
