@@ -35,7 +35,7 @@ export const Lorebook = z.looseObject({
   entries: z.array(LorebookEntry),
 })
 
-export const Asset = z.looseObject({ type: text, uri: text, name: text, ext: text })
+const Asset = z.looseObject({ type: text, uri: text, name: text, ext: text })
 
 /** The strict form: what we store and what we write. Reading files in the wild is `salvage.ts`. */
 export const Card = z.looseObject({

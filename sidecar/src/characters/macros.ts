@@ -1,4 +1,5 @@
 /** Macros: one pass from left to right over author-owned text. What is put in is never expanded again. */
+import { cut } from './text.ts'
 
 export interface MacroValues {
   char: string
@@ -10,36 +11,50 @@ export interface MacroValues {
 /** What the result may hold at most: a macro bomb multiplies a text, a real card never gets near this. */
 const LONGEST = 1_000_000
 
+/** The first group can overlap nothing around it, so that a hostile text costs no more than a long one. */
 const MACRO = /\{\{\s*([a-z_]+)\s*\}\}|<(bot|char|user)>/gi
 
 type MacroName = 'char' | 'user' | 'bot' | 'original'
 
-const VALUES: Readonly<Record<MacroName, (values: MacroValues) => string>> = {
+/** What stands for the `nth` macro of a name in one text, counted from 1. */
+type Macro = (values: MacroValues, nth: number) => string
+
+const MACROS: Readonly<Record<MacroName, Macro>> = {
   char: ({ char }) => char,
   bot: ({ char }) => char,
   user: ({ user }) => user,
-  original: ({ original }) => original ?? '',
+  // Once per field, as SillyTavern does: a second copy of the server's rules only costs context.
+  original: ({ original = '' }, nth) => (nth === 1 ? original : ''),
 }
 
-const isKnown = (name: string): name is MacroName => Object.hasOwn(VALUES, name)
+const isKnown = (name: string): name is MacroName => Object.hasOwn(MACROS, name)
 
 /** Replaces the macros that we know; the others stay visible. Linear in the text. */
 export function expand(text: string, values: MacroValues): string {
+  const seen = new Map<MacroName, number>()
   let expanded = ''
   let at = 0
   for (const match of text.matchAll(MACRO)) {
     const name = (match[1] ?? match[2] ?? '').toLowerCase()
-    expanded += text.slice(at, match.index) + (isKnown(name) ? VALUES[name](values) : match[0])
+    expanded += text.slice(at, match.index)
     at = match.index + match[0].length
-    if (expanded.length > LONGEST) return expanded.slice(0, LONGEST)
+    if (isKnown(name)) {
+      const nth = (seen.get(name) ?? 0) + 1
+      seen.set(name, nth)
+      expanded += MACROS[name](values, nth)
+    } else expanded += match[0]
+    if (expanded.length > LONGEST) return cut(expanded, LONGEST)
   }
-  return (expanded + text.slice(at)).slice(0, LONGEST)
+  return cut(expanded + text.slice(at), LONGEST)
 }
 
-/** Macros in a text that nothing replaces, each once, as written. */
+/** A macro with its end, or the beginning of one that holds others. */
+const WRITTEN = /\{\{\s*([^{}\s][^{}]*)(\}\}|(?=\{\{))/g
+
+/** Macros in a text that nothing replaces, each once; as written, or cut where one begins inside. Linear in the text. */
 export function unknownMacros(text: string): string[] {
-  const found = [...text.matchAll(/\{\{\s*([^{}]{1,60})\s*\}\}/g)].filter(
-    (match) => !isKnown((match[1] ?? '').trim().toLowerCase()),
-  )
-  return [...new Set(found.map((match) => match[0]))]
+  const found = [...text.matchAll(WRITTEN)]
+    .filter(([, body = '']) => !isKnown(body.trim().toLowerCase()))
+    .map(([written, , end]) => (end === '' ? `${written}…}}` : written))
+  return [...new Set(found)]
 }

@@ -1,43 +1,63 @@
 /** Bytes → a JSON value that is safe to walk: bounded, well-formed text, no keys that reach into prototypes. */
 import { AppError } from '#base/errors.ts'
 
-import type { Note } from './card.ts'
 import { LIMITS } from './limits.ts'
+import type { Notebook } from './notes.ts'
+import { cut, wellFormed } from './text.ts'
 
 /** Keys that mean something to JavaScript itself; a merge with them changes every object. */
 const REFUSED_KEYS = new Set(['__proto__', 'constructor', 'prototype'])
 
+/** Enough of a key to find it; a path of whole keys could be longer than the file. */
+const PATH_KEY_CHARACTERS = 40
+
 /** Throws AppError `invalid` or `too_large`. */
-export function parseCardJson(bytes: Buffer, notes: Note[]): unknown {
+export function parseCardJson(bytes: Buffer, notebook: Notebook): unknown {
   if (bytes.length > LIMITS.jsonBytes)
     throw new AppError('too_large', 'The card has more than 8 MB of text; take large pictures out of it')
-  const text = decodeText(bytes, notes)
-  if (text.startsWith('rcc||')) {
+  const text = decodeText(bytes, notebook)
+  if (text.trimStart().startsWith('rcc||')) {
     throw new AppError('invalid', 'This card is encrypted by RisuAI; export it there without a password')
   }
   refuseDepth(text)
+  return clean(parseJson(text), '', notebook)
+}
+
+function parseJson(text: string): unknown {
   try {
-    return clean(JSON.parse(text) as unknown, notes)
+    return JSON.parse(text) as unknown
   } catch (cause) {
-    if (cause instanceof AppError) throw cause
     throw new AppError('invalid', 'The card is not valid JSON; export it again from where it was made', {
       cause,
     })
   }
 }
 
-function decodeText(bytes: Buffer, notes: Note[]): string {
-  if (bytes[0] === 0xff && bytes[1] === 0xfe) return bytes.toString('utf16le').slice(1)
+/** How JSON begins in UTF-16: with a byte order mark, or with a brace and the empty half of its two bytes. */
+const UTF16_STARTS = [
+  { encoding: 'utf-16le', start: [0xff, 0xfe] },
+  { encoding: 'utf-16le', start: [0x7b, 0x00] },
+  { encoding: 'utf-16be', start: [0xfe, 0xff] },
+  { encoding: 'utf-16be', start: [0x00, 0x7b] },
+] as const
+
+/** The encoding of a text in UTF-16, undefined for every other text. */
+export function utf16Of(bytes: Uint8Array): 'utf-16le' | 'utf-16be' | undefined {
+  return UTF16_STARTS.find(({ start }) => start.every((byte, at) => bytes[at] === byte))?.encoding
+}
+
+function decodeText(bytes: Buffer, { note }: Notebook): string {
+  const utf16 = utf16Of(bytes)
+  if (utf16 !== undefined) {
+    note('not_utf8', '', 'The text is UTF-16, not UTF-8; it was read all the same.')
+    return new TextDecoder(utf16).decode(bytes)
+  }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     // Old exporters wrote Latin-1; every byte is a character there, so this cannot fail.
-    notes.push({
-      code: 'not_utf8',
-      path: '',
-      message: 'The text is not UTF-8; it was read as Latin-1. Look at its accents.',
-    })
-    return bytes.toString('latin1')
+    note('not_utf8', '', 'The text is not UTF-8; it was read as Latin-1. Look at its accents.')
+    return new TextDecoder('windows-1252').decode(bytes)
   }
 }
 
@@ -51,26 +71,47 @@ function refuseDepth(text: string): void {
     } else if (character === '{' || character === '[') depth++
     else if (character === '}' || character === ']') depth--
     if (depth > LIMITS.jsonDepth)
-      throw new AppError('invalid', `The card is nested deeper than ${String(LIMITS.jsonDepth)} levels`)
+      throw new AppError(
+        'invalid',
+        `The card is nested deeper than ${LIMITS.jsonDepth} levels; export it again from where it was made`,
+      )
   }
 }
 
-/** Takes out NUL (PostgreSQL refuses it), half characters and dangerous keys. */
-function clean(value: unknown, notes: Note[]): unknown {
-  if (typeof value === 'string') return wellFormed(value.replaceAll('\0', ''))
-  if (Array.isArray(value)) return value.map((item) => clean(item, notes))
+/** What comes out is the same value after every `JSON.stringify`, and PostgreSQL takes it. */
+function clean(value: unknown, path: string, notebook: Notebook): unknown {
+  if (typeof value === 'string') return cleanText(value, path, notebook)
+  if (typeof value === 'number') return cleanNumber(value, path, notebook)
+  if (Array.isArray(value))
+    return value.map((item, index) => clean(item, below(path, String(index)), notebook))
   if (typeof value !== 'object' || value === null) return value
-  const kept = Object.entries(value).filter(([key]) => {
-    if (!REFUSED_KEYS.has(key)) return true
-    notes.push({
-      code: 'refused_key',
-      path: key,
-      message: `The key "${key}" was left out: it has no place in a card.`,
-    })
-    return false
+  const kept = Object.entries(value).flatMap(([key, item]): [string, unknown][] => {
+    const itemPath = below(path, key)
+    const name = cleanText(key, itemPath, notebook)
+    if (!REFUSED_KEYS.has(name)) return [[name, clean(item, itemPath, notebook)]]
+    notebook.note('refused_key', itemPath, `The key "${name}" was left out: it has no place in a card.`)
+    return []
   })
-  return Object.fromEntries(kept.map(([key, item]) => [key, clean(item, notes)]))
+  return Object.fromEntries(kept)
 }
 
-/** `String.prototype.toWellFormed` is not in the ES2023 library yet. */
-const wellFormed = (text: string): string => Buffer.from(text, 'utf8').toString('utf8')
+/** As a reader of the card counts: `data` is where its fields are. */
+function below(path: string, key: string): string {
+  const name = key.length <= PATH_KEY_CHARACTERS ? key : `${cut(key, PATH_KEY_CHARACTERS)}…`
+  return path === '' || path === 'data' ? name : `${path}.${name}`
+}
+
+function cleanText(text: string, path: string, { note }: Notebook): string {
+  const cleaned = wellFormed(text.replaceAll('\0', ''))
+  if (cleaned !== text)
+    note('broken_characters', path, `"${path}" held characters that no text can hold; they were taken out.`)
+  return cleaned
+}
+
+function cleanNumber(number: number, path: string, { note }: Notebook): number | null {
+  if (!Number.isFinite(number)) {
+    note('not_finite', path, `"${path}" is too large for a number; it was left out.`)
+    return null
+  }
+  return number === 0 ? 0 : number // −0 would come back as 0.
+}

@@ -2,60 +2,87 @@
 import { AppError, toAppError } from '#base/errors.ts'
 
 import type { Card, Note } from './card.ts'
+import type { Container, Found, Opened } from './formats/format.ts'
 import { formats } from './formats/index.ts'
-import type { Container } from './formats/format.ts'
 import { LIMITS } from './limits.ts'
-import { cut } from './mend.ts'
+import { createNotebook } from './notes.ts'
 import { parseCardJson } from './parse.ts'
-import { salvage, type CardSpec } from './salvage.ts'
+import { salvage, type CardSpec, type Salvaged } from './salvage.ts'
+import { toName, wellFormed } from './text.ts'
 
 export interface ReadCard {
   card: Card
-  /** One for each repair. */
+  /** One for each kind of repair or remark, in no more than two hundred. */
   notes: Note[]
   container: Container
   spec: CardSpec
-  /** The picture that carried the card. */
+  /** The picture that carried the card, as it was uploaded; it may be damaged. */
   picture?: Uint8Array
+  /** The file's keys beside `data` that are no fields of a card. The card carries them too; see `ROOT_KEY` in `salvage.ts`. */
+  rootExtra: Record<string, unknown>
 }
 
 /** Throws AppError `invalid` or `too_large` with a sentence that says what to do; never anything else. */
 export function readCard(bytes: Uint8Array, fileName: string): ReadCard {
   if (bytes.length > LIMITS.fileBytes)
     throw new AppError('too_large', 'The file is larger than 64 MB; save its picture smaller')
-  const format = formats.find((candidate) => candidate.sniff(bytes))
+  const format = Object.values(formats).find((candidate) => candidate.sniff(bytes))
   if (format === undefined) throw unknownFormat(bytes)
-  const opened = format.read(bytes)
-  const notes = [...opened.notes]
+  const notebook = createNotebook()
+  const opened = format.read(bytes, notebook)
+  const { read, isSecondChoice } = choose(opened, nameFrom(fileName))
+  if (isSecondChoice)
+    notebook.note(
+      'second_choice',
+      '',
+      `The newest card in the file is damaged; the one in "${read.name}" was read.`,
+    )
+  const { card, spec, rootExtra, notes } = read
+  const picture = opened.picture === undefined ? {} : { picture: opened.picture }
+  return {
+    card,
+    spec,
+    rootExtra,
+    container: opened.container,
+    notes: [...notebook.list(), ...notes],
+    ...picture,
+  }
+}
+
+interface Candidate extends Salvaged {
+  name: string
+  notes: Note[]
+}
+
+/** Of the best group that holds a card: the newest with a lorebook, since some editors save a second time without it. */
+function choose({ groups }: Opened, fallbackName: string): { read: Candidate; isSecondChoice: boolean } {
   let failure: AppError | undefined
-  for (const { name, json } of opened.candidates) {
-    const own: Note[] = []
-    try {
-      const { card, spec } = salvage(parseCardJson(json, own), nameFrom(fileName), own)
-      if (failure !== undefined)
-        notes.push({
-          code: 'second_choice',
-          path: '',
-          message: `The newest card in the file is damaged; the one in "${name}" was read.`,
-        })
-      const picture = opened.picture === undefined ? {} : { picture: opened.picture }
-      return { card, spec, container: opened.container, notes: [...notes, ...own], ...picture }
-    } catch (thrown) {
-      failure ??= toAppError(thrown)
-    }
+  for (const group of groups) {
+    const attempts = group.map((found) => attempt(found, fallbackName))
+    const readable = attempts.filter((result): result is Candidate => !(result instanceof AppError))
+    const read = readable.find(({ card }) => card.character_book !== undefined) ?? readable[0]
+    if (read !== undefined)
+      return { read, isSecondChoice: failure !== undefined || readable[0] !== attempts[0] }
+    failure ??= attempts.find((result): result is AppError => result instanceof AppError)
   }
   throw failure ?? new AppError('invalid', 'There is no card in this file')
 }
 
+/** A damaged card is a value here: another one in the same file may be whole. */
+function attempt(found: Found, fallbackName: string): Candidate | AppError {
+  const notebook = createNotebook()
+  try {
+    const salvaged = salvage(parseCardJson(found.open(), notebook), fallbackName, notebook)
+    return { ...salvaged, name: found.name, notes: notebook.list() }
+  } catch (thrown) {
+    return toAppError(thrown)
+  }
+}
+
 /** The file's name without its ending, for a card that names nobody. */
 function nameFrom(fileName: string): string {
-  const base =
-    fileName
-      .split(/[/\\]/)
-      .at(-1)
-      ?.replace(/\.[^.]*$/, '')
-      .trim() ?? ''
-  return cut(base, LIMITS.nameCharacters) || 'Unnamed'
+  const base = fileName.split(/[/\\]/).at(-1) ?? ''
+  return toName(wellFormed(base.replace(/\.[^.]*$/, '')), LIMITS.nameCharacters) || 'Unnamed'
 }
 
 const SIGNATURES: readonly (readonly [start: string, message: string])[] = [

@@ -1,100 +1,170 @@
 /** The lorebook inside a card, made strict entry by entry. */
 import type { Lorebook, LorebookEntry } from './card.ts'
 import { LIMITS } from './limits.ts'
-import { isObject, type Fields, type Mender } from './mend.ts'
+import { isObject, present, without, type Fields, type Mender } from './mend.ts'
+
+const BOOK = 'character_book'
+const BOOK_OPTIONS = new Set(['name', 'description', 'scan_depth', 'token_budget', 'recursive_scanning'])
 
 /** Undefined for a card without a book. */
 export function salvageLorebook(value: unknown, mend: Mender): Lorebook | undefined {
-  if (value === undefined || value === null) return undefined
+  if (value === undefined || value === null || value === '') return undefined
   if (!isObject(value)) {
-    mend.note('wrong_type', 'character_book', 'The lorebook is not readable; it was left out.')
+    mend.note('wrong_type', BOOK, 'The lorebook is not readable; it was left out.')
     return undefined
   }
-  const listed = entryList(value['entries'])
-  if (listed.length > LIMITS.loreEntries) {
-    mend.note(
-      'shortened',
-      'character_book.entries',
-      `The lorebook had more than ${String(LIMITS.loreEntries)} entries; the rest was left out.`,
-    )
-  }
-  const entries = listed.slice(0, LIMITS.loreEntries).flatMap((entry, index) => readEntry(entry, index, mend))
-  const path = 'character_book'
+  mend.nulls(value, ['extensions', 'entries'], BOOK)
   return {
-    ...value,
-    ...defined('name', textOrNothing(value['name'], `${path}.name`, mend)),
-    ...defined('description', textOrNothing(value['description'], `${path}.description`, mend)),
-    ...defined('scan_depth', mend.number(value['scan_depth'], `${path}.scan_depth`)),
-    ...defined('token_budget', mend.number(value['token_budget'], `${path}.token_budget`)),
-    ...defined('recursive_scanning', mend.flag(value['recursive_scanning'], `${path}.recursive_scanning`)),
-    extensions: mend.object(value['extensions'], `${path}.extensions`),
-    entries,
+    ...without(value, BOOK_OPTIONS),
+    ...present({
+      name: mend.optionalText(value['name'], `${BOOK}.name`),
+      description: mend.optionalText(value['description'], `${BOOK}.description`),
+      scan_depth: mend.number(value['scan_depth'], `${BOOK}.scan_depth`),
+      token_budget: mend.number(value['token_budget'], `${BOOK}.token_budget`),
+      recursive_scanning: mend.flag(value['recursive_scanning'], `${BOOK}.recursive_scanning`),
+    }),
+    extensions: mend.object(value['extensions'], `${BOOK}.extensions`),
+    entries: entryList(value['entries'], mend).flatMap((entry, index) =>
+      readEntry(entry, `${BOOK}.entries.${index}`, mend),
+    ),
   }
 }
 
 /** Some programs write the entries as an object with numbers for keys. */
-function entryList(entries: unknown): unknown[] {
-  if (Array.isArray(entries)) return entries
-  return isObject(entries) ? Object.values(entries) : []
+function entryList(entries: unknown, mend: Mender): unknown[] {
+  const listed = isObject(entries) ? Object.values(entries) : entries
+  return mend.items(listed, `${BOOK}.entries`, LIMITS.loreEntries)
 }
 
-function readEntry(value: unknown, index: number, mend: Mender): LorebookEntry[] {
-  const path = `character_book.entries.${String(index)}`
+/** Names of SillyTavern's own lorebook files, which some programs put into a card as they are. */
+const ALIASES: Readonly<Record<string, string>> = {
+  key: 'keys',
+  keysecondary: 'secondary_keys',
+  order: 'insertion_order',
+  caseSensitive: 'case_sensitive',
+  uid: 'id',
+}
+
+const REQUIRED = ['keys', 'content', 'extensions', 'enabled', 'insertion_order', 'use_regex'] as const
+const OPTIONS = new Set([
+  'case_sensitive',
+  'constant',
+  'selective',
+  'secondary_keys',
+  'priority',
+  'position',
+  'name',
+  'comment',
+  'id',
+])
+
+/** Where an entry without a number stands; the editors begin with it too. */
+const DEFAULT_ORDER = 100
+
+function readEntry(value: unknown, path: string, mend: Mender): LorebookEntry[] {
   if (!isObject(value)) {
-    mend.note('wrong_type', path, `Lorebook entry ${String(index + 1)} is not readable; it was left out.`)
+    mend.note('wrong_type', path, 'A lorebook entry is not readable; it was left out.')
     return []
   }
-  const id = value['id']
+  const fields = underOwnNames(value, path, mend)
+  mend.nulls(fields, REQUIRED, path)
+  const place = readPosition(fields['position'], `${path}.position`, mend)
+  const extensions = mend.object(fields['extensions'], `${path}.extensions`)
   return [
     {
-      ...value,
-      keys: readKeys(value['keys'] ?? value['key'], `${path}.keys`, mend),
-      content: mend.text(value['content'], `${path}.content`),
-      extensions: mend.object(value['extensions'], `${path}.extensions`),
+      ...without(fields, OPTIONS),
+      keys: readKeys(fields['keys'], `${path}.keys`, mend),
+      content: mend.text(fields['content'], `${path}.content`),
+      extensions: { ...present({ position: place.extension }), ...extensions },
       // A missing switch means on: nobody writes an entry to be silent.
-      enabled: mend.flag(value['enabled'], `${path}.enabled`) ?? true,
-      insertion_order: mend.number(value['insertion_order'], `${path}.insertion_order`) ?? 100,
-      use_regex: mend.flag(value['use_regex'], `${path}.use_regex`) ?? false,
-      ...optionals(value, path, mend),
-      ...defined('id', typeof id === 'string' || typeof id === 'number' ? id : undefined),
+      enabled: mend.flag(fields['enabled'], `${path}.enabled`) ?? true,
+      insertion_order: mend.number(fields['insertion_order'], `${path}.insertion_order`) ?? DEFAULT_ORDER,
+      use_regex: mend.flag(fields['use_regex'], `${path}.use_regex`) ?? false,
+      ...present({ ...optionals(fields, path, mend), position: place.position }),
     },
   ]
 }
 
-function optionals(value: Fields, path: string, mend: Mender): Fields {
-  const position = value['position']
-  const secondary = value['secondary_keys']
+function underOwnNames(value: Fields, path: string, mend: Mender): Fields {
+  const renamed = Object.entries(value).map(([name, item]): [string, unknown] => {
+    const own = ALIASES[name]
+    if (own === undefined || value[own] !== undefined) return [name, item]
+    mend.note('renamed', `${path}.${name}`, `"${name}" of a lorebook entry was read as "${own}".`)
+    return [own, item]
+  })
+  const fields = Object.fromEntries(renamed)
+  if (fields['enabled'] !== undefined || fields['disable'] === undefined) return fields
+  mend.note(
+    'renamed',
+    `${path}.disable`,
+    '"disable" of a lorebook entry was read as the opposite of "enabled".',
+  )
+  const { disable, ...others } = fields
+  return { ...others, enabled: mend.flag(disable, `${path}.disable`) !== true }
+}
+
+function optionals(fields: Fields, path: string, mend: Mender): Fields {
+  const { secondary_keys: secondary, id } = fields
   return {
-    ...defined('case_sensitive', mend.flag(value['case_sensitive'], `${path}.case_sensitive`)),
-    ...defined('constant', mend.flag(value['constant'], `${path}.constant`)),
-    ...defined('selective', mend.flag(value['selective'], `${path}.selective`)),
-    ...defined(
-      'secondary_keys',
+    case_sensitive: mend.flag(fields['case_sensitive'], `${path}.case_sensitive`),
+    constant: mend.flag(fields['constant'], `${path}.constant`),
+    selective: mend.flag(fields['selective'], `${path}.selective`),
+    secondary_keys:
       secondary === undefined || secondary === null
         ? undefined
         : readKeys(secondary, `${path}.secondary_keys`, mend),
-    ),
-    ...defined('priority', mend.number(value['priority'], `${path}.priority`)),
-    ...defined('position', position === 'before_char' || position === 'after_char' ? position : undefined),
-    ...defined('name', textOrNothing(value['name'], `${path}.name`, mend)),
-    ...defined('comment', textOrNothing(value['comment'], `${path}.comment`, mend)),
+    priority: mend.number(fields['priority'], `${path}.priority`),
+    name: mend.optionalText(fields['name'], `${path}.name`),
+    comment: mend.optionalText(fields['comment'], `${path}.comment`),
+    id: typeof id === 'number' ? id : mend.optionalText(id, `${path}.id`),
   }
 }
 
-/** A list, or one text with commas. */
+type Position = NonNullable<LorebookEntry['position']>
+
+/** SillyTavern's numbers for places that the specification has words for. The other six it keeps in `extensions.position`. */
+const POSITIONS: ReadonlyMap<unknown, Position> = new Map<unknown, Position>([
+  ['before_char', 'before_char'],
+  ['after_char', 'after_char'],
+  [0, 'before_char'],
+  [1, 'after_char'],
+])
+const LAST_NUMBERED_POSITION = 7
+/** A word seen for SillyTavern's place number 4, a number of messages above the end. */
+const AT_DEPTH = 'in_chat'
+
+interface Place {
+  position?: Position
+  extension?: number
+}
+
+function readPosition(value: unknown, path: string, mend: Mender): Place {
+  if (value === undefined || value === null || value === '') return {}
+  const known = POSITIONS.get(value)
+  if (known !== undefined && known === value) return { position: known }
+  if (value === AT_DEPTH || known !== undefined || isNumberedPosition(value)) {
+    mend.note(
+      'converted',
+      path,
+      `"${path}" had the value of another program; it was read as its nearest one.`,
+    )
+    return known === undefined ? { extension: value === AT_DEPTH ? 4 : Number(value) } : { position: known }
+  }
+  mend.note('wrong_type', path, `"${path}" is no known place; it was left out.`)
+  return {}
+}
+
+const isNumberedPosition = (value: unknown): boolean =>
+  typeof value === 'number' && Number.isInteger(value) && value > 1 && value <= LAST_NUMBERED_POSITION
+
+/** A list, or one text with commas. A pattern may hold commas of its own. */
 function readKeys(value: unknown, path: string, mend: Mender): string[] {
-  const keys = typeof value === 'string' ? value.split(',').map((key) => key.trim()) : mend.texts(value, path)
-  const usable = keys.filter((key) => key.trim() !== '')
-  if (usable.every((key) => key.length <= LIMITS.keyCharacters)) return usable
-  mend.note('shortened', path, `Keys longer than ${String(LIMITS.keyCharacters)} characters were left out.`)
-  return usable.filter((key) => key.length <= LIMITS.keyCharacters)
-}
-
-function textOrNothing(value: unknown, path: string, mend: Mender): string | undefined {
-  return value === undefined || value === null ? undefined : mend.text(value, path)
-}
-
-/** Sets the key, or takes a broken value out of the copy. */
-function defined(key: string, value: unknown): Fields {
-  return { [key]: value }
+  const isList = typeof value === 'string' && value.includes(',') && !value.trim().startsWith('/')
+  if (isList) mend.note('converted', path, `"${path}" was one text; it was read as a list with commas.`)
+  const keys = isList ? value.split(',', LIMITS.listItems) : mend.texts(value, path)
+  const usable = keys.map((key) => (isList ? key.trim() : key)).filter((key) => key.trim() !== '')
+  const short = usable.filter((key) => key.length <= LIMITS.keyCharacters)
+  if (short.length < usable.length)
+    mend.note('shortened', path, `Keys longer than ${LIMITS.keyCharacters} characters were left out.`)
+  return short
 }

@@ -11,7 +11,7 @@ import { readCard } from '#characters/read.ts'
 import { writeCard } from '#characters/write.ts'
 
 import { base64Of, HEADER, pngChunk, pngOf, PNG_SIGNATURE, textChunk } from '../../support/png.ts'
-import { sampleCard } from '../../support/samples.ts'
+import { sampleCard, sampleEntry } from '../../support/samples.ts'
 
 const FIXTURES = path.resolve('tests/fixtures/cards')
 const files = ['own-cc0', 'mit-tavern_kit'].flatMap((folder) =>
@@ -61,7 +61,12 @@ describe('versions', () => {
       'v3',
     ],
     ['V3 fields at the root', { spec: 'chara_card_v3', name: 'A', description: 'd', first_mes: 'hi' }, 'v3'],
-    ['data without a spec', { data: { name: 'A', description: 'd', first_mes: 'hi' } }, 'v3'],
+    ['data without a spec', { data: { name: 'A', description: 'd', first_mes: 'hi' } }, 'v2'],
+    [
+      'data without a spec, with the version of V3',
+      { spec_version: '3.0', data: { name: 'A', description: 'd', first_mes: 'hi' } },
+      'v3',
+    ],
   ])('%s', (_name, value, spec) => {
     const result = read(value)
     expect(result.spec).toBe(spec)
@@ -84,6 +89,8 @@ describe('versions', () => {
     })
   })
 })
+
+const BOOK = { extensions: {}, entries: [sampleEntry()] }
 
 describe('the card inside a picture', () => {
   const [newer, older] = [v3(sampleCard({ name: 'Newer' })), v3(sampleCard({ name: 'Older' }))]
@@ -133,7 +140,27 @@ describe('the card inside a picture', () => {
       'Newer',
       ['wrong_checksum'],
     ],
-    ['no end', Buffer.concat([PNG_SIGNATURE, HEADER, textChunk('chara', base64Of(newer))]), 'Newer', []],
+    [
+      'no end',
+      Buffer.concat([PNG_SIGNATURE, HEADER, textChunk('chara', base64Of(newer))]),
+      'Newer',
+      ['truncated_picture'],
+    ],
+    [
+      'the last that can be read',
+      pngOf(textChunk('chara', base64Of(older)), textChunk('chara', 'e30='.slice(0, 3))),
+      'Older',
+      ['several_cards', 'second_choice'],
+    ],
+    [
+      'the one with a lorebook, though a later save lost it',
+      pngOf(
+        textChunk('chara', base64Of(v3(sampleCard({ name: 'With lore', character_book: BOOK })))),
+        textChunk('chara', base64Of(newer)),
+      ),
+      'With lore',
+      ['several_cards'],
+    ],
     [
       'a megabyte of something behind it',
       Buffer.concat([pngOf(textChunk('chara', base64Of(newer))), Buffer.alloc(1_000_000, 7)]),
@@ -147,16 +174,18 @@ describe('the card inside a picture', () => {
   })
 })
 
+const DATA_URL = `data:image/png;base64,${'A'.repeat(400_000)}`
+
 describe('a repair', () => {
   test.each([
-    ['null instead of a text', { personality: null }, { personality: '' }, []],
+    ['null instead of a text', { personality: null }, { personality: '' }, ['null_value']],
     ['a number instead of a text', { character_version: 2 }, { character_version: '2' }, ['converted']],
     ['an object instead of a text', { scenario: {} }, { scenario: '' }, ['wrong_type']],
     [
       'a time where greetings belong',
       { alternate_greetings: '2024-01-01T00:00:00Z' },
       { alternate_greetings: [] },
-      [],
+      ['wrong_type'],
     ],
     [
       'one text where greetings belong',
@@ -164,7 +193,12 @@ describe('a repair', () => {
       { alternate_greetings: ['Hi'] },
       ['converted'],
     ],
-    ['dates in milliseconds', { creation_date: 1_700_000_000_000 }, { creation_date: 1_700_000_000 }, []],
+    [
+      'dates in milliseconds',
+      { creation_date: 1_700_000_000_000 },
+      { creation_date: 1_700_000_000 },
+      ['converted'],
+    ],
     ['a date that is none', { creation_date: 'soon' }, { creation_date: undefined }, ['wrong_date']],
     [
       'a remote picture',
@@ -179,6 +213,19 @@ describe('a repair', () => {
       {},
       ['refused_key'],
     ],
+    [
+      'a NUL that hides such a key',
+      { extensions: JSON.parse('{"__pro\\u0000to__":{"polluted":true}}') as object },
+      { extensions: {} },
+      ['broken_characters', 'refused_key'],
+    ],
+    [
+      'a picture in a data URL longer than any text',
+      { assets: [{ type: 'icon', uri: DATA_URL, name: 'main', ext: 'png' }] },
+      { assets: [{ type: 'icon', uri: DATA_URL, name: 'main', ext: 'png' }] },
+      [],
+    ],
+    ['half of an emoji', { scenario: 'a \uD83D b' }, { scenario: 'a \uFFFD b' }, ['broken_characters']],
   ])('%s', (_name, broken, mended, expected) => {
     const { card, notes } = read(v3({ ...sampleCard(), ...broken }))
     for (const [key, value] of Object.entries(mended)) expect(card[key]).toEqual(value)
@@ -201,11 +248,45 @@ describe('a repair', () => {
     [
       'an empty position',
       { entries: [{ keys: ['a'], content: 'x', position: '' }] },
-      { position: undefined },
+      { keys: ['a'], content: 'x', position: undefined },
+    ],
+    [
+      'an entry that another program switched off',
+      { entries: [{ key: ['a'], content: 'x', disable: true }] },
+      { enabled: false },
+    ],
+    [
+      'a place by its number',
+      { entries: [{ keys: ['a'], content: 'x', position: 4 }] },
+      { extensions: { position: 4 } },
     ],
   ])('a lorebook with %s', (_name, book, expected) => {
     const { card } = read(v3({ ...sampleCard(), character_book: book }))
-    expect(card.character_book?.entries[0]).toMatchObject(expected)
+    expect({ position: undefined, ...card.character_book?.entries[0] }).toMatchObject(expected)
+  })
+
+  test('a card in UTF-16 is read as it was meant', () => {
+    const text = JSON.stringify(v3(sampleCard({ name: 'Zoë' })))
+    const marked = Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from(text, 'utf16le')])
+    for (const bytes of [marked, Buffer.from(text, 'utf16le')]) {
+      const { card, notes } = readCard(bytes, 'x.json')
+      expect(card.name).toBe('Zoë')
+      expect(codes(notes)).toEqual(['not_utf8'])
+    }
+  })
+
+  test('one fault in every item of a long list is one note', () => {
+    const greetings = Array.from({ length: 300_000 }, (_, index) => index)
+    const { notes } = read(v3({ ...sampleCard(), alternate_greetings: greetings }))
+    expect(codes(notes)).toEqual(['shortened', 'converted'])
+    expect(notes[1]?.message).toContain('1999 more like this')
+  })
+
+  test('faults of too many kinds are counted up to a bound', () => {
+    const fields = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`field${index}`, 'a\0']))
+    const { notes } = read(v3({ ...sampleCard(), ...fields }))
+    expect(notes).toHaveLength(101)
+    expect(notes.at(-1)?.code).toBe('more_notes')
   })
 
   test('an empty name is taken from the file', () => {
@@ -224,6 +305,11 @@ describe('a repair', () => {
   })
 })
 
+const BOMB = pngChunk(
+  'zTXt',
+  Buffer.concat([Buffer.from('chara\0\0'), deflateSync(Buffer.alloc(17_000_000))]),
+)
+
 describe('a file that cannot be a card says what to do', () => {
   const deep = '['.repeat(200_000)
   test.each([
@@ -240,7 +326,7 @@ describe('a file that cannot be a card says what to do', () => {
     [
       'a length that lies',
       Buffer.concat([PNG_SIGNATURE, HEADER, Buffer.from([0xff, 0xff, 0xff, 0xf0]), Buffer.from('tEXtchara')]),
-      /without a character/,
+      /truncated/,
     ],
     [
       'too many parts',
@@ -252,6 +338,11 @@ describe('a file that cannot be a card says what to do', () => {
       pngOf(
         pngChunk('zTXt', Buffer.concat([Buffer.from('chara\0\0'), deflateSync(Buffer.alloc(40_000_000))])),
       ),
+      /more than 16 MB/,
+    ],
+    [
+      'many texts that unpack without end',
+      pngOf(...Array.from({ length: 100 }, () => BOMB)),
       /more than 16 MB/,
     ],
   ])('%s', (_name, bytes, message) => {

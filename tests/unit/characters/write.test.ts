@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 
 import { readCard } from '#characters/read.ts'
-import { BACKFILL_WARNING, writeCard } from '#characters/write.ts'
+import { BACKFILL_WARNING } from '#characters/salvage.ts'
+import { writeCard } from '#characters/write.ts'
 
 import { base64Of, pngChunk, pngOf, textChunk } from '../../support/png.ts'
 import { sampleCard, sampleEntry } from '../../support/samples.ts'
@@ -76,6 +77,12 @@ describe('PNG', () => {
       spec: 'chara_card_v3',
       data: { nickname: 'M', creator_notes: 'A calm keeper.' },
     })
+  })
+
+  test('the V2 copy is read without its warning', () => {
+    const { texts } = textsOf(writeCard(sampleCard(), 'png', { ...OPTIONS, picture: pngOf() }))
+    const { card } = readCard(Buffer.from(JSON.stringify(texts['chara'])), 'x.json')
+    expect(card.creator_notes).toBe(sampleCard().creator_notes)
   })
 
   test('keeps what else the picture says', () => {

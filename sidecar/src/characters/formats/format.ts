@@ -1,5 +1,5 @@
 /** A card format: how its files are known, and where in them the card lies. */
-import type { Note } from '../card.ts'
+import type { Notebook } from '../notes.ts'
 
 export type Container = 'json' | 'png' | 'apng'
 
@@ -7,13 +7,13 @@ export type Container = 'json' | 'png' | 'apng'
 export interface Found {
   /** Where it was found, for notes. */
   name: string
-  json: Buffer
+  /** Unpacks them, which may cost time and memory. Throws AppError `invalid` or `too_large`. */
+  open(): Buffer
 }
 
 export interface Opened {
-  /** Best first: the first that can be read is the card. */
-  candidates: readonly Found[]
-  notes: Note[]
+  /** Best group first; inside a group, newest first. The first group with a card in it has the card. */
+  groups: readonly (readonly Found[])[]
   container: Container
   picture?: Uint8Array
 }
@@ -22,5 +22,5 @@ export interface CardFormat {
   /** Looks at bytes, never at the file's name. */
   sniff(bytes: Uint8Array): boolean
   /** Throws AppError `invalid` or `too_large`. */
-  read(bytes: Uint8Array): Opened
+  read(bytes: Uint8Array, notebook: Notebook): Opened
 }

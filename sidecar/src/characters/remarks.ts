@@ -1,0 +1,62 @@
+/** What an admin should know about a card that is in order: text that would surprise whoever publishes it. */
+import type { Card } from './card.ts'
+import { unknownMacros } from './macros.ts'
+import type { Notebook } from './notes.ts'
+import { countInvisible, cut, isEncodedTwice } from './text.ts'
+
+const MACROS_SHOWN = 3
+const MACRO_CHARACTERS = 40
+
+/** Notes only; the card stays as its author wrote it. */
+export function remark(card: Card, { note }: Notebook): void {
+  for (const [path, text] of textsOf(card)) {
+    const invisible = countInvisible(text)
+    if (invisible > 0)
+      note(
+        'invisible_characters',
+        path,
+        `"${path}" holds ${invisible} invisible characters; they may hide text.`,
+      )
+    if (isEncodedTwice(text))
+      note('encoded_twice', path, `The accents in "${path}" look broken; export the card again as UTF-8.`)
+    const macros = NOT_EXPANDED.has(path) ? [] : unknownMacros(text)
+    if (macros.length > 0)
+      note('unknown_macros', path, `"${path}" uses ${listed(macros)}, which stays as written.`)
+  }
+}
+
+/** Never part of a prompt. */
+const NOT_EXPANDED = new Set(['creator_notes', 'creator', 'character_version'])
+
+function textsOf(card: Card): [path: string, text: string][] {
+  const lore = card.character_book?.entries ?? []
+  return [
+    ['description', card.description],
+    ['personality', card.personality],
+    ['scenario', card.scenario],
+    ['first_mes', card.first_mes],
+    ['mes_example', card.mes_example],
+    ['creator_notes', card.creator_notes],
+    ['system_prompt', card.system_prompt],
+    ['post_history_instructions', card.post_history_instructions],
+    ['creator', card.creator],
+    ['character_version', card.character_version],
+    ...card.alternate_greetings.map((text, index): [string, string] => [
+      `alternate_greetings.${index}`,
+      text,
+    ]),
+    ...card.group_only_greetings.map((text, index): [string, string] => [
+      `group_only_greetings.${index}`,
+      text,
+    ]),
+    ...lore.map(({ content }, index): [string, string] => [
+      `character_book.entries.${index}.content`,
+      content,
+    ]),
+  ]
+}
+
+function listed(macros: readonly string[]): string {
+  const shown = macros.slice(0, MACROS_SHOWN).map((macro) => cut(macro, MACRO_CHARACTERS))
+  return shown.join(', ') + (macros.length > MACROS_SHOWN ? ' and more' : '')
+}
