@@ -11,6 +11,15 @@ export interface AdminApi {
   download(path: string): Promise<{ name: string; bytes: Uint8Array }>
 }
 
+/** Undefined for what is no JSON: a proxy, or another server. */
+function toJson(text: string): unknown {
+  try {
+    return text === '' ? null : JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
 const ErrorBody = z.looseObject({ error: z.looseObject({ message: z.string() }) })
 
 export function openAdminApi({ url, key }: { url: string; key: string | undefined }): AdminApi {
@@ -39,13 +48,15 @@ export function openAdminApi({ url, key }: { url: string; key: string | undefine
   }
 
   async function read<T>(answer: Awaited<ReturnType<typeof send>>, schema: z.ZodType<T>): Promise<T> {
-    const text = await answer.body.text()
-    const value: unknown = text === '' ? null : JSON.parse(text)
-    if (answer.statusCode < 400) return schema.parse(value)
-    const parsed = ErrorBody.safeParse(value)
+    const value = toJson(await answer.body.text())
+    const result = schema.safeParse(value)
+    if (answer.statusCode < 400 && result.success) return result.data
+    const refusal = ErrorBody.safeParse(value)
     throw new AppError(
       'invalid',
-      parsed.success ? parsed.data.error.message : `The sidecar answered ${String(answer.statusCode)}`,
+      refusal.success
+        ? refusal.data.error.message
+        : `${url} answered ${String(answer.statusCode)}, but not as this version of Troupe does; look at TROUPE_URL`,
     )
   }
 

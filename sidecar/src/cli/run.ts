@@ -1,0 +1,81 @@
+/** The command line. It talks to a running sidecar over HTTP, so it works the same on the machine and from afar. */
+import type { Writable } from 'node:stream'
+import { parseArgs } from 'node:util'
+
+import { toAppError } from '#base/errors.ts'
+
+import { openAdminApi } from './admin-api.ts'
+import { COMMANDS, type Command } from './commands.ts'
+import { createScreen } from './screen.ts'
+
+/** Exit codes: 0 done, 1 something failed, 2 the command line is wrong. */
+const EXIT_FAILED = 1
+const EXIT_USAGE = 2
+
+function usage(): string {
+  const width = Math.max(...COMMANDS.map((command) => command.usage.length))
+  return [
+    'Usage: npm run troupe -- <command> [options]',
+    '',
+    ...COMMANDS.map((command) => `  ${command.usage.padEnd(width)}  ${command.summary}`),
+    '',
+    'Every command takes --json (one JSON value on stdout) and --help.',
+    'TROUPE_URL (default http://127.0.0.1:8787) names the sidecar, TROUPE_ADMIN_KEY a key with the scope "admin".',
+    '',
+  ].join('\n')
+}
+
+function find(words: readonly string[]): { command: Command; rest: string[] } | undefined {
+  for (const command of COMMANDS) {
+    const names = command.name.split(' ')
+    if (names.every((name, index) => words[index] === name))
+      return { command, rest: words.slice(names.length) }
+  }
+  return undefined
+}
+
+export interface Terminal {
+  env: NodeJS.ProcessEnv
+  out: Writable & { isTTY?: boolean }
+  err: Writable & { isTTY?: boolean }
+}
+
+/** Resolves with the exit code; whatever goes wrong is a sentence on `err`. */
+export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    return await dispatch(argv, terminal)
+  } catch (thrown) {
+    const isUsage =
+      thrown instanceof TypeError && 'code' in thrown && String(thrown.code).startsWith('ERR_PARSE_ARGS')
+    terminal.err.write(`${isUsage ? thrown.message : toAppError(thrown).message}\n`)
+    return isUsage ? EXIT_USAGE : EXIT_FAILED
+  }
+}
+
+async function dispatch(argv: readonly string[], { env, out, err }: Terminal): Promise<number> {
+  const firstOption = argv.findIndex((word) => word.startsWith('-'))
+  const words = firstOption === -1 ? argv : argv.slice(0, firstOption)
+  const found = find(words)
+  if (found === undefined) {
+    const isAsked = argv.includes('--help') || argv.length === 0
+    if (isAsked) out.write(usage())
+    else err.write(`Unknown command "${words.join(' ')}".\n\n${usage()}`)
+    return isAsked ? 0 : EXIT_USAGE
+  }
+  const { command } = found
+  const { values, positionals } = parseArgs({
+    args: [...found.rest, ...argv.slice(words.length)],
+    options: { ...command.options, json: { type: 'boolean' }, help: { type: 'boolean' } },
+    allowPositionals: true,
+  })
+  if (values.help === true) {
+    out.write(`Usage: npm run troupe -- ${command.usage}\n\n${command.summary}\n${command.details ?? ''}`)
+    return 0
+  }
+  const screen = createScreen({ json: values.json === true, out, err })
+  const api = openAdminApi({
+    url: env['TROUPE_URL'] ?? 'http://127.0.0.1:8787',
+    key: env['TROUPE_ADMIN_KEY'],
+  })
+  return command.run({ positionals, values, api, screen })
+}
