@@ -10,7 +10,8 @@ export default defineConfig({
   platform: 'node',
   splitting: true,
   sourcemap: true,
-  clean: true,
+  // The pages are built into a folder of their own.
+  clean: ['dist/*', '!dist/web'],
   // The store looks for its migrations beside the running file.
   onSuccess: async () => cp('sidecar/src/store/migrations', 'dist/migrations', { recursive: true }),
 })

@@ -210,7 +210,7 @@ describe('a request that cannot be answered', () => {
       'context_length_exceeded',
     ],
   ] as const)('%s', async (_name, asking, status, code) => {
-    const answer = await ask(asking as Asking)
+    const answer = await ask(asking)
     expect(answer.status).toBe(status)
     const error = await errorOf(answer)
     expect(error['code']).toBe(code)

@@ -172,6 +172,17 @@ describe('probes', () => {
     expect(await answer.json()).toMatchObject({ error: { code: 'not_found' } })
   })
 
+  test('a visitor who is not signed in is told where to do that', async () => {
+    const own = await openTestApp({ OPENWEBUI_URL: 'http://127.0.0.1:9' })
+    const answer = await own.request('GET', '/troupe/api/session', { key: null })
+    expect(answer.status).toBe(401)
+    expect(await answer.json()).toMatchObject({
+      error: { type: 'authentication_error' },
+      openWebUiUrl: 'http://127.0.0.1:9',
+    })
+    await own.close()
+  })
+
   test('a change by login from a foreign site is refused', async () => {
     const answer = await troupe.request('DELETE', '/troupe/api/characters/first', {
       key: null,

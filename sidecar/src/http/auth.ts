@@ -2,7 +2,7 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { getCookie } from 'hono/cookie'
 
-import { AppError } from '#base/errors.ts'
+import { AppError, toAppError } from '#base/errors.ts'
 import type { Guesses } from '#gateway/guesses.ts'
 import type { Keys, Principal, Scope } from '#gateway/keys.ts'
 import type { Sessions } from '#openwebui/session.ts'
@@ -19,6 +19,8 @@ export interface AuthParts {
   guesses: Guesses
   /** Undefined when no Open WebUI is configured: then only keys open the admin API. */
   sessions: Sessions | undefined
+  /** Where a visitor signs in; told with a refusal. */
+  openWebUiUrl: string | null
 }
 
 function bearer(c: Context<AppEnv>): string | undefined {
@@ -58,19 +60,25 @@ export function withAdmin(parts: AuthParts): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     if (bearer(c) !== undefined) return byKey(c, next)
     const token = getCookie(c, 'token')
-    if (token === undefined || parts.sessions === undefined) {
-      throw new AppError(
-        'unauthenticated',
-        'Sign in at Open WebUI as an admin, or send an API key with the scope "admin"',
-      )
-    }
+    if (token === undefined || parts.sessions === undefined) throw signInFirst(parts)
     refuseForeignOrigin(c)
-    const person = await parts.sessions.check(token)
+    const person = await parts.sessions.check(token).catch((error: unknown) => {
+      throw toAppError(error).code === 'unauthenticated' ? signInFirst(parts, error) : error
+    })
     if (person.role !== 'admin')
       throw new AppError('forbidden', 'Only admins of Open WebUI may open these pages')
     c.set('principal', { keyId: 'open-webui-login', name: person.name ?? 'admin', scopes: ['admin'] })
     await next()
   }
+}
+
+/** Who is turned away learns where to sign in. */
+function signInFirst({ openWebUiUrl }: AuthParts, cause?: unknown): AppError {
+  return new AppError(
+    'unauthenticated',
+    'Sign in at Open WebUI as an admin, or send an API key with the scope "admin"',
+    { cause, ...(openWebUiUrl === null ? {} : { facts: { openWebUiUrl } }) },
+  )
 }
 
 /** The cookie travels by itself, so a change must prove that it comes from our own page. */

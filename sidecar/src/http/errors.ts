@@ -44,5 +44,9 @@ export function errorAnswer(c: Context, thrown: unknown): Response {
   const error = toAppError(thrown)
   const retryAfter = error.facts['retryAfterSeconds']
   if (retryAfter !== undefined) c.header('retry-after', String(retryAfter))
-  return c.json(errorBody(error), statusOf(error))
+  const { openWebUiUrl } = error.facts
+  return c.json(
+    { ...errorBody(error), ...(openWebUiUrl === undefined ? {} : { openWebUiUrl }) },
+    statusOf(error),
+  )
 }

@@ -1,0 +1,30 @@
+/** What is being looked at, as the query of an address. */
+import type { Filter } from './finding.ts'
+
+export interface View {
+  search: string
+  filter: Filter
+  /** The character that is open. */
+  characterId: string | null
+}
+
+export function readView(query: string): View {
+  const fields = new URLSearchParams(query)
+  return { search: fields.get('q') ?? '', filter: readFilter(fields), characterId: fields.get('character') }
+}
+
+/** An address relative to the page; without anything to say it is the page itself. */
+export function writeView({ search, filter, characterId }: View): string {
+  const fields = new URLSearchParams()
+  if (search !== '') fields.set('q', search)
+  if (filter.kind === 'tag') fields.set('tag', filter.tag)
+  if (filter.kind === 'attention') fields.set('show', 'attention')
+  if (characterId !== null) fields.set('character', characterId)
+  return fields.size === 0 ? import.meta.env.BASE_URL : `?${fields.toString()}`
+}
+
+function readFilter(fields: URLSearchParams): Filter {
+  const tag = fields.get('tag')
+  if (tag !== null) return { kind: 'tag', tag }
+  return fields.get('show') === 'attention' ? { kind: 'attention' } : { kind: 'all' }
+}

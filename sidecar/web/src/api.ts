@@ -1,0 +1,202 @@
+/**
+ * The admin API as the pages see it. What arrives is read field by field: a missing field becomes an empty value, so that
+ * an older or newer sidecar shows less instead of nothing.
+ */
+
+const ROOT = `${import.meta.env.BASE_URL}api`
+
+/** Sent with every change: a foreign site cannot add a header of its own without our consent. */
+const REQUEST_MARK = { 'x-troupe-request': '1' }
+
+/** A list or a deletion that takes longer than this has stalled. Uploads have no such bound: they show their progress. */
+const ANSWER_TIMEOUT_MS = 20_000
+
+/** The sidecar's own bound for one upload. */
+export const UPLOAD_LIMIT_BYTES = 64 * 1024 * 1024
+
+export interface Note {
+  code: string
+  path: string
+  message: string
+}
+
+export interface Character {
+  /** Slug and model id. */
+  id: string
+  name: string
+  tagline: string
+  tags: string[]
+  greetings: string[]
+  publishedVersion: number | null
+  latestVersion: number
+  pictureHash: string | null
+  notes: Note[]
+  /** What the character adds to every request; null while nothing is published. */
+  promptTokens: number | null
+  createdAtMs: number
+  updatedAtMs: number
+}
+
+export interface Visitor {
+  name: string
+  openWebUiUrl: string | null
+}
+
+export type ImportStatus = 'created' | 'updated' | 'skipped' | 'failed'
+
+export interface ImportResult {
+  status: ImportStatus
+  id: string | null
+  notes: Note[]
+}
+
+export type ExportFormat = 'json' | 'png' | 'original'
+
+/** Anything but the wished answer. The message can be shown as it is; `status` is 0 when no answer came at all. */
+export class ApiError extends Error {
+  readonly status: number
+  readonly openWebUiUrl: string | null
+
+  constructor(message: string, status: number, openWebUiUrl: string | null = null) {
+    super(message)
+    this.name = 'ApiError'
+    this.status = status
+    this.openWebUiUrl = openWebUiUrl
+  }
+}
+
+/** Throws ApiError with status 401 when nobody is signed in at Open WebUI, 403 when the person is no admin there. */
+export async function readSession(): Promise<Visitor> {
+  const body = fields(await json(await call('/session')))
+  return { name: text(fields(body['user'])['name']), openWebUiUrl: webAddress(body['openWebUiUrl']) }
+}
+
+export async function listCharacters(): Promise<Character[]> {
+  return list(fields(await json(await call('/characters')))['characters']).map(readCharacter)
+}
+
+export async function deleteCharacter(id: string): Promise<void> {
+  await call(`/characters/${encodeURIComponent(id)}`, { method: 'DELETE', headers: REQUEST_MARK })
+}
+
+/** The character as a file, named by the sidecar. */
+export async function exportCharacter(id: string, format: ExportFormat): Promise<File> {
+  const response = await call(`/characters/${encodeURIComponent(id)}/export?format=${format}`)
+  const named = /filename\*=UTF-8''([^;]+)/i.exec(response.headers.get('content-disposition') ?? '')?.[1]
+  const name =
+    named === undefined ? `${id}.${format === 'original' ? 'card' : format}` : decodeURIComponent(named)
+  return new File([await response.blob()], name)
+}
+
+export const pictureUrl = (hash: string, widthPixels: 96 | 256 | 512): string =>
+  `${ROOT}/pictures/${encodeURIComponent(hash)}?width=${widthPixels}`
+
+interface ImportOptions {
+  /** Called with the share that has left this machine, 0 to 1. */
+  onSent: (share: number) => void
+  signal: AbortSignal
+}
+
+/** Sends one card. XMLHttpRequest, because fetch does not tell how much of a body has been sent. */
+export function importCard(file: File, { onSent, signal }: ImportOptions): Promise<ImportResult> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest()
+    const body = new FormData()
+    body.append('files', file)
+    request.upload.onprogress = ({ loaded, total }) => onSent(total === 0 ? 0 : loaded / total)
+    request.upload.onload = () => onSent(1)
+    request.onerror = () => reject(new ApiError('The connection broke before the card was taken in.', 0))
+    request.onabort = () => reject(new ApiError('Stopped.', 0))
+    request.onload = () => {
+      const answer = parsed(request.responseText)
+      if (request.status === 200) resolve(readImportResult(answer))
+      else reject(readError(answer, request.status))
+    }
+    signal.addEventListener('abort', () => request.abort())
+    request.open('POST', `${ROOT}/characters/import`)
+    for (const [name, value] of Object.entries(REQUEST_MARK)) request.setRequestHeader(name, value)
+    request.send(body)
+  })
+}
+
+// -- calling ----------------------------------------------------------------------------------------------------------
+
+async function call(path: string, init: RequestInit = {}): Promise<Response> {
+  let response: Response
+  try {
+    response = await fetch(ROOT + path, { ...init, signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) })
+  } catch {
+    // A browser does not tell a page why; that there was no answer is all there is to know.
+    throw new ApiError('Troupe does not answer.', 0)
+  }
+  if (!response.ok) throw readError(parsed(await response.text()), response.status)
+  return response
+}
+
+async function json(response: Response): Promise<unknown> {
+  const value = parsed(await response.text())
+  if (value === undefined)
+    throw new ApiError('Something else than Troupe answered at this address.', response.status)
+  return value
+}
+
+function readError(body: unknown, status: number): ApiError {
+  const message = text(fields(fields(body)['error'])['message'])
+  return new ApiError(
+    message || `Troupe could not answer (status ${status}).`,
+    status,
+    webAddress(fields(body)['openWebUiUrl']),
+  )
+}
+
+function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body) as unknown
+  } catch {
+    return undefined // not JSON: a page of some proxy, which says nothing to us
+  }
+}
+
+// -- reading ----------------------------------------------------------------------------------------------------------
+
+function readCharacter(value: unknown): Character {
+  const row = fields(value)
+  return {
+    id: text(row['id']),
+    name: text(row['name']) || text(row['id']),
+    tagline: text(row['tagline']),
+    tags: list(row['tags']).map(text).filter(Boolean),
+    greetings: list(row['greetings']).map(text).filter(Boolean),
+    publishedVersion: numeral(row['publishedVersion']),
+    latestVersion: numeral(row['latestVersion']) ?? 1,
+    pictureHash: text(row['pictureHash']) || null,
+    notes: list(row['notes']).map(readNote),
+    promptTokens: numeral(row['promptTokens']),
+    createdAtMs: numeral(row['createdAtMs']) ?? 0,
+    updatedAtMs: numeral(row['updatedAtMs']) ?? 0,
+  }
+}
+
+function readNote(value: unknown): Note {
+  const note = fields(value)
+  return { code: text(note['code']), path: text(note['path']), message: text(note['message']) }
+}
+
+function readImportResult(answer: unknown): ImportResult {
+  const result = fields(list(fields(answer)['results'])[0])
+  const status =
+    (['created', 'updated', 'skipped'] as const).find((known) => known === result['status']) ?? 'failed'
+  return { status, id: text(result['id']) || null, notes: list(result['notes']).map(readNote) }
+}
+
+const fields = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null ? { ...value } : {}
+const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : [])
+const text = (value: unknown): string => (typeof value === 'string' ? value : '')
+const numeral = (value: unknown): number | null => (typeof value === 'number' ? value : null)
+
+/** Only http: an address with another scheme must not become a link. */
+function webAddress(value: unknown): string | null {
+  const address = text(value)
+  return URL.canParse(address) && /^https?:$/.test(new URL(address).protocol) ? address : null
+}

@@ -1,0 +1,47 @@
+/** Who is looking, as Open WebUI tells it. */
+import { ApiError, readSession } from './api.ts'
+
+/** A sidecar that restarts is back in seconds; asking more often helps nobody. */
+export const RETRY_MS = 5_000
+
+export type Standing = 'checking' | 'open' | 'signed-out' | 'forbidden' | 'unreachable' | 'failed'
+
+export class Session {
+  standing = $state<Standing>('checking')
+  /** What the sidecar said, when it let nobody in. */
+  message = $state('')
+  openWebUiUrl = $state<string | null>(null)
+
+  #retry: ReturnType<typeof setTimeout> | undefined
+
+  async check(): Promise<void> {
+    try {
+      this.openWebUiUrl = (await readSession()).openWebUiUrl
+      this.standing = 'open'
+    } catch (error) {
+      this.#refuse(error)
+    }
+  }
+
+  /** A login can end at any time: every call that is refused for it comes here. Answers whether that was the reason. */
+  end(error: unknown): boolean {
+    const isLogin = error instanceof ApiError && (error.status === 401 || error.status === 403)
+    if (isLogin) this.#refuse(error)
+    return isLogin
+  }
+
+  #refuse(error: unknown): void {
+    if (!(error instanceof ApiError)) throw error
+    this.openWebUiUrl = error.openWebUiUrl ?? this.openWebUiUrl
+    this.message = error.message
+    this.standing = standingOf(error.status)
+    clearTimeout(this.#retry)
+    if (this.standing === 'unreachable') this.#retry = setTimeout(() => void this.check(), RETRY_MS)
+  }
+}
+
+function standingOf(status: number): Standing {
+  if (status === 401) return 'signed-out'
+  if (status === 403) return 'forbidden'
+  return status === 0 ? 'unreachable' : 'failed'
+}
