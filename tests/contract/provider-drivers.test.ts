@@ -58,8 +58,10 @@ async function serve(listener: RequestListener): Promise<string> {
 }
 
 test('every kind in the list opens', async () => {
+  const address = new URL('http://127.0.0.1:9/v1')
+  Object.assign(address, { username: 'user', password: 'secret' })
   for (const kind of Object.keys(drivers) as ProviderKind[]) {
-    const provider = await open(kind, `http://user:${'secret'}@127.0.0.1:9/v1`)
+    const provider = await open(kind, address.href)
     expect(provider).toMatchObject({ kind, name: 'http://127.0.0.1:9' })
   }
 })

@@ -33,6 +33,9 @@ export interface Subject {
 /** The bound of the contract: so fast is a connection closed once nobody wants the answer. */
 const CLOSING_MS = 100
 
+/** The machine itself may stand still for longer than that; a connection that really stays open fails every time. */
+const TIMED = { retry: 3 }
+
 /** Enough of an answer for the first words in any dialect, and less than the whole of it. */
 const FIRST_BYTES = 1_200
 
@@ -232,14 +235,14 @@ export function providerSuite(name: string, traits: Traits, openSubject: () => P
 
     // -- silence ------------------------------------------------------------------------------------------------------
 
-    test('a server that never begins is given up', async () => {
+    test('a server that never begins is given up', TIMED, async () => {
       tap.holdAfter(0)
       const error = await errorOf(collect(open({ headersTimeoutMs: 40 }).stream(call(), quiet())))
       expect(error.code).toBe('upstream_timeout')
       await tap.untilClosed(CLOSING_MS)
     })
 
-    test('a server that falls silent is given up', async () => {
+    test('a server that falls silent is given up', TIMED, async () => {
       const provider = await warm({ idleTimeoutMs: 40 })
       tap.holdAfter(FIRST_BYTES)
       const { error } = await begun(provider)
@@ -254,7 +257,7 @@ export function providerSuite(name: string, traits: Traits, openSubject: () => P
       expect(tap.accepted()).toBe(0)
     })
 
-    test('cancelling before the answer closes the connection at once', async () => {
+    test('cancelling before the answer closes the connection at once', TIMED, async () => {
       const provider = await warm()
       tap.holdAfter(0)
       const leaving = new AbortController()
@@ -266,7 +269,7 @@ export function providerSuite(name: string, traits: Traits, openSubject: () => P
       await expectClosed(sinceMs)
     })
 
-    test('cancelling within the answer closes the connection at once', async () => {
+    test('cancelling within the answer closes the connection at once', TIMED, async () => {
       const provider = await warm()
       tap.holdAfter(FIRST_BYTES)
       const leaving = new AbortController()
@@ -280,7 +283,7 @@ export function providerSuite(name: string, traits: Traits, openSubject: () => P
       await expectClosed(sinceMs)
     })
 
-    test('leaving the loop closes the connection at once', async () => {
+    test('leaving the loop closes the connection at once', TIMED, async () => {
       const provider = await warm()
       tap.holdAfter(FIRST_BYTES)
       let sinceMs = 0
@@ -292,7 +295,7 @@ export function providerSuite(name: string, traits: Traits, openSubject: () => P
       await expectClosed(sinceMs)
     })
 
-    test('leaving is heard while the next word is awaited', async () => {
+    test('leaving is heard while the next word is awaited', TIMED, async () => {
       const provider = await warm()
       tap.holdAfter(FIRST_BYTES)
       const answer = provider.stream(call(), quiet())

@@ -286,6 +286,7 @@ describe('an ordinary user with llama.cpp through the OpenAI adapter', () => {
 
     const turns = (await turnsAfter(0)).length
     await say('Count from one to five hundred, in words, one per line.')
+    await expect.poll(() => answers().count(), { timeout: 120_000 }).toBe(2)
     await expect
       .poll(async () => (await answers().last().innerText()).length, { timeout: 120_000 })
       .toBeGreaterThan(5)
