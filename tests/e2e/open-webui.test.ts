@@ -69,8 +69,9 @@ async function finished(): Promise<void> {
 describe('an ordinary user with Ollama', () => {
   test('sees the whole cast in the picker, with picture and description', async () => {
     expect(cast.length).toBeGreaterThanOrEqual(4)
+    await page.getByText('now logged in').waitFor({ state: 'hidden' })
     await page.locator('[id^="model-selector-"]').first().click()
-    for (const { id, name } of cast) {
+    for (const { id, name, tagline } of cast.toReversed()) {
       const option = page.locator(`[data-value="${id}"]`)
       await option.waitFor()
       expect(await option.innerText()).toContain(name)
@@ -78,8 +79,12 @@ describe('an ordinary user with Ollama', () => {
       await expect
         .poll(() => picture.evaluate((image: HTMLImageElement) => image.naturalWidth))
         .toBeGreaterThan(90)
+      await option.locator(`span:text-is("${tagline}") + div`).hover()
+      await page.locator('.tippy-content', { hasText: tagline }).waitFor()
     }
     expect(await page.locator('[data-value="troupe-task"]').count()).toBe(0)
+    await page.getByPlaceholder('Search a model').hover()
+    await expect.poll(() => page.locator('.tippy-content').count()).toBe(0)
     await page.screenshot({ path: path.join(IMAGES, 'picker.png') })
     const [first] = cast
     await page.getByRole('option', { name: new RegExp(first?.name ?? '') }).click()
@@ -87,6 +92,18 @@ describe('an ordinary user with Ollama', () => {
       .getByText(first?.tagline.slice(0, 30) ?? '', { exact: false })
       .first()
       .waitFor()
+  })
+
+  test("begins a scene with the author's own words, for which no model is asked", async () => {
+    await openChatWith('pia')
+    const before = (await turnsAfter(0)).length
+    await page.getByText('Begin the scene').first().click()
+    await finished()
+    expect(await answers().first().innerText()).toContain('You walked past twice')
+    expect(await turnsAfter(before)).toMatchObject([{ status: 'ok', upstream: null }])
+    await page.locator('#chat-input').click()
+    await page.keyboard.type('Mint, please. I missed the last train.')
+    await page.screenshot({ path: path.join(IMAGES, 'chat.png') })
   })
 
   test('asks, watches the answer stream, and the chat gets a title without the persona', async () => {
@@ -106,7 +123,6 @@ describe('an ordinary user with Ollama', () => {
       )
       .toBeGreaterThan(3)
     await finished()
-    await page.screenshot({ path: path.join(IMAGES, 'chat.png') })
 
     const isTitled = async () =>
       (await records()).slice(before).some((row) => row.task === 'title_generation' && row.status === 'ok')
