@@ -76,6 +76,12 @@ function makeSecrets() {
 /** @param {NodeJS.ProcessEnv} env */
 function makeAdmin(env) {
   const adminEmail = env['WEBUI_ADMIN_EMAIL'] || 'admin@localhost'
+  // Open WebUI takes anything here, and its login form then refuses it.
+  if (!/^[^\s@]+@[^\s@]+$/.test(adminEmail)) {
+    throw new SetupError(`WEBUI_ADMIN_EMAIL is "${adminEmail}", with which nobody could log in`, {
+      remedy: 'set it to an address such as admin@example.org, or leave it out for admin@localhost',
+    })
+  }
   if (env['WEBUI_ADMIN_PASSWORD']) return { adminEmail }
   return { adminEmail, adminPassword: randomBytes(PASSWORD_BYTES).toString('base64url') }
 }
@@ -87,10 +93,17 @@ function makeAdmin(env) {
  * @param {Partial<Secrets>} secrets
  */
 function storeSecrets(dataDir, secrets) {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   const file = secretsFile(dataDir)
-  writeFileSync(`${file}.new`, `${JSON.stringify(secrets, null, 2)}\n`, { mode: 0o600 })
-  renameSync(`${file}.new`, file)
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    writeFileSync(`${file}.new`, `${JSON.stringify(secrets, null, 2)}\n`, { mode: 0o600 })
+    renameSync(`${file}.new`, file)
+  } catch (cause) {
+    throw new SetupError(`Nothing can be written to the data folder ${dataDir}`, {
+      remedy: 'make it writable, or set TROUPE_DATA_DIR to another folder',
+      cause,
+    })
+  }
 }
 
 /**

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 
 import { AppError } from '#base/errors.ts'
 
-/** Chat bodies carry pictures as data URLs; 20 MB is what `reliability` tests of the project hold. */
+/** Chat bodies carry pictures as data URLs: a few photographs of a telephone. */
 export const CHAT_BODY_BYTES = 20 * 1024 * 1024
 
 /** Nesting that no client needs and every recursive walker can survive. */
