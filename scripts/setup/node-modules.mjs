@@ -181,7 +181,7 @@ function npmCi(project, log) {
   return runCommand({
     name: 'npm ci',
     command: npm(),
-    args: ['ci', '--ignore-scripts', '--no-audit', '--no-fund'],
+    args: ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'],
     env: npmEnv(),
     cwd: project,
     logFile: installLog(log),
