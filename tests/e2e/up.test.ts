@@ -45,7 +45,7 @@ interface Up {
 }
 
 function startUp(): Up {
-  const child = spawn('./scripts/up', {
+  const child = spawn(path.join(folder, 'scripts', 'up'), {
     cwd: folder,
     env: { ...process.env, ...ports, OLLAMA_BASE_URL: 'http://127.0.0.1:9', TROUPE_DATA_DIR: '' },
     detached: true,
