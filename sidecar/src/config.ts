@@ -17,6 +17,8 @@ export interface Config {
   defaultModel: string | undefined
   taskModel: string | undefined
   contextTokens: number
+  /** IANA name. */
+  timeZone: string
   databaseUrl: string
   analyticsDatabaseUrl: string
   openWebUi: { url: string; apiKey: string | undefined; jwtSecrets: string[] } | undefined
@@ -72,6 +74,15 @@ const databaseUrl = optional.refine(
   },
 )
 
+function isTimeZone(name: string): boolean {
+  try {
+    Intl.DateTimeFormat('en', { timeZone: name })
+    return true
+  } catch {
+    return false
+  }
+}
+
 export const Environment = z.object({
   TROUPE_HOST: z.string().default('127.0.0.1').describe('Address the sidecar listens on'),
   TROUPE_PORT: port(8_787).describe('Port the sidecar listens on; 0 takes a free one'),
@@ -96,6 +107,11 @@ export const Environment = z.object({
     .min(512, 'must be at least 512')
     .default(8_192)
     .describe('Context window asked of the base models, in tokens; a model with a smaller one keeps its own'),
+  TROUPE_TIME_ZONE: optional
+    .refine((value) => value === undefined || isTimeZone(value), {
+      error: 'is not the name of a time zone, e.g. Europe/Berlin',
+    })
+    .describe("Zone of the date and time that characters tell, e.g. Europe/Berlin; default: the machine's"),
   TROUPE_LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
@@ -157,6 +173,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     defaultModel: values.DEFAULT_MODEL,
     taskModel: values.TASK_MODEL,
     contextTokens: values.TROUPE_CONTEXT_TOKENS,
+    timeZone: values.TROUPE_TIME_ZONE ?? Intl.DateTimeFormat().resolvedOptions().timeZone,
     databaseUrl: values.DATABASE_URL ?? `file:${path.join(dataDir, 'troupe.sqlite')}`,
     analyticsDatabaseUrl: values.ANALYTICS_DATABASE_URL ?? `file:${path.join(dataDir, 'analytics.sqlite')}`,
     openWebUi: openWebUi(values),

@@ -42,6 +42,7 @@ test('lists are read as Open WebUI writes them, keys beside their addresses', ()
 test('all faults are told at once, each with its variable', () => {
   const found = faults({
     TROUPE_PORT: 'many',
+    TROUPE_TIME_ZONE: 'Berlin',
     TROUPE_ADMIN_KEY: 'short',
     DATABASE_URL: 'mysql://x',
     OLLAMA_BASE_URL: 'ollama',
@@ -51,6 +52,7 @@ test('all faults are told at once, each with its variable', () => {
     'OLLAMA_BASE_URL',
     'TROUPE_ADMIN_KEY',
     'TROUPE_PORT',
+    'TROUPE_TIME_ZONE',
   ])
 })
 

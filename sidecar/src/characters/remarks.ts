@@ -1,6 +1,6 @@
 /** What an admin should know about a card that is in order: text that would surprise whoever publishes it. */
 import type { Card } from './card.ts'
-import { unknownMacros } from './macros.ts'
+import { reportMacros } from './macros.ts'
 import type { Notebook } from './notes.ts'
 import { countInvisible, cut, isEncodedTwice } from './text.ts'
 
@@ -19,11 +19,17 @@ export function remark(card: Card, { note }: Notebook): void {
       )
     if (isEncodedTwice(text))
       note('encoded_twice', path, `The accents in "${path}" look broken; export the card again as UTF-8.`)
-    const macros = NOT_EXPANDED.has(path) ? [] : unknownMacros(text)
-    if (macros.length > 0)
-      note('unknown_macros', path, `"${path}" uses ${listed(macros)}, which stays as written.`)
+    if (NOT_EXPANDED.has(path)) continue
+    const { unknown, emptied } = reportMacros(text, { sentAnew: SENT_ANEW.has(path) })
+    if (unknown.length > 0)
+      note('unknown_macros', path, `"${path}" uses ${listed(unknown)}, which stays as written.`)
+    if (emptied.length > 0)
+      note('emptied_macros', path, `"${path}" uses ${listed(emptied)}, which comes out empty here.`)
   }
 }
+
+/** The others stand in the prefix, which has to stay the same. Greetings are told once, when there is no message yet. */
+const SENT_ANEW = new Set(['post_history_instructions'])
 
 /** Never part of a prompt. */
 const NOT_EXPANDED = new Set(['creator_notes', 'creator', 'character_version'])

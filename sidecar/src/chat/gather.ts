@@ -2,9 +2,12 @@
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
+import { sha256Hex } from '#base/ids.ts'
 import type { Card } from '#characters/card.ts'
+import { frozenDraw } from '#characters/dice.ts'
+import { toName } from '#characters/text.ts'
 import type { Library } from '#library/library.ts'
-import type { Ask } from '#prompt/ask.ts'
+import { messageText, type Ask } from '#prompt/ask.ts'
 import type { Materials } from '#prompt/prompt.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 
@@ -19,7 +22,13 @@ export interface Gathered {
 export interface GatherParts {
   library: Pick<Library, 'published'>
   upstreams: Upstreams
+  /** Base model for Open WebUI's tasks; undefined takes the character's own. */
   taskModel: string | undefined
+  /** Decides the dice of a chat; whoever knows it could tell them in advance. */
+  diceSecret: string
+  /** IANA name of the zone whose date and time characters tell. */
+  timeZone: string
+  now: () => number
 }
 
 const TroupeExtension = z.looseObject({ model: z.string().min(1).optional() })
@@ -32,6 +41,8 @@ function baseModelOf(card: Card): string | undefined {
 
 /** Stands for `{{user}}` when the caller named nobody. */
 const UNNAMED_USER = 'User'
+/** A name stands many times in every prompt. */
+const USER_NAME_CHARACTERS = 64
 
 /** Throws AppError `model_not_found` for an unknown character, and what `Upstreams.find` throws. */
 export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
@@ -48,11 +59,26 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
   const ownModel = version === undefined ? undefined : baseModelOf(version.card)
   if (ask.task !== undefined || version === undefined)
     return { upstream: await on.upstreams.find(on.taskModel ?? ownModel) }
+  const upstream = await on.upstreams.find(ownModel)
+  const { characterId } = version
+  const chat = chatOf(ask)
   return {
-    upstream: await on.upstreams.find(ownModel),
+    upstream,
     materials: {
-      speaker: { characterId: version.characterId, version: version.number, card: version.card },
-      userName: ask.person?.name?.trim() || UNNAMED_USER,
+      speaker: { characterId, version: version.number, card: version.card },
+      userName: toName(ask.person?.name ?? '', USER_NAME_CHARACTERS) || UNNAMED_USER,
+      scene: {
+        modelName: upstream.model.name,
+        dice: (field) => frozenDraw(on.diceSecret, chat, characterId, field),
+        clock: { nowMs: on.now(), timeZone: on.timeZone },
+      },
     },
   }
+}
+
+/** What tells one chat from another; without an id, who asks and how it began. */
+function chatOf({ conversation, keyId, person, messages }: Ask): string {
+  if (conversation.chatId !== undefined) return conversation.chatId
+  const first = messages.find(({ role }) => role === 'user')
+  return sha256Hex([keyId, person?.id ?? '', first === undefined ? '' : messageText(first)].join('\0'))
 }

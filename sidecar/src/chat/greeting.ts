@@ -1,8 +1,8 @@
 /** A chosen greeting is spoken from the card: no model, no wait, exactly the author's words. */
-import { spokenName } from '#characters/card.ts'
 import { greetingOffers } from '#characters/greetings.ts'
 import { expand } from '#characters/macros.ts'
 import { messageText, type Ask } from '#prompt/ask.ts'
+import { macroValues } from '#prompt/macro-values.ts'
 import type { Materials } from '#prompt/prompt.ts'
 import type { Delta } from '#providers/provider.ts'
 
@@ -13,7 +13,7 @@ export function chosenGreeting(ask: Pick<Ask, 'messages'>, materials: Materials)
   const { card } = materials.speaker
   const said = messageText(only).trim()
   const offer = greetingOffers(card).find(({ prompt }) => prompt === said)
-  return offer && expand(offer.greeting, { char: spokenName(card), user: materials.userName }).trim()
+  return offer && expand(offer.greeting, macroValues(materials, 'greeting', 'minute')).trim()
 }
 
 // eslint-disable-next-line @typescript-eslint/require-await -- the same shape as an answer of a model

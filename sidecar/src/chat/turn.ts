@@ -2,24 +2,19 @@
 import type { CallRecord } from '#analytics/record.ts'
 import { AppError, toAppError } from '#base/errors.ts'
 import type { Metrics } from '#base/metrics.ts'
-import type { Library } from '#library/library.ts'
 import type { Ask } from '#prompt/ask.ts'
 import { compose } from '#prompt/compose.ts'
 import type { ModelProfile, Prompt, Speaker } from '#prompt/prompt.ts'
 import { composeTask } from '#prompt/task.ts'
 import type { Delta } from '#providers/provider.ts'
-import type { Upstream, Upstreams } from '#providers/upstreams.ts'
+import type { Upstream } from '#providers/upstreams.ts'
 
-import { gather, type Gathered } from './gather.ts'
+import { gather, type Gathered, type GatherParts } from './gather.ts'
 import { chosenGreeting, speak } from './greeting.ts'
 import { Journal, type JournalParts } from './journal.ts'
 import { taskFormat } from './tasks.ts'
 
-export interface TurnParts extends JournalParts {
-  library: Pick<Library, 'published'>
-  upstreams: Upstreams
-  /** Base model for Open WebUI's tasks; undefined takes the character's own. */
-  taskModel: string | undefined
+export interface TurnParts extends JournalParts, GatherParts {
   /** Resolves once the record is committed. */
   record: (record: CallRecord) => Promise<void>
   metrics: Metrics

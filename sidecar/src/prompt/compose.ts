@@ -2,12 +2,12 @@
 import { createHash } from 'node:crypto'
 
 import { AppError } from '#base/errors.ts'
-import { spokenName } from '#characters/card.ts'
-import { expand } from '#characters/macros.ts'
+import { expand, type MacroValues } from '#characters/macros.ts'
 
 import { messageText, type Ask, type ChatMessage, type ContentPart } from './ask.ts'
 import { historyBudget, shareContext } from './budget.ts'
 import { firstKeptTurn, messageTokens, splitTurns, type Turn } from './history.ts'
+import { macroValues } from './macro-values.ts'
 import { prefixParts } from './prefix.ts'
 import type { Budget, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
 import { estimateTokens, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
@@ -36,7 +36,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   const conversation = readConversation(ask.messages)
   const budget = shareContext(profile, ask.sampling.maxTokens)
   const prefix = fitExamples(prefixParts(materials, conversation.clientSystem), budget)
-  const tail = tailParts(materials, conversation.last)
+  const tail = tailParts(materials, conversation)
   const after = conversation.after.reduce((sum, message) => sum + messageTokens(message), 0)
   const prefixTokens = spent(prefix) + MESSAGE_OVERHEAD_TOKENS
   const tailTokens = spent(tail) + MESSAGE_OVERHEAD_TOKENS + after
@@ -133,10 +133,14 @@ function fitExamples(parts: readonly Part[], budget: Budget): Part[] {
   return fitted
 }
 
-function tailParts(materials: Materials, last: UserMessage): Part[] {
-  const { card } = materials.speaker
-  const names = { char: spokenName(card), user: materials.userName }
-  const instructions = expand(card.post_history_instructions, { ...names, original: '' }).trim()
+function tailParts(materials: Materials, { history, last }: Conversation): Part[] {
+  // Sent anew each turn, so dice may fall anew; asking for another answer to the same words gives the same prompt.
+  const turn = history.filter(({ role }) => role === 'user').length
+  const values = {
+    ...macroValues(materials, `post_history ${String(turn)}`, 'minute'),
+    echo: echoOf(history, last),
+  }
+  const instructions = expand(materials.speaker.card.post_history_instructions, values).trim()
   const note: Part[] =
     instructions === ''
       ? []
@@ -144,7 +148,7 @@ function tailParts(materials: Materials, last: UserMessage): Part[] {
           part(
             'post_history',
             'Post-history instructions',
-            `[Note to ${names.char}: ${instructions}]`,
+            `[Note to ${values.char}: ${instructions}]`,
             'always, closest to the answer',
           ),
         ]
@@ -153,6 +157,16 @@ function tailParts(materials: Materials, last: UserMessage): Part[] {
     tokens: messageTokens(last) - MESSAGE_OVERHEAD_TOKENS,
   }
   return [...note, words]
+}
+
+function echoOf(history: readonly ChatMessage[], last: UserMessage): NonNullable<MacroValues['echo']> {
+  const words = messageText(last)
+  const answer = history.findLast(({ role }) => role === 'assistant')
+  return {
+    lastmessage: words,
+    lastusermessage: words,
+    lastcharmessage: answer === undefined ? '' : messageText(answer),
+  }
 }
 
 function part(kind: Part['kind'], label: string, text: string, reason: string): Part {

@@ -1,8 +1,9 @@
 /** The byte-stable beginning of every prompt: one system message per character version, user name and client system text. */
-import { spokenName, type LorebookEntry } from '#characters/card.ts'
+import type { LorebookEntry } from '#characters/card.ts'
 import { expand } from '#characters/macros.ts'
 
 import type { Materials, Part, PartKind } from './prompt.ts'
+import { macroValues } from './macro-values.ts'
 import { estimateTokens } from './tokens.ts'
 
 /** Used when a card brings no system prompt of its own, and for `{{original}}` in one that does. */
@@ -94,17 +95,24 @@ function sections(materials: Materials, clientSystem: string): Section[] {
   ]
 }
 
+/** Kinds of which there are several, told apart by their labels. */
+const REPEATED: ReadonlySet<PartKind> = new Set(['lore', 'examples'])
+
 /**
  * Renders the prefix as parts. Joined by an empty line they are the system message.
  * Client text is not author-owned: macros in it stay as they are.
  */
 export function prefixParts(materials: Materials, clientSystem: string): Part[] {
-  const names = { char: spokenName(materials.speaker.card), user: materials.userName }
+  const names = macroValues(materials, 'heading', 'day')
   const original = expand(DEFAULT_SYSTEM_PROMPT, names)
   return sections(materials, clientSystem)
     .filter((section) => section.text.trim() !== '')
     .map(({ kind, label, heading, text, reason }) => {
-      const body = kind === 'client_system' ? text.trim() : expand(text, { ...names, original }).trim()
+      const values = {
+        ...macroValues(materials, REPEATED.has(kind) ? `${kind} ${label}` : kind, 'day'),
+        original,
+      }
+      const body = kind === 'client_system' ? text.trim() : expand(text, values).trim()
       const rendered = heading === undefined ? body : `## ${expand(heading, names)}\n${body}`
       return {
         kind,

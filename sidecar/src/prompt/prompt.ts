@@ -3,6 +3,8 @@
  * the messages that go to the model are a projection of it.
  */
 import type { Card } from '#characters/card.ts'
+import type { Draw } from '#characters/dice.ts'
+import type { Clock } from '#characters/macros.ts'
 
 import type { ChatMessage } from './ask.ts'
 
@@ -55,6 +57,17 @@ export interface Materials {
   speaker: Speaker
   /** Replaces `{{user}}`. */
   userName: string
+  /** Absent where a persona is only measured: each choice is its first item then, and there is no date. */
+  scene?: Scene
+}
+
+/** What macros may tell of a chat. */
+export interface Scene {
+  /** Of the base model. */
+  modelName: string
+  /** The dice of one text of the card: they fall once in a chat. */
+  dice: (field: string) => Draw
+  clock: Pick<Clock, 'nowMs' | 'timeZone'>
 }
 
 export interface Budget {

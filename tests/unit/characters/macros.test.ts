@@ -1,46 +1,155 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 
-import { expand, unknownMacros } from '#characters/macros.ts'
+import { frozenDraw, roll } from '#characters/dice.ts'
+import { expand, hiddenKeys, reportMacros, type Clock, type MacroValues } from '#characters/macros.ts'
 
-const VALUES = { char: 'Ana', user: 'Tom' }
+const VALUES: MacroValues = { char: 'Ana', user: 'Tom' }
 
-test.each([
-  ['{{char}} greets {{user}}', 'Ana greets Tom'],
-  ['{{Char}} and {{ USER }}', 'Ana and Tom'],
-  ['<BOT> <CHAR> <user>', 'Ana Ana Tom'],
-  ['{{original}}|', '|'],
-  ['{{original}} {{original}}|', ' |'],
-  ['{{random:a,b}} {{unknown}} {{', '{{random:a,b}} {{unknown}} {{'],
-  ['', ''],
-])('%j becomes %j', (text, expected) => {
-  expect(expand(text, VALUES)).toBe(expected)
+describe('every macro', () => {
+  test.each([
+    ['{{char}} greets {{user}}', 'Ana greets Tom'],
+    ['{{Char}} <BOT> <char> {{ user }}', 'Ana Ana Ana Tom'],
+    ['{{{char}}}', '{Ana}'],
+    ['{{original}}|', '|'],
+    ['a{{// note }}b{{//note}}{{//}}', 'ab'],
+    ['a{{comment: x}}b', 'ab'],
+    ['a{{hidden_key:dragon}}b', 'ab'],
+    ['{{reverse:héllo}}', 'olléh'],
+    ['{{reverse:👩‍🚀!}}', '!👩‍🚀'],
+    ['x\n\n{{trim}}\n\ny', 'xy'],
+    ['x\n{{trim}}{{trim}}\ny\n', 'xy\n'],
+    ['a{{newline}}b{{space}}c{{noop}}d', 'a\nb cd'],
+    ['{{getvar::mood}}{{setvar::mood::sad}}|', '|'],
+    ['{{unknown}} {{random}} {{pick}} {{user x}} {{', '{{unknown}} {{random}} {{pick}} {{user x}} {{'],
+    ['{{unknown:{{char}}}}', '{{unknown:Ana}}'],
+    ['{{random:}}', ''],
+    ['{{random:a\\,b}}', 'a,b'],
+    ['{{random: {{char}} }}', 'Ana'],
+    ['}} {{char}} }}', '}} Ana }}'],
+    ['{{description}}', 'A keeper called Ana, .'],
+    ['{{description', '{{description'],
+    ['', ''],
+  ])('%j becomes %j', (text, expected) => {
+    const fields = { description: 'A keeper called {{char}}, {{description}}.' }
+    expect(expand(text, { ...VALUES, fields })).toBe(expected)
+  })
+})
+
+describe('a choice', () => {
+  const last = { ...VALUES, draw: () => 0.999 }
+  test.each([
+    ['{{random:a, b}}', 'a', 'b'],
+    ['{{random::a, b::c}}', 'a, b', 'c'],
+    ['{{random:a::b}}', 'a', 'b'],
+    ['{{pick:x,y,z}}', 'x', 'z'],
+    ['{{pick:{{user}},y}}', 'Tom', 'y'],
+    ['{{roll:6}}', '1', '6'],
+    ['{{roll:d6}}', '1', '6'],
+    ['{{roll 1d6}}', '1', '6'],
+    ['{{roll:2d6+1}}', '3', '13'],
+    ['{{roll:d20-3}}', '-2', '17'],
+    ['{{roll:abc}}', '', ''],
+  ])('%s lies between %j and %j', (text, least, most) => {
+    expect(expand(text, VALUES)).toBe(least)
+    expect(expand(text, last)).toBe(most)
+  })
+
+  test.each(['', '0', 'd0', '101d6', 'd1000001', '1d', '2d6+', '-1'])('%j is no dice', (notation) => {
+    expect(roll(notation, () => 0.5)).toBe('')
+  })
+
+  test('falls once in a chat, place by place, whatever the words around it are', () => {
+    const inChat = (chat: string, text: string) =>
+      expand(text, { ...VALUES, draw: frozenDraw('secret', chat, 'ana', 'description') })
+    const choices = '{{pick:a,b,c,d,e,f}} {{roll:d1000}} {{pick:a,b,c,d,e,f}} {{roll:3d1000}}'
+    const once = inChat('chat-1', choices)
+    expect(inChat('chat-1', choices)).toBe(once)
+    expect(inChat('chat-1', `Edited. ${choices}`)).toBe(`Edited. ${once}`)
+    expect(inChat('chat-2', choices)).not.toBe(once)
+  })
+
+  test('every side of a die comes up, about as often as the others', () => {
+    const counts = new Map<string, number>()
+    for (let chat = 0; chat < 6_000; chat++) {
+      const side = expand('{{roll:d6}}', { ...VALUES, draw: frozenDraw('secret', String(chat)) })
+      counts.set(side, (counts.get(side) ?? 0) + 1)
+    }
+    expect([...counts.keys()].sort()).toEqual(['1', '2', '3', '4', '5', '6'])
+    for (const count of counts.values()) expect(Math.abs(count - 1_000)).toBeLessThan(150)
+  })
+})
+
+describe('the clock', () => {
+  const clock: Clock = { nowMs: Date.UTC(2026, 0, 31, 23, 30), timeZone: 'Europe/Berlin', grain: 'minute' }
+  const all = '{{date}}|{{weekday}}|{{isodate}}|{{isotime}}'
+  test.each([
+    ['shows the day and the minute', clock, 'February 1, 2026|Sunday|2026-02-01|00:30'],
+    [
+      'shows only the day in the prefix',
+      { ...clock, grain: 'day' } as const,
+      'February 1, 2026|Sunday|2026-02-01|',
+    ],
+    ['keeps to its zone', { ...clock, timeZone: 'UTC' }, 'January 31, 2026|Saturday|2026-01-31|23:30'],
+    ['is empty where there is none', undefined, '|||'],
+  ])('%s', (_name, shown, expected) => {
+    expect(expand(all, { ...VALUES, ...(shown && { clock: shown }) })).toBe(expected)
+  })
+})
+
+test('what is put in is never expanded again, nor read as part of the macro around it', () => {
+  const values = { char: 'Ana', user: '{{char}}, {{original}}', original: '{{user}}' }
+  expect(expand('{{user}} {{original}}', values)).toBe('{{char}}, {{original}} {{user}}')
+  expect(expand('{{random:{{user}}}}', values)).toBe('{{char}}, {{original}}')
+  expect(expand('{{random:{{reverse:a,b}}}}', values)).toBe('b,a')
 })
 
 test('the text that is replaced is put in once', () => {
-  expect(expand('{{original}}|{{original}}', { ...VALUES, original: 'o' })).toBe('o|')
+  expect(expand('{{original}}-{{original}}', { ...VALUES, original: 'G' })).toBe('G-')
 })
 
-test('what is put in is never expanded again', () => {
-  expect(expand('{{user}} {{original}}', { char: 'Ana', user: '{{char}}', original: '{{user}}' })).toBe(
-    '{{char}} {{user}}',
-  )
+test('the newest messages are quoted as they are, and only where they are given', () => {
+  const text = '{{lastMessage}}|{{lastUserMessage}}|{{lastCharMessage}}'
+  const echo = { lastmessage: '{{char}}', lastusermessage: '{{char}}', lastcharmessage: 'Well?' }
+  expect(expand(text, { ...VALUES, echo })).toBe('{{char}}|{{char}}|Well?')
+  expect(expand(text, VALUES)).toBe('||')
 })
 
-test('a macro bomb is cut off in linear time', () => {
+test('hidden keys are for the scan of lore', () => {
+  expect(hiddenKeys('The {{hidden_key: dragon }}{{hidden_key:{{char}}}} sleeps', VALUES)).toEqual([
+    'dragon',
+    'Ana',
+  ])
+})
+
+test('a hostile text costs no more than a long one', () => {
   const startedAtMs = performance.now()
-  expect(expand('{{char}}'.repeat(100_000), { ...VALUES, char: 'x'.repeat(1_000) })).toHaveLength(1_000_000)
-  for (const text of ['{{'.repeat(100_000), `{{${' '.repeat(100_000)}`, '{{ a '.repeat(50_000)]) {
-    expand(text, VALUES)
-    unknownMacros(text)
+  expect(expand('{{char}}'.repeat(9_000), { ...VALUES, char: 'x'.repeat(1_000) })).toHaveLength(1_000_000)
+  const texts = [
+    '{{'.repeat(100_000),
+    `{{${' '.repeat(100_000)}`,
+    '{{ a '.repeat(50_000),
+    '{{a}}'.repeat(50_000),
+    '{{random:'.repeat(30_000) + '}}'.repeat(30_000),
+    `${'\n'.repeat(100_000)}{{trim}}x`,
+    `{{random:${','.repeat(100_000)}}}`,
+    '{{noop}}'.repeat(50_000),
+  ]
+  for (const text of texts) {
+    expect(expand(text, VALUES).length).toBeLessThanOrEqual(text.length)
+    reportMacros(text, { sentAnew: false })
   }
-  expect(performance.now() - startedAtMs).toBeLessThan(500)
+  expect(performance.now() - startedAtMs).toBeLessThan(1_000)
+})
+
+test('braces without end stay as they are', () => {
+  expect(expand('{{'.repeat(50_000), VALUES)).toBe('{{'.repeat(50_000))
 })
 
 test('text without macros stays as it is', () => {
   fc.assert(
     fc.property(
-      fc.string().filter((text) => !/[{<]/.test(text)),
+      fc.string().filter((text) => !/[{<\0]/.test(text)),
       (text) => {
         expect(expand(text, VALUES)).toBe(text)
       },
@@ -48,6 +157,37 @@ test('text without macros stays as it is', () => {
   )
 })
 
-test('macros that nothing replaces are reported once each', () => {
-  expect(unknownMacros('{{char}} {{random:a}} {{random:a}} {{time}}')).toEqual(['{{random:a}}', '{{time}}'])
+test('whatever braces an author writes, nothing is thrown and a name is never expanded', () => {
+  const piece = fc.constantFrom(
+    '{{',
+    '}}',
+    '{',
+    '}',
+    'char',
+    'random:',
+    ',',
+    '::',
+    'user',
+    ' ',
+    '\n',
+    'trim',
+    '<bot>',
+  )
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 60 }), (pieces) => {
+      const opaque = '{{trim}}'
+      const expanded = expand(pieces.join(''), { char: 'Ana', user: opaque, draw: () => 0.5 })
+      expect(expanded).not.toContain('\0')
+    }),
+    { seed: 20_261_123, numRuns: 2_000 },
+  )
+})
+
+test('macros that nothing replaces are reported once each, and so are those that come out empty', () => {
+  const text = '{{char}} {{foo:a}} {{foo:a}} {{lastMessage}} {{getvar::x}} {{random:a}}'
+  expect(reportMacros(text, { sentAnew: true })).toEqual({
+    unknown: ['{{foo:a}}'],
+    emptied: ['{{getvar::x}}'],
+  })
+  expect(reportMacros(text, { sentAnew: false }).emptied).toEqual(['{{lastMessage}}', '{{getvar::x}}'])
 })

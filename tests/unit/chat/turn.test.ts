@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { CallRecord } from '#analytics/record.ts'
 import { AppError } from '#base/errors.ts'
 import { silentMetrics } from '#base/metrics.ts'
+import type { Card } from '#characters/card.ts'
 import { greetingOffers } from '#characters/greetings.ts'
 import { createTurn } from '#chat/turn.ts'
 import { TASK_MODEL_ID } from '#chat/tasks.ts'
@@ -24,7 +25,12 @@ async function* say(...deltas: Delta[]): AsyncGenerator<Delta, void, undefined> 
 
 function openTurn(
   script: Script,
-  over: { taskModel?: string; record?: (record: CallRecord) => Promise<void>; contextTokens?: number } = {},
+  over: {
+    taskModel?: string
+    card?: Partial<Card>
+    record?: (record: CallRecord) => Promise<void>
+    contextTokens?: number
+  } = {},
 ) {
   const calls: ModelCall[] = []
   const records: CallRecord[] = []
@@ -44,7 +50,7 @@ function openTurn(
   const version: CharacterVersion = {
     characterId: 'mira',
     number: 3,
-    card: sampleCard({ post_history_instructions: 'Be brief.' }),
+    card: sampleCard({ post_history_instructions: 'Be brief.', ...over.card }),
     originalHash: '',
     originalName: '',
     pictureHash: null,
@@ -60,6 +66,8 @@ function openTurn(
       now: Date.now,
     }),
     taskModel: over.taskModel,
+    diceSecret: 'secret',
+    timeZone: 'UTC',
     record: over.record ?? ((record) => Promise.resolve(void records.push(record))),
     metrics: silentMetrics,
     pseudonym: (kind, id) => `${kind}:${String(id.length)}`,
@@ -238,6 +246,33 @@ test('a chosen greeting is spoken from the card without a model call', async () 
   expect(deltas[0]).toEqual(text('Come in, Tom.'))
   expect(calls).toHaveLength(0)
   expect(records).toMatchObject([{ status: 'ok', characterId: 'mira' }])
+})
+
+describe('what macros tell', () => {
+  const DICE = { description: '{{user}} wears {{pick:a,b,c,d,e,f,g,h}}{{roll:d1000}}, says {{model}}.' }
+  const prefixOf = async (over: Partial<Ask>) => {
+    const { run, calls } = openTurn(() => say(text('x'), DONE), { card: DICE })
+    await run(sampleAsk(over))
+    return calls[0]?.messages[0]?.role === 'system' ? calls[0].messages[0].text : ''
+  }
+
+  test('a user name is one line that shows what it is, of at most 64 characters', async () => {
+    const name = `To\nm\u202E{{char}}${'x'.repeat(100)}`
+    expect(await prefixOf({ person: { id: '1', name } })).toContain(
+      `To m{{char}}${'x'.repeat(64 - 'To m{{char}}'.length)} wears`,
+    )
+    expect(await prefixOf({ person: { id: '1', name: '\u200B' } })).toContain('User wears')
+  })
+
+  test('dice fall once in a chat; without its id, once for who asks and how it began', async () => {
+    const inChat = (chatId: string) => prefixOf({ conversation: { chatId } })
+    expect(await inChat('chat-1')).toBe(await inChat('chat-1'))
+    expect(await inChat('chat-1')).not.toBe(await inChat('chat-2'))
+    const beganWith = (words: string) => prefixOf({ messages: [user(words)] })
+    expect(await beganWith('Hello')).toBe(await beganWith('Hello'))
+    expect(await beganWith('Hello')).not.toBe(await beganWith('Hi'))
+    expect(await inChat('chat-1')).toContain('says base.')
+  })
 })
 
 test('every request to one base model asks for the same window', async () => {

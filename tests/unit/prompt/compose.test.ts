@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
 import { AppError } from '#base/errors.ts'
+import { frozenDraw } from '#characters/dice.ts'
 import { messageText, type ChatMessage } from '#prompt/ask.ts'
 import { compose } from '#prompt/compose.ts'
 import { messageTokens } from '#prompt/history.ts'
@@ -115,6 +116,36 @@ describe('the prefix', () => {
     expect(composed([user('x')]).prefixHash).not.toBe(
       composed([user('x')], { scenario: 'Calm sea.' }).prefixHash,
     )
+  })
+})
+
+describe('dice and the clock', () => {
+  const CARD = {
+    description:
+      'Wears {{random:red,green,blue,white}} and rolled {{roll:d1000}}. Today is {{isodate}}{{isotime}}.',
+    post_history_instructions: 'Rolled {{roll:d1000}} at {{isotime}} after "{{lastCharMessage}}".',
+  }
+  const CHAT = [user('Hello'), assistant('Well?'), user('And then?')]
+  const at = (chat: string, nowMs: number, messages: ChatMessage[]) => {
+    const scene = {
+      modelName: 'small',
+      dice: (field: string) => frozenDraw('secret', chat, field),
+      clock: { nowMs, timeZone: 'UTC' },
+    }
+    return texts(compose(sampleAsk({ messages }), { ...sampleMaterials(CARD), scene }, PROFILE).messages)
+  }
+  const MORNING = Date.UTC(2026, 10, 23, 8)
+
+  test('fall once in a chat for the prefix, and anew each turn behind it', () => {
+    const first = at('chat-1', MORNING, CHAT.slice(0, 1))
+    const second = at('chat-1', MORNING + 3_600_000, CHAT)
+    expect(second[0]).toBe(first[0])
+    expect(second[0]).toContain('Today is 2026-11-23.')
+    expect(first[1]).toMatch(/Rolled \d+ at 08:00 after ""/)
+    expect(second[3]).toMatch(/Rolled \d+ at 09:00 after "Well\?"/)
+    expect(/Rolled (\d+)/.exec(second[3] ?? '')?.[1]).not.toBe(/Rolled (\d+)/.exec(first[1] ?? '')?.[1])
+    expect(at('chat-1', MORNING, CHAT)).toEqual(at('chat-1', MORNING, CHAT))
+    expect(at('chat-2', MORNING, CHAT)[0]).not.toBe(second[0])
   })
 })
 
