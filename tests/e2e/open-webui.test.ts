@@ -283,7 +283,7 @@ describe('an ordinary user with llama.cpp through the OpenAI adapter', () => {
     await llama.stop()
   })
 
-  test('asks, watches the answer stream, gets a title, and stops another answer', async () => {
+  test('asks, watches the answer stream, gets a title without the persona, and stops another answer', async () => {
     const [first] = cast
     await openChatWith(first?.id ?? '')
     const before = (await records()).length
@@ -299,6 +299,11 @@ describe('an ordinary user with llama.cpp through the OpenAI adapter', () => {
       .toBe(true)
     const [turn] = (await later()).filter((row) => row.kind === 'turn')
     expect(turn).toMatchObject({ status: 'ok', upstream: wire.url })
+    const requests = wire.heard().split('POST /v1/chat/completions')
+    const titles = requests.filter((request) => request.includes('Generate a concise title'))
+    expect(titles.length).toBeGreaterThan(0)
+    for (const title of titles) expect(title).not.toContain(`## ${first?.name ?? '?'}`)
+    expect(requests.some((request) => request.includes(`## ${first?.name ?? '?'}`))).toBe(true)
 
     const turns = (await turnsAfter(0)).length
     await say('Count from one to five hundred, in words, one per line.')

@@ -14,6 +14,8 @@ export interface Tap {
   open(): number
   /** `performance.now()` of the last connection that ended; undefined while none has. */
   lastClosedAtMs(): number | undefined
+  /** All that clients have said, in the order in which it came. */
+  heard(): string
   /** Lets through so many bytes of the server's next words, then holds the rest back for good. */
   holdAfter(bytes: number): void
   /** Lets through so many bytes of the server's next words, then breaks the connection on both sides. */
@@ -39,6 +41,7 @@ export async function openTap(target: string): Promise<Tap> {
   let fault: Fault | undefined
   let sliceBytes = Number.POSITIVE_INFINITY
   let passed = 0
+  const heard: Buffer[] = []
 
   function deliver(client: Socket, server: Socket, words: Buffer): void {
     if (fault === undefined) {
@@ -65,7 +68,10 @@ export async function openTap(target: string): Promise<Tap> {
     accepted += 1
     clients.add(client)
     const server = connectTo({ host: to.hostname, port: Number(to.port), noDelay: true })
-    client.on('data', (words: Buffer) => server.write(words))
+    client.on('data', (words: Buffer) => {
+      heard.push(words)
+      server.write(words)
+    })
     server.on('data', (words: Buffer) => deliver(client, server, words))
     // Where words are held back, so is the end of them.
     server.on('end', () => held.has(client) || client.end())
@@ -91,6 +97,7 @@ export async function openTap(target: string): Promise<Tap> {
     accepted: () => accepted,
     open: () => clients.size,
     lastClosedAtMs: () => closedAtMs,
+    heard: () => Buffer.concat(heard).toString(),
     holdAfter: (afterBytes) => arm({ kind: 'hold', afterBytes }),
     cutAfter: (afterBytes) => arm({ kind: 'cut', afterBytes }),
     slice(bytes) {
