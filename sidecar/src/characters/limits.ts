@@ -14,6 +14,14 @@ export const LIMITS = {
   pngTextBytes: 16 * 1024 * 1024,
   /** Editors that append instead of replace leave two or three; each one tried costs a whole parse. */
   cardsPerKeyword: 4,
+  /** The parser takes about a second for it, and ordinary cards are a hundredth. */
+  yamlBytes: 1024 * 1024,
+  /** References to what was written before; a few lines of them can stand for gigabytes. */
+  yamlAliases: 100,
+  /** Cards with some hundred emotions exist. */
+  zipEntries: 2_000,
+  /** One picture; the largest seen have half of it. */
+  zipFileBytes: 32 * 1024 * 1024,
   /** Each entry is a paragraph; what needs more of them is knowledge, not lore. */
   loreEntries: 5_000,
   /** Greetings, tags, sources, assets, keys of an entry. */

@@ -22,14 +22,14 @@ export interface ReadCard {
   rootExtra: Record<string, unknown>
 }
 
-/** Throws AppError `invalid` or `too_large` with a sentence that says what to do; never anything else. */
-export function readCard(bytes: Uint8Array, fileName: string): ReadCard {
+/** Rejects with AppError `invalid` or `too_large` and a sentence that says what to do; never with anything else. */
+export async function readCard(bytes: Uint8Array, fileName: string): Promise<ReadCard> {
   if (bytes.length > LIMITS.fileBytes)
     throw new AppError('too_large', 'The file is larger than 64 MB; save its picture smaller')
   const format = Object.values(formats).find((candidate) => candidate.sniff(bytes))
   if (format === undefined) throw unknownFormat(bytes)
   const notebook = createNotebook()
-  const opened = format.read(bytes, notebook)
+  const opened = await format.read(bytes, notebook)
   const { read, isSecondChoice } = choose(opened, nameFrom(fileName))
   if (isSecondChoice)
     notebook.note(
@@ -86,14 +86,15 @@ function nameFrom(fileName: string): string {
 }
 
 const SIGNATURES: readonly (readonly [start: string, message: string])[] = [
-  ['PK', 'This is a zip archive (perhaps a CHARX card); this version reads PNG and JSON cards'],
-  ['\xff\xd8', 'This is a JPEG; cards in JPEG files are not read yet, take the PNG or JSON card'],
-  ['RIFF', 'This is a WebP picture; cards in WebP files are not read yet, take the PNG or JSON card'],
+  ['PK', 'The archive is cut off or damaged; take the original file'],
   ['GIF8', 'This is a GIF, which cannot hold a card; take the PNG or JSON card'],
 ]
 
 function unknownFormat(bytes: Uint8Array): AppError {
   const start = Buffer.from(bytes.subarray(0, 4)).toString('latin1')
   const known = SIGNATURES.find(([signature]) => start.startsWith(signature))
-  return new AppError('invalid', known?.[1] ?? 'This is no card file; a card is a PNG picture or a JSON file')
+  return new AppError(
+    'invalid',
+    known?.[1] ?? 'This is no card file; a card is a PNG picture, a JSON or YAML file, or a CHARX archive',
+  )
 }

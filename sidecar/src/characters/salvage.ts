@@ -137,13 +137,15 @@ function inData(data: Fields, root: Fields, mend: Mender): Omit<Located, 'spec'>
 
 const isGiven = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
 
-/** Names that gradio front-ends and Pygmalion use for the fields of V1. */
+/** Names that gradio front-ends, text-generation-webui and Pygmalion use for the fields of V1. */
 const ALIASES: Readonly<Record<string, string>> = {
   char_name: 'name',
   char_persona: 'description',
   char_greeting: 'first_mes',
   example_dialogue: 'mes_example',
   world_scenario: 'scenario',
+  greeting: 'first_mes',
+  context: 'description',
 }
 
 /** Files with both names are seen with one of them empty. */

@@ -178,7 +178,7 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     name: 'export',
-    usage: 'export ID [--format png|json|original] [--out FILE]',
+    usage: 'export ID [--format png|json|yaml|original] [--out FILE]',
     summary: 'writes a character as a card file',
     options: { format: { type: 'string' }, out: { type: 'string' } },
     run: exportFile,

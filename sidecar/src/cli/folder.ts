@@ -23,7 +23,7 @@ async function readFolder(folder: string): Promise<{ name: string; bytes: Uint8A
   const picture = await readFile(path.join(folder, 'avatar.png')).catch(() => undefined)
   const name = path.basename(path.resolve(folder))
   if (picture === undefined) return { name: `${name}.json`, bytes: json }
-  const { card } = readCard(json, 'card.json')
+  const { card } = await readCard(json, 'card.json')
   const modifiedAtSeconds = card.modification_date ?? 0
   return { name: `${name}.png`, bytes: writeCard(card, 'png', { picture, modifiedAtSeconds }) }
 }

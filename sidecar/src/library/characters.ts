@@ -10,7 +10,14 @@ import { writeCard } from '#characters/write.ts'
 import type { Store } from '#store/store.ts'
 
 import { openFiles, type Files } from './files.ts'
-import type { CharacterSummary, CharacterVersion, ImportResult, Library, UploadedFile } from './library.ts'
+import type {
+  CharacterSummary,
+  CharacterVersion,
+  ExportFormat,
+  ImportResult,
+  Library,
+  UploadedFile,
+} from './library.ts'
 import { isSlug, numbered, slugOf } from './slug.ts'
 
 /** Names taken by another process at the same moment: the next number is tried this often. */
@@ -177,7 +184,7 @@ interface ImportParts {
 type Imported = Omit<ImportResult, 'file' | 'id'> & { id: string }
 
 async function importCard(on: ImportParts, file: UploadedFile, picture?: UploadedFile): Promise<Imported> {
-  const read = readCard(file.bytes, file.name)
+  const read = await readCard(file.bytes, file.name)
   const originalHash = await on.files.keepOriginal(file.bytes)
   const twin = await findByOriginal(on.store, originalHash)
   if (twin !== undefined) {
@@ -281,7 +288,9 @@ async function addCharacter({ store, now }: ImportParts, wanted: string, version
 
 // -- exporting --------------------------------------------------------------------------------------------------------
 
-async function exportCard(version: CharacterVersion, files: Files, format: 'json' | 'png' | 'original') {
+const MEDIA_TYPES = { json: 'application/json', yaml: 'application/yaml', png: 'image/png' } as const
+
+async function exportCard(version: CharacterVersion, files: Files, format: ExportFormat) {
   const original = await files.original(version.originalHash)
   if (format === 'original')
     return { name: version.originalName, mediaType: 'application/octet-stream', bytes: original }
@@ -296,8 +305,7 @@ async function exportCard(version: CharacterVersion, files: Files, format: 'json
     modifiedAtSeconds,
     ...(picture === undefined ? {} : { picture }),
   })
-  const mediaType = format === 'png' ? 'image/png' : 'application/json'
-  return { name: `${characterId}.${format}`, mediaType, bytes }
+  return { name: `${characterId}.${format}`, mediaType: MEDIA_TYPES[format], bytes }
 }
 
 function asObject(value: unknown): Record<string, unknown> {

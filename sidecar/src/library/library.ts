@@ -40,6 +40,10 @@ export interface UploadedFile {
   bytes: Uint8Array
 }
 
+/** `original` is the uploaded file, byte by byte. */
+export const EXPORT_FORMATS = ['json', 'yaml', 'png', 'original'] as const
+export type ExportFormat = (typeof EXPORT_FORMATS)[number]
+
 export interface Library {
   /** All characters, by name. From memory; never waits for anything outside. */
   list(): Promise<CharacterSummary[]>
@@ -57,7 +61,7 @@ export interface Library {
   /** The published (else latest) version as a file. `original` gives back the uploaded bytes. */
   exportFile(
     id: string,
-    format: 'json' | 'png' | 'original',
+    format: ExportFormat,
   ): Promise<{ name: string; mediaType: string; bytes: Uint8Array }>
   /** Called after any change, with the id. Returns a function that unsubscribes. */
   onChange(listener: (id: string) => void): () => void

@@ -1,6 +1,6 @@
 /** Files out of a drop. A folder is walked and gives its cards; a file that was dropped itself is always taken. */
 
-const CARD = /\.(png|json)$/i
+const CARD = /\.(png|json|charx|ya?ml|jpe?g|webp)$/i
 
 /** To be called in the drop's own event: the browser empties the transfer afterwards. */
 export async function filesOf(transfer: DataTransfer): Promise<File[]> {

@@ -38,13 +38,14 @@ const Dialogues = z
   )
   .min(4)
 
-test('there are four, of four kinds', () => {
-  const kinds = folders.map((folder) => cardOf(folder).card.tags[0])
+test('there are four, of four kinds', async () => {
+  const cards = await Promise.all(folders.map(cardOf))
+  const kinds = cards.map(({ card }) => card.tags[0])
   expect(new Set(kinds)).toEqual(new Set(['Companion', 'Teacher', 'Game master', 'Assistant']))
 })
 
-describe.each(folders)('%s', (folder) => {
-  const { card, notes, spec } = cardOf(folder)
+describe.each(folders)('%s', async (folder) => {
+  const { card, notes, spec } = await cardOf(folder)
 
   test('is a V3 card that needs no repair and names its own folder', () => {
     expect([spec, notes]).toEqual(['v3', []])
@@ -102,8 +103,8 @@ describe.each(folders)('%s', (folder) => {
   })
 })
 
-test('the game master has a lorebook with constant and keyed entries', () => {
-  const entries = cardOf('grimwick').card.character_book?.entries ?? []
+test('the game master has a lorebook with constant and keyed entries', async () => {
+  const entries = (await cardOf('grimwick')).card.character_book?.entries ?? []
   expect(entries.filter((entry) => entry.constant === true).length).toBeGreaterThanOrEqual(2)
   const keyed = entries.filter((entry) => entry.constant !== true)
   expect(keyed.length).toBeGreaterThanOrEqual(10)

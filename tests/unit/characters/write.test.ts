@@ -48,6 +48,11 @@ describe('JSON', () => {
   })
 })
 
+test('YAML that could not be read back is not written', () => {
+  const card = sampleCard({ description: 'x'.repeat(1024 * 1024) })
+  expect(() => writeCard(card, 'yaml', OPTIONS)).toThrow(/export it as JSON/)
+})
+
 describe('PNG', () => {
   const old = pngOf(
     textChunk('chara', base64Of({ name: 'Old', description: '' })),
@@ -79,19 +84,19 @@ describe('PNG', () => {
     })
   })
 
-  test('the V2 copy is read without its warning', () => {
+  test('the V2 copy is read without its warning', async () => {
     const { texts } = textsOf(writeCard(sampleCard(), 'png', { ...OPTIONS, picture: pngOf() }))
-    const { card } = readCard(Buffer.from(JSON.stringify(texts['chara'])), 'x.json')
+    const { card } = await readCard(Buffer.from(JSON.stringify(texts['chara'])), 'x.json')
     expect(card.creator_notes).toBe(sampleCard().creator_notes)
   })
 
-  test('keeps what else the picture says', () => {
+  test('keeps what else the picture says', async () => {
     expect(Buffer.from(writeCard(sampleCard(), 'png', { ...OPTIONS, picture: old })).includes('kept')).toBe(
       true,
     )
-    expect(readCard(writeCard(sampleCard(), 'png', { ...OPTIONS, picture: old }), 'x').card.name).toBe(
-      'Mira Holt',
-    )
+    expect(
+      (await readCard(writeCard(sampleCard(), 'png', { ...OPTIONS, picture: old }), 'x')).card.name,
+    ).toBe('Mira Holt')
   })
 
   test('needs a PNG', () => {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
@@ -62,6 +62,18 @@ describe('an import', () => {
     }
   })
 
+  test.each(['own-cc0/exif_usercomment.webp', 'own-cc0/jpeg_followed_by_zip.jpg', 'own-cc0/v3_assets.charx'])(
+    'of %s keeps the file, and exports it as PNG with its picture',
+    async (name) => {
+      const bytes = await readFile(path.join('tests/fixtures/cards', name))
+      const { status, id = '' } = await library.importFile({ name: path.basename(name), bytes })
+      expect(status).toBe('created')
+      expect(Buffer.from((await library.exportFile(id, 'original')).bytes).equals(bytes)).toBe(true)
+      const exported = await readCard((await library.exportFile(id, 'png')).bytes, 'x.png')
+      expect(exported.card.name).toBe((await library.published(id))?.card.name)
+    },
+  )
+
   test('of the same file is skipped, of the same name never overwrites', async () => {
     await library.importFile(file())
     expect(await library.importFile(file({}, 'other-name.json'))).toMatchObject({
@@ -77,7 +89,7 @@ describe('an import', () => {
 
   test('of an edited export is a new version of its character, published, with the old one kept', async () => {
     await library.importFile(file())
-    const exported = readCard((await library.exportFile('mira-holt', 'json')).bytes, 'x').card
+    const { card: exported } = await readCard((await library.exportFile('mira-holt', 'json')).bytes, 'x')
     const edited = {
       name: 'edited.json',
       bytes: writeCard({ ...exported, scenario: 'Calm.' }, 'json', { modifiedAtSeconds: 2 }),
@@ -145,7 +157,7 @@ describe('an export', () => {
     ).toBe(true)
     const png = await library.exportFile('mira-holt', 'png')
     expect(png).toMatchObject({ name: 'mira-holt.png', mediaType: 'image/png' })
-    expect(readCard(png.bytes, 'x').card).toMatchObject({
+    expect((await readCard(png.bytes, 'x')).card).toMatchObject({
       nickname: 'M',
       extensions: { troupe: { id: 'mira-holt' } },
     })

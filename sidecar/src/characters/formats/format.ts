@@ -1,7 +1,7 @@
 /** A card format: how its files are known, and where in them the card lies. */
 import type { Notebook } from '../notes.ts'
 
-export type Container = 'json' | 'png' | 'apng'
+export type Container = 'json' | 'yaml' | 'png' | 'apng' | 'jpeg' | 'webp' | 'charx'
 
 /** Bytes that should be JSON. */
 export interface Found {
@@ -22,5 +22,5 @@ export interface CardFormat {
   /** Looks at bytes, never at the file's name. */
   sniff(bytes: Uint8Array): boolean
   /** Throws AppError `invalid` or `too_large`. */
-  read(bytes: Uint8Array, notebook: Notebook): Opened
+  read(bytes: Uint8Array, notebook: Notebook): Opened | Promise<Opened>
 }

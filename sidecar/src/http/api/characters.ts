@@ -4,7 +4,7 @@ import { bodyLimit } from 'hono/body-limit'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
-import type { CharacterSummary, Library } from '#library/library.ts'
+import { EXPORT_FORMATS, type CharacterSummary, type Library } from '#library/library.ts'
 import { prefixParts } from '#prompt/prefix.ts'
 
 import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
@@ -14,7 +14,7 @@ import type { AppEnv } from '../env.ts'
 const UPLOAD_BYTES = 64 * 1024 * 1024 + 64 * 1024
 
 const Version = z.object({ version: z.number().int().positive() })
-const Format = z.enum(['json', 'png', 'original'])
+const Format = z.enum(EXPORT_FORMATS)
 
 export interface CharacterParts {
   library: Library
@@ -68,7 +68,9 @@ export function characterRoutes({ library }: CharacterParts) {
     .get('/:id/export', async (c) => {
       const format = Format.safeParse(c.req.query('format') ?? 'json')
       if (!format.success)
-        throw new AppError('invalid', 'format must be json, png or original', { param: 'format' })
+        throw new AppError('invalid', `format must be one of ${EXPORT_FORMATS.join(', ')}`, {
+          param: 'format',
+        })
       const file = await library.exportFile(c.req.param('id'), format.data)
       c.header('content-disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.name)}`)
       c.header('content-type', file.mediaType)
