@@ -2,11 +2,13 @@
 import { createHash } from 'node:crypto'
 
 import { AppError } from '#base/errors.ts'
+import type { Activation } from '#characters/lore/activate.ts'
 import { expand, type MacroValues } from '#characters/macros.ts'
 
 import { messageText, type Ask, type ChatMessage, type ContentPart } from './ask.ts'
 import { historyBudget, shareContext } from './budget.ts'
 import { firstKeptTurn, messageTokens, splitTurns, type Turn } from './history.ts'
+import { calledUpLore } from './lore.ts'
 import { macroValues } from './macro-values.ts'
 import { prefixParts } from './prefix.ts'
 import type { Budget, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
@@ -14,6 +16,9 @@ import { estimateTokens, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
 
 /** Examples may stay while prefix and examples leave at least this share of the prompt to the conversation. */
 const CONVERSATION_SHARE = 0.4
+
+/** What called-up lore may take of the prompt, as SillyTavern ships it. */
+const LORE_SHARE = 0.25
 
 type Composing = Pick<Ask, 'messages' | 'sampling' | 'model'>
 type UserMessage = Extract<ChatMessage, { role: 'user' }>
@@ -36,11 +41,19 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   const conversation = readConversation(ask.messages)
   const budget = shareContext(profile, ask.sampling.maxTokens)
   const prefix = fitExamples(prefixParts(materials, conversation.clientSystem), budget)
-  const tail = tailParts(materials, conversation)
+  const always = tailParts(materials, conversation)
   const after = conversation.after.reduce((sum, message) => sum + messageTokens(message), 0)
   const prefixTokens = spent(prefix) + MESSAGE_OVERHEAD_TOKENS
-  const tailTokens = spent(tail) + MESSAGE_OVERHEAD_TOKENS + after
-  refuseWhatCannotFit(materials, budget, prefixTokens, tailTokens)
+  const alwaysTokens = spent(always) + MESSAGE_OVERHEAD_TOKENS + after
+  refuseWhatCannotFit(materials, budget, prefixTokens, alwaysTokens)
+
+  const loreRoom = Math.min(
+    budget.promptTokens * LORE_SHARE,
+    budget.promptTokens - prefixTokens - alwaysTokens,
+  )
+  const lore = calledUpLore(materials, [...conversation.history, conversation.last], loreRoom)
+  const tail = [...loreParts(lore), ...always]
+  const tailTokens = alwaysTokens + spent(loreParts(lore))
 
   const turns = splitTurns(conversation.history)
   const room = historyBudget(budget.promptTokens - prefixTokens, tailTokens)
@@ -61,6 +74,12 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     tokens: prefixTokens + tailTokens + kept.reduce((sum, turn) => sum + turn.tokens, 0),
     prefixHash: createHash('sha256').update(standing(prefix).join('\n\n')).digest('base64url').slice(0, 16),
     cutTurns,
+    lore: lore.trace.map(({ entry, isActive, reason, tokens }) => ({
+      label: entry.label,
+      isActive,
+      reason,
+      tokens,
+    })),
   }
 }
 
@@ -157,6 +176,13 @@ function tailParts(materials: Materials, { history, last }: Conversation): Part[
     tokens: messageTokens(last) - MESSAGE_OVERHEAD_TOKENS,
   }
   return [...note, words]
+}
+
+function loreParts({ active }: Activation): Part[] {
+  return active.map(({ entry, text, tokens, reason }) => ({
+    ...part('lore', entry.label, `[World: ${text}]`, `called up: ${reason}`),
+    tokens,
+  }))
 }
 
 function echoOf(history: readonly ChatMessage[], last: UserMessage): NonNullable<MacroValues['echo']> {

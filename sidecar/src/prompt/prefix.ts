@@ -1,7 +1,7 @@
 /** The byte-stable beginning of every prompt: one system message per character version, user name and client system text. */
-import type { LorebookEntry } from '#characters/card.ts'
 import { expand } from '#characters/macros.ts'
 
+import { fixedLore } from './lore.ts'
 import type { Materials, Part, PartKind } from './prompt.ts'
 import { macroValues } from './macro-values.ts'
 import { estimateTokens } from './tokens.ts'
@@ -19,22 +19,6 @@ interface Section {
   reason: string
 }
 
-/** Constant entries of the card's book, in the order they are printed. */
-function constantEntries(materials: Materials): LorebookEntry[] {
-  const entries = materials.speaker.card.character_book?.entries ?? []
-  const place = (entry: LorebookEntry) => (entry.position === 'after_char' ? 1 : 0)
-  return entries
-    .map((entry, index) => ({ entry, index }))
-    .filter(({ entry }) => entry.enabled && entry.constant === true && entry.content.trim() !== '')
-    .sort(
-      (a, b) =>
-        place(a.entry) - place(b.entry) ||
-        a.entry.insertion_order - b.entry.insertion_order ||
-        a.index - b.index,
-    )
-    .map(({ entry }) => entry)
-}
-
 /** Example dialogues, block by block; a text without the tag is one block. */
 function exampleBlocks(text: string): string[] {
   return text
@@ -45,7 +29,7 @@ function exampleBlocks(text: string): string[] {
 
 function sections(materials: Materials, clientSystem: string): Section[] {
   const { card } = materials.speaker
-  const book = card.character_book?.name ?? 'the character book'
+  const lore = fixedLore(card)
   return [
     {
       kind: 'system_prompt',
@@ -64,12 +48,12 @@ function sections(materials: Materials, clientSystem: string): Section[] {
       reason: 'always',
     },
     { kind: 'scenario', label: 'Scenario', heading: 'Scenario', text: card.scenario, reason: 'always' },
-    ...constantEntries(materials).map((entry, index): Section => ({
+    ...lore.entries.map((entry, index): Section => ({
       kind: 'lore',
-      label: entry.name ?? entry.comment ?? `Entry ${String(index + 1)}`,
+      label: entry.label,
       ...(index === 0 ? { heading: 'World' } : {}),
       text: entry.content,
-      reason: `a constant entry of ${book}`,
+      reason: `a constant entry of ${lore.book}`,
     })),
     ...exampleBlocks(card.mes_example).map((block, index): Section => ({
       kind: 'examples',

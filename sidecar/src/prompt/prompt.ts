@@ -88,4 +88,13 @@ export interface Prompt {
   prefixHash: string
   /** Turns (a user message and what follows it) left out at the beginning of the history. */
   cutTurns: number
+  /** Every entry of the lorebook: whether it was called up, and why or why not. */
+  lore: readonly LoreLine[]
+}
+
+export interface LoreLine {
+  label: string
+  isActive: boolean
+  reason: string
+  tokens: number
 }

@@ -35,6 +35,7 @@ export function composeTask(ask: Pick<Ask, 'messages' | 'sampling'>, profile: Mo
     tokens: messages.reduce((sum, message) => sum + messageTokens(message), 0),
     prefixHash: createHash('sha256').update('').digest('base64url').slice(0, 16),
     cutTurns: 0,
+    lore: [],
   }
 }
 

@@ -119,6 +119,67 @@ describe('the prefix', () => {
   })
 })
 
+describe('lore that the conversation calls up', () => {
+  const book = {
+    name: 'The coast',
+    extensions: {},
+    entries: [
+      sampleEntry({ constant: true, content: 'The lamp burns oil.', name: 'lamp' }),
+      sampleEntry({ constant: false, keys: ['reef'], content: '{{char}} fears the reef.', name: 'reef' }),
+      sampleEntry({ constant: false, keys: ['oil'], content: 'Oil comes in barrels.', name: 'oil' }),
+      sampleEntry({ constant: false, keys: ['gull'], content: 'Gulls steal.', name: 'gull' }),
+    ],
+  }
+  const about = (words: string, over = {}) =>
+    composed([user('Hello'), assistant('Well?'), user(words)], { character_book: { ...book, ...over } })
+
+  test('stands in the last user message, before the words; the prefix stays the same', () => {
+    const plain = about('How are you?')
+    const called = about('What about the reef?')
+    expect(called.prefixHash).toBe(plain.prefixHash)
+    expect(texts(called.messages).slice(0, -1)).toEqual(texts(plain.messages).slice(0, -1))
+    expect(texts(called.messages).at(-1)).toMatch(
+      /\[World: Mira Holt fears the reef\.\][^]*What about the reef\?$/,
+    )
+    expect(texts(plain.messages).at(-1)).not.toContain('World')
+    expect(called.parts.find(({ label }) => label === 'reef')).toMatchObject({
+      kind: 'lore',
+      place: 'tail',
+      dropped: false,
+      reason: 'called up: "reef" in the newest message',
+    })
+  })
+
+  test('is called up by what stands in the prefix, where the book is recursive', () => {
+    expect(texts(about('Hm?', { recursive_scanning: true }).messages).at(-1)).toContain(
+      'Oil comes in barrels',
+    )
+    expect(texts(about('Hm?').messages).at(-1)).not.toContain('Oil comes in barrels')
+  })
+
+  test('is not called up by thoughts, nor by what Open WebUI adds to a question', () => {
+    for (const unspoken of [
+      '<think>reef</think>',
+      '<details type="reasoning">reef</details>',
+      '<context>reef</context>',
+    ])
+      expect(about(`${unspoken} Hm?`).lore.filter(({ isActive }) => isActive)).toHaveLength(1)
+  })
+
+  test('takes a quarter of the prompt at most, and never the place of persona or words', () => {
+    const long = sampleEntry({ constant: false, keys: ['reef'], content: 'reef '.repeat(600), name: 'long' })
+    const entries = [...book.entries, ...Array.from({ length: 10 }, () => long)]
+    const { parts, budget, tokens, lore } = about('What about the reef?', { entries })
+    const spent = parts
+      .filter(({ kind, place }) => kind === 'lore' && place === 'tail')
+      .map((part) => part.tokens)
+    expect(spent.reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(budget.promptTokens / 4)
+    expect(tokens).toBeLessThanOrEqual(budget.promptTokens)
+    expect(lore).toHaveLength(14)
+    expect(lore.at(-1)?.reason).toContain('no room')
+  })
+})
+
 describe('dice and the clock', () => {
   const CARD = {
     description:

@@ -1,0 +1,184 @@
+/** A card's lorebook made ready to run: one model for the fields of all programs, keys compiled once. */
+import { z } from 'zod'
+
+import type { Lorebook, LorebookEntry } from '../card.ts'
+import { readDecorators, type Decorators } from './decorators.ts'
+import { compileKey, ScanMemory, type KeyRules, type NumberedKey } from './match.ts'
+
+/** Which program's rules a book was written for: SillyTavern's, where it shows its marks, else the V3 specification's. */
+export type Dialect = 'st' | 'v3'
+
+export type Logic = 'and_any' | 'and_all' | 'not_any' | 'not_all'
+
+/** Without `find` it can never be found: empty, or a pattern that is not supported. */
+export interface CompiledKey extends NumberedKey {
+  written: string
+}
+
+export interface LoreEntry {
+  /** Unique in its book, and the same while the book is not edited. */
+  id: string
+  label: string
+  content: string
+  keys: CompiledKey[]
+  secondary: CompiledKey[]
+  logic: Logic
+  additional: CompiledKey[][]
+  excluded: CompiledKey[]
+  decorators: Decorators
+  isEnabled: boolean
+  isConstant: boolean
+  /** Higher is printed later. */
+  order: number
+  /** Higher gets its place first when there is not enough. */
+  priority: number
+  isBeforeCharacter: boolean
+  /** In messages; undefined takes the book's. */
+  scanDepth: number | undefined
+  /** 0 to 100. */
+  probability: number
+  groups: string[]
+  isPrioritised: boolean
+  weight: number
+  usesScoring: boolean
+  /** In messages; 0 for none. */
+  sticky: number
+  cooldown: number
+  delay: number
+  excludesRecursion: boolean
+  preventsRecursion: boolean
+  /** 0 for an entry that need not wait. */
+  recursionLevel: number
+  ignoresBudget: boolean
+}
+
+export interface LoreBook {
+  name: string
+  dialect: Dialect
+  scanDepth: number
+  isRecursive: boolean
+  entries: LoreEntry[]
+  memory: ScanMemory
+}
+
+/** In messages. Sources: SillyTavern's setting as shipped; ours for books without marks. */
+const SCAN_DEPTH: Readonly<Record<Dialect, number>> = { st: 2, v3: 4 }
+const DEFAULT_WEIGHT = 100
+const LOGICS: readonly Logic[] = ['and_any', 'not_all', 'not_any', 'and_all']
+
+const number = z.coerce.number().optional().catch(undefined)
+const flag = z.boolean().nullish().catch(undefined)
+
+/** What SillyTavern adds to an entry. */
+const Extensions = z.looseObject({
+  selectiveLogic: number,
+  scan_depth: number,
+  case_sensitive: flag,
+  match_whole_words: flag,
+  probability: number,
+  useProbability: flag,
+  group: z.string().optional().catch(undefined),
+  group_override: flag,
+  group_weight: number,
+  use_group_scoring: flag,
+  sticky: number,
+  cooldown: number,
+  delay: number,
+  exclude_recursion: flag,
+  prevent_recursion: flag,
+  delay_until_recursion: z.union([z.boolean(), z.number()]).optional().catch(undefined),
+  ignore_budget: flag,
+})
+
+const MARKS = ['selectiveLogic', 'useProbability', 'display_index', 'exclude_recursion', 'group_weight']
+
+const dialectOf = ({ entries }: Lorebook): Dialect =>
+  entries.some(({ extensions }) => MARKS.some((mark) => mark in extensions)) ? 'st' : 'v3'
+
+export function compileBook(book: Lorebook): LoreBook {
+  const dialect = dialectOf(book)
+  let keys = 0
+  const entries = book.entries.map((entry, index) => compileEntry(entry, index, dialect, () => keys++))
+  return {
+    name: book.name ?? 'the character book',
+    dialect,
+    // SillyTavern itself does not use the book's value, its authors mean it all the same.
+    scanDepth: book.scan_depth ?? SCAN_DEPTH[dialect],
+    isRecursive: book.recursive_scanning ?? dialect === 'st',
+    entries,
+    memory: new ScanMemory(keys),
+  }
+}
+
+function compileEntry(
+  entry: LorebookEntry,
+  index: number,
+  dialect: Dialect,
+  nextNumber: () => number,
+): LoreEntry {
+  const st = Extensions.parse(entry.extensions)
+  const { decorators, text } = readDecorators(entry.content)
+  const rules: KeyRules = {
+    isCaseSensitive: entry.case_sensitive ?? st.case_sensitive ?? false,
+    isWholeWord: st.match_whole_words ?? true,
+    isPattern: dialect === 'v3' && entry.use_regex,
+  }
+  const compile = (keys: readonly string[]) =>
+    keys.map((written): CompiledKey => ({ written, number: nextNumber(), find: compileKey(written, rules) }))
+  const usesSecondary = entry.selective ?? dialect === 'st'
+  return {
+    id: `${String(entry.id ?? '')}#${String(index)}`,
+    label: entry.name || entry.comment || entry.keys[0] || `Entry ${String(index + 1)}`,
+    content: text,
+    keys: compile(entry.keys),
+    secondary: usesSecondary
+      ? compile(entry.secondary_keys ?? []).filter(({ written }) => written.trim() !== '')
+      : [],
+    logic: LOGICS[st.selectiveLogic ?? 0] ?? 'and_any',
+    additional: decorators.additionalKeys.map(compile),
+    // The specification takes them as texts only.
+    excluded: rules.isPattern ? [] : compile(decorators.excludedKeys),
+    decorators,
+    isEnabled: entry.enabled,
+    isConstant: entry.constant ?? false,
+    order: entry.insertion_order,
+    priority: decorators.isFirstToGo ? -Infinity : (entry.priority ?? entry.insertion_order),
+    isBeforeCharacter: entry.position !== 'after_char',
+    scanDepth: decorators.scanDepth ?? st.scan_depth,
+    probability: st.useProbability === false ? 100 : within(st.probability ?? 100, 0, 100),
+    groups: (st.group ?? '')
+      .split(',')
+      .map((group) => group.trim())
+      .filter((group) => group !== ''),
+    isPrioritised: st.group_override ?? false,
+    weight: Math.max(0, st.group_weight ?? DEFAULT_WEIGHT),
+    usesScoring: st.use_group_scoring ?? false,
+    sticky: Math.max(0, st.sticky ?? 0),
+    cooldown: Math.max(0, st.cooldown ?? 0),
+    delay: Math.max(0, st.delay ?? 0),
+    excludesRecursion: st.exclude_recursion ?? false,
+    preventsRecursion: st.prevent_recursion ?? false,
+    recursionLevel: Number(st.delay_until_recursion ?? 0),
+    ignoresBudget: st.ignore_budget ?? false,
+  }
+}
+
+const within = (value: number, least: number, most: number) => Math.min(most, Math.max(least, value))
+
+/** Always there, whatever is said: such entries stand in the prefix, where they cost nothing after the first turn. */
+export function isFixed(entry: LoreEntry): boolean {
+  const { decorators } = entry
+  const isPlain =
+    entry.probability === 100 &&
+    entry.groups.length === 0 &&
+    entry.delay === 0 &&
+    entry.cooldown === 0 &&
+    entry.recursionLevel === 0 &&
+    decorators.afterAnswers === undefined &&
+    decorators.everyAnswers === undefined &&
+    decorators.greeting === undefined &&
+    decorators.additionalKeys.length === 0 &&
+    decorators.excludedKeys.length === 0 &&
+    !decorators.firesOnce
+  return entry.isEnabled && isPlain && (entry.isConstant || decorators.isForcedOn)
+}

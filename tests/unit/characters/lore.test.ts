@@ -1,0 +1,351 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+
+import type { LorebookEntry } from '#characters/card.ts'
+import { frozenDraw } from '#characters/dice.ts'
+import { activate, type LoreMessage, type LoreSettings } from '#characters/lore/activate.ts'
+import { compileBook } from '#characters/lore/book.ts'
+import { readDecorators } from '#characters/lore/decorators.ts'
+
+import { sampleEntry } from '../../support/samples.ts'
+
+/** What makes a book one of SillyTavern's. */
+const ST = { selectiveLogic: 0 }
+type Draft = Partial<LorebookEntry>
+const st = (over: Draft = {}): LorebookEntry => ({
+  ...sampleEntry({ constant: false, keys: ['cat'], content: over.comment ?? 'text' }),
+  ...over,
+  extensions: { ...ST, ...over.extensions },
+})
+const v3 = (over: Draft = {}): LorebookEntry => ({
+  ...sampleEntry({ constant: false, keys: ['cat'] }),
+  ...over,
+})
+const user = (text: string): LoreMessage => ({ role: 'user', name: 'Tom', text })
+const assistant = (text: string): LoreMessage => ({ role: 'assistant', name: 'Ana', text })
+const says = (...texts: string[]): LoreMessage[] => texts.map(user)
+
+interface Options {
+  book?: Record<string, unknown>
+  settings?: Partial<LoreSettings>
+}
+
+function run(entries: LorebookEntry[], messages: LoreMessage[], { book, settings }: Options = {}) {
+  return activate(compileBook({ extensions: {}, entries, ...book }), messages, {
+    budgetTokens: 1_000,
+    countTokens: (text) => text.length,
+    render: ({ content }) => content,
+    hidden: () => [],
+    draw: () => 0.5,
+    ...settings,
+  })
+}
+/** Labels of what is on, in the order in which it is printed. */
+const on = (...args: Parameters<typeof run>): string[] => run(...args).active.map(({ entry }) => entry.label)
+const isOn = (entry: LorebookEntry, messages: LoreMessage[], options: Options = {}) =>
+  on([entry], messages, options).length === 1
+
+describe('a key', () => {
+  test.each([
+    ['1 inside a word', st(), 'concatenate', false],
+    ['2 beside a sign', st(), "a cat's tail", true],
+    ['3 of two words', st({ keys: ['black cat'] }), 'black cats', true],
+    ['4 inside a Cyrillic word', st({ keys: ['кот'] }), 'который', false],
+    ['4 as a Cyrillic word', st({ keys: ['кот'] }), 'чёрный кот.', true],
+    ['5 in a script without spaces', st({ keys: ['猫'] }), '黒猫が', true],
+    ['beside an accent', st({ keys: ['lan'] }), 'élan', false],
+    ['6 as a pattern', st({ keys: ['/dragons?\\b/i'] }), 'DRAGON!', true],
+    ['7 that only looks like a pattern', st({ keys: ['a.c'], use_regex: true }), 'abc', false],
+    ['8 that is a pattern in V3', v3({ keys: ['a.c'], use_regex: true }), 'abc', true],
+    ['9 that is no pattern', v3({ keys: ['('], use_regex: true }), '(', false],
+    ['in other letters', st(), 'CAT', true],
+    ['in other letters where they count', st({ case_sensitive: true }), 'CAT', false],
+    [
+      'as part of a word where that is allowed',
+      st({ extensions: { match_whole_words: false } }),
+      'concatenate',
+      true,
+    ],
+    ['12 that is the name of who spoke', st({ keys: ['Tom'] }), 'hello', true],
+    ['36 that is empty or blank', st({ keys: ['', ' '] }), 'anything', false],
+    ['with a look-around', v3({ keys: ['(?<=x)y'], use_regex: true }), 'xy', false],
+  ])('%s', (_name, entry, text, expected) => {
+    expect(isOn(entry, says(text))).toBe(expected)
+  })
+
+  test('10 out of the scan depth is not seen, nor is one at a depth of 0', () => {
+    expect(isOn(st(), says('cat', 'a', 'b'))).toBe(false)
+    expect(isOn(st(), says('cat', 'b'))).toBe(true)
+    expect(isOn(st({ extensions: { scan_depth: 3 } }), says('cat', 'a', 'b'))).toBe(true)
+    expect(isOn(st({ extensions: { scan_depth: 0 } }), says('cat'))).toBe(false)
+    expect(isOn(st({ constant: true, extensions: { scan_depth: 0 } }), says('x'))).toBe(true)
+  })
+
+  test('a pattern that stalls other engines costs nothing', () => {
+    const startedAtMs = performance.now()
+    expect(isOn(v3({ keys: ['(a+)+$'], use_regex: true }), says(`${'a'.repeat(5_000)}!`))).toBe(false)
+    expect(performance.now() - startedAtMs).toBeLessThan(500)
+  })
+})
+
+describe('secondary keys', () => {
+  const [AND_ANY, NOT_ALL, NOT_ANY, AND_ALL] = [0, 1, 2, 3]
+  test.each([
+    ['13-16', 'cat x', [true, false, false, true]],
+    ['17', 'cat', [false, false, true, true]],
+    ['18', 'cat x y', [true, true, false, false]],
+  ])('%s: "%s" with any, all, none, not all of x and y', (_name, text, expected) => {
+    const found = [AND_ANY, AND_ALL, NOT_ANY, NOT_ALL].map((selectiveLogic) =>
+      isOn(st({ secondary_keys: ['x', 'y'], extensions: { selectiveLogic } }), says(text)),
+    )
+    expect(found).toEqual(expected)
+  })
+})
+
+describe('recursion', () => {
+  const first = (over: Draft = {}) =>
+    st({ keys: ['cat'], content: 'It fears the dog.', comment: 'A', ...over })
+  const second = (over: Draft = {}) =>
+    st({ keys: ['dog'], content: 'It fears the cat.', comment: 'B', ...over })
+  test.each([
+    ['19 calls up what another entry names', [first(), second()], {}, ['A', 'B']],
+    [
+      '19 but not what cannot be called up',
+      [first(), second({ extensions: { exclude_recursion: true } })],
+      {},
+      ['A'],
+    ],
+    [
+      '19 nor from what calls up nothing',
+      [first({ extensions: { prevent_recursion: true } }), second()],
+      {},
+      ['A'],
+    ],
+    ['20 ends where two name each other', [second(), first()], {}, ['B', 'A']],
+    ['21 is off where the book says so', [first(), second()], { recursive_scanning: false }, ['A']],
+    ['waits for its level', [first(), second({ extensions: { delay_until_recursion: 1 } })], {}, ['A', 'B']],
+  ])('%s', (_name, entries, book, expected) => {
+    expect(on(entries, says('cat'), { book })).toEqual(expected)
+  })
+
+  test('an entry that waits for recursion is not called up by a message', () => {
+    expect(on([second({ extensions: { delay_until_recursion: true } })], says('dog'))).toEqual([])
+  })
+
+  test('hidden keys call up without being printed', () => {
+    const settings = { hidden: ({ label }: { label: string }) => (label === 'A' ? ['dragon'] : []) }
+    const entries = [first({ content: 'Sleeps.' }), st({ keys: ['dragon'], comment: 'D' })]
+    expect(on(entries, says('cat'), { settings })).toEqual(['A', 'D'])
+  })
+
+  test('a ring of a thousand ends', () => {
+    const ring = Array.from({ length: 1_000 }, (_, index) =>
+      st({ keys: [`k${index}x`], content: `k${(index + 1) % 1_000}x`, comment: `E${index}` }),
+    )
+    expect(on(ring, says('k0x'), { settings: { budgetTokens: 1e9 } }).length).toBeLessThanOrEqual(500)
+  })
+})
+
+describe('the budget', () => {
+  const sized = (order: number, length: number, over: Draft = {}) =>
+    st({ insertion_order: order, content: 'x'.repeat(length), comment: String(order), ...over })
+  test.each([
+    [
+      '22 goes to the more important of two constants',
+      [sized(10, 60, { constant: true }), sized(20, 60, { constant: true })],
+      100,
+      ['20'],
+    ],
+    ['23 skips what does not fit, and takes what does', [sized(100, 90), sized(50, 5)], 60, ['50']],
+    [
+      'counts priority before order',
+      [sized(10, 60, { priority: 9 }), sized(20, 60, { priority: 1 })],
+      100,
+      ['10'],
+    ],
+    [
+      'lets go first what says so',
+      [sized(10, 60), { ...sized(20, 0), content: `@@ignore_on_max_context\n${'x'.repeat(60)}` }],
+      100,
+      ['10'],
+    ],
+    ['does not bind what ignores it', [sized(10, 600, { extensions: { ignore_budget: true } })], 100, ['10']],
+  ])('%s', (_name, entries, budgetTokens, expected) => {
+    expect(on(entries, says('cat'), { settings: { budgetTokens } })).toEqual(expected)
+  })
+
+  test('37 is no matter of printing: lower orders first, equal ones as they stand', () => {
+    const entries = [
+      sized(5, 1, { comment: 'a' }),
+      sized(5, 1, { comment: 'b' }),
+      sized(1, 1, { comment: 'c' }),
+    ]
+    expect(on(entries, says('cat'))).toEqual(['c', 'a', 'b'])
+  })
+})
+
+describe('a group', () => {
+  /** In the lottery, which these must not come to. */
+  const FIRST_WINS = { draw: () => 0 }
+  const member = (comment: string, extensions: object, over: Draft = {}) =>
+    st({ comment, ...over, extensions: { group: 'g', ...extensions } })
+  test('24 goes to the one that is prioritised', () => {
+    const entries = [member('E1', {}), member('E2', { group_override: true })]
+    expect(on(entries, says('cat'), { settings: FIRST_WINS })).toEqual(['E2'])
+  })
+  test('25 goes to the one with more keys found, where it scores', () => {
+    const scoring = { use_group_scoring: true }
+    const entries = [member('E2', scoring), member('E1', scoring, { keys: ['cat', 'tail'] })]
+    expect(on(entries, says("a cat's tail"), { settings: FIRST_WINS })).toEqual(['E1'])
+  })
+  test('is a lottery by weight otherwise, the same for the same turn', () => {
+    const entries = [member('light', { group_weight: 10 }), member('heavy', { group_weight: 90 })]
+    const drawn = (draw: number) => on(entries, says('cat'), { settings: { draw: () => draw } })
+    expect([drawn(0.05), drawn(0.2), drawn(0.99)]).toEqual([['light'], ['heavy'], ['heavy']])
+  })
+})
+
+describe('what lasts', () => {
+  const hitAt5 = (count: number, after: string) => [
+    ...says('1', '2', '3', '4', 'cat'),
+    ...Array.from({ length: count - 5 }, () => user(after)),
+  ]
+  const over = (extensions: object, after: string) =>
+    [6, 7, 8, 9].map((count) =>
+      isOn(st({ extensions: { scan_depth: 1, ...extensions } }), hitAt5(count, after)),
+    )
+  test.each([
+    ['26 sticky 3, no key any more', { sticky: 3 }, '-', [true, true, false, false]],
+    ['27 cooldown 2, the key always', { cooldown: 2 }, 'cat', [false, true, false, true]],
+    ['28 both of 2, the key always', { sticky: 2, cooldown: 2 }, 'cat', [true, false, false, true]],
+  ])('%s', (_name, extensions, after, expected) => {
+    expect(over(extensions, after)).toEqual(expected)
+  })
+
+  test('29 a delay waits for messages', () => {
+    const entry = st({ extensions: { delay: 4 } })
+    expect(isOn(entry, says('a', 'b', 'cat'))).toBe(false)
+    expect(isOn(entry, says('a', 'b', 'c', 'cat'))).toBe(true)
+  })
+
+  test('an entry stays after its first match, or fires once', () => {
+    const chat = says('cat', 'a', 'b', 'c', 'd', 'e')
+    expect(isOn(v3({ content: '@@keep_activate_after_match\nx' }), chat)).toBe(true)
+    expect(isOn(v3({ content: '@@dont_activate_after_match\nx' }), says('cat', 'cat'))).toBe(false)
+    expect(isOn(v3({ content: '@@dont_activate_after_match\nx' }), says('cat'))).toBe(true)
+  })
+})
+
+describe('decorators', () => {
+  test('30 wait for answers', () => {
+    const entry = v3({ content: '@@activate_only_after 2\nx' })
+    expect(isOn(entry, [assistant('a'), user('cat')])).toBe(false)
+    expect(isOn(entry, [assistant('a'), user('b'), assistant('c'), user('cat')])).toBe(true)
+  })
+
+  test('31 fall back where one is not known', () => {
+    expect(run([v3({ content: '@@foo 1\n@@@activate\ntext' })], says('-')).active).toMatchObject([
+      { text: 'text' },
+    ])
+    expect(isOn(v3({ content: '@@depth 2\n@@@activate\ntext' }), says('-'))).toBe(false)
+  })
+
+  test('32 keep the position and the depth for who can use both', () => {
+    expect(readDecorators('@@depth 3\n@@position after_desc\n\ntext\n@@later')).toMatchObject({
+      decorators: { depth: 3, position: 'after_desc' },
+      text: 'text\n@@later',
+    })
+  })
+
+  test('33 on wins over off, and switched off wins over both', () => {
+    const content = '@@activate\n@@dont_activate\nx'
+    expect(isOn(v3({ content }), says('-'))).toBe(true)
+    expect(isOn(v3({ content, enabled: false }), says('-'))).toBe(false)
+    expect(isOn(v3({ content: '@@dont_activate\nx' }), says('cat'))).toBe(false)
+  })
+
+  test('34 alone print nothing', () => {
+    expect(run([v3({ content: '@@activate' })], says('-')).active).toMatchObject([{ text: '' }])
+  })
+
+  test('35 know with which greeting the chat began', () => {
+    const entry = v3({ content: '@@is_greeting 1\nx' })
+    expect(isOn(entry, says('cat'), { settings: { greeting: 0 } })).toBe(false)
+    expect(isOn(entry, says('cat'), { settings: { greeting: 1 } })).toBe(true)
+    expect(isOn(entry, says('cat'))).toBe(false)
+  })
+
+  test('ask for further keys, each line for one of its own, and against others', () => {
+    const entry = v3({ content: '@@additional_keys red,blue\n@@additional_keys big\n@@exclude_keys toy\nx' })
+    expect(isOn(entry, says('a big red cat'))).toBe(true)
+    expect(isOn(entry, says('a red cat'))).toBe(false)
+    expect(isOn(entry, says('a big blue toy cat'))).toBe(false)
+  })
+})
+
+test('dice fall the same way for the same turn', () => {
+  const entry = st({ extensions: { probability: 50, useProbability: true } })
+  const draw = (id: string, count: number) => frozenDraw('secret', 'chat', id)(String(count))
+  const results = Array.from({ length: 400 }, (_, turn) => {
+    const chat = [...says(...Array.from({ length: turn }, () => '-')), user('cat')]
+    const settings = { draw }
+    expect(isOn(entry, chat, { settings })).toBe(isOn(entry, chat, { settings }))
+    return isOn(entry, chat, { settings })
+  })
+  expect(Math.abs(results.filter(Boolean).length - 200)).toBeLessThan(50)
+})
+
+test('every entry has a line that says why it is there or not', () => {
+  const { trace } = run(
+    [
+      st({ comment: 'found' }),
+      st({ comment: 'none', keys: ['dog'] }),
+      st({ comment: 'off', enabled: false }),
+      st({ comment: 'long', content: 'x'.repeat(2_000) }),
+      st({ comment: 'unlucky', extensions: { probability: 10, useProbability: true } }),
+    ],
+    says('cat', 'yes'),
+  )
+  expect(trace.map(({ entry, isActive, reason }) => [entry.label, isActive, reason])).toEqual([
+    ['found', true, '"cat" in the message before the newest'],
+    ['none', false, 'no key was found'],
+    ['off', false, 'it is switched off'],
+    ['long', false, '"cat" in the message before the newest, but there was no room for its 2000 tokens'],
+    ['unlucky', false, '"cat" in the message before the newest, but its dice said no (10 %)'],
+  ])
+})
+
+test('whatever a book holds, the budget is kept and each entry is there once', () => {
+  const entry = fc.record({
+    keys: fc.array(fc.constantFrom('cat', 'dog', '', '/c.t/', '(', 'x'), { maxLength: 3 }),
+    content: fc.constantFrom('cat', 'dog x', '@@activate\nlong text', '', '@@@x'),
+    constant: fc.boolean(),
+    insertion_order: fc.integer({ min: -5, max: 5 }),
+    extensions: fc.record(
+      {
+        selectiveLogic: fc.integer({ min: -1, max: 5 }),
+        probability: fc.integer({ min: -10, max: 200 }),
+        sticky: fc.integer({ min: -2, max: 4 }),
+        cooldown: fc.integer({ min: -2, max: 4 }),
+        group: fc.constantFrom('', 'g', 'g,h', ','),
+        delay_until_recursion: fc.constantFrom(true, false, 1, 2),
+        scan_depth: fc.integer({ min: -3, max: 5 }),
+      },
+      { requiredKeys: [] },
+    ),
+  })
+  const message = fc.constantFrom(user('cat'), user('x'), assistant('dog'), assistant(''))
+  fc.assert(
+    fc.property(
+      fc.array(entry, { maxLength: 12 }),
+      fc.array(message, { maxLength: 12 }),
+      fc.integer({ min: 0, max: 40 }),
+      (entries, messages, budgetTokens) => {
+        const { active } = run(entries.map(st), [...messages, user('cat')], { settings: { budgetTokens } })
+        expect(active.reduce((sum, { tokens }) => sum + tokens, 0)).toBeLessThanOrEqual(budgetTokens)
+        expect(new Set(active.map((hit) => hit.entry.id)).size).toBe(active.length)
+      },
+    ),
+    { seed: 20_261_123, numRuns: 2_000 },
+  )
+})
