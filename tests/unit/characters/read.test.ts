@@ -360,23 +360,25 @@ describe('a file that cannot be a card says what to do', () => {
 })
 
 test('flipped bits never bring anything but a card or our own error', async () => {
-  const sources = samples.map(([, bytes]) => bytes).filter((bytes) => bytes.length < 20_000)
+  const sources = samples.map(([, bytes]) => bytes)
   const flip = fc.record({
     source: fc.nat(sources.length - 1),
-    flips: fc.array(fc.tuple(fc.nat(20_000), fc.nat(255)), { minLength: 1, maxLength: 12 }),
+    flips: fc.array(fc.tuple(fc.nat(300_000), fc.nat(255)), { minLength: 1, maxLength: 12 }),
   })
   await fc.assert(
     fc.asyncProperty(flip, async ({ source, flips }) => {
       const bytes = Buffer.from(sources[source] ?? Buffer.alloc(0))
       for (const [at, value] of flips) bytes[at % bytes.length] = value
-      const startedAtMs = performance.now()
+      // Of the processor, not of the clock: other programs on the machine must not count.
+      const before = process.cpuUsage()
       try {
         expect(Card.safeParse((await readCard(bytes, 'x')).card).success).toBe(true)
       } catch (error) {
         expect(error).toBeInstanceOf(AppError)
       }
-      expect(performance.now() - startedAtMs).toBeLessThan(200)
+      const { user, system } = process.cpuUsage(before)
+      expect((user + system) / 1_000).toBeLessThan(200)
     }),
-    { seed: 20_261_123, numRuns: 3_000 },
+    { seed: 20_261_123, numRuns: 20_000 },
   )
-})
+}, 120_000)
