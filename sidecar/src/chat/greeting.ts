@@ -3,6 +3,7 @@ import { greetingOffers } from '#characters/greetings.ts'
 import { expand } from '#characters/macros.ts'
 import { messageText, type Ask } from '#prompt/ask.ts'
 import { macroValues } from '#prompt/macro-values.ts'
+import { neutralise } from '#prompt/neutral.ts'
 import type { Materials } from '#prompt/prompt.ts'
 import type { Delta } from '#providers/provider.ts'
 
@@ -13,7 +14,8 @@ export function chosenGreeting(ask: Pick<Ask, 'messages'>, materials: Materials)
   const { card } = materials.speaker
   const said = messageText(only).trim()
   const offer = greetingOffers(card).find(({ prompt }) => prompt === said)
-  return offer && expand(offer.greeting, macroValues(materials, 'greeting', 'minute')).trim()
+  // It comes back as history in the next turn.
+  return offer && neutralise(expand(offer.greeting, macroValues(materials, 'greeting', 'minute'))).trim()
 }
 
 // eslint-disable-next-line @typescript-eslint/require-await -- the same shape as an answer of a model

@@ -10,6 +10,7 @@ import { historyBudget, shareContext } from './budget.ts'
 import { firstKeptTurn, messageTokens, splitTurns, type Turn } from './history.ts'
 import { calledUpLore } from './lore.ts'
 import { macroValues } from './macro-values.ts'
+import { neutralise } from './neutral.ts'
 import { prefixParts } from './prefix.ts'
 import type { Budget, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
 import { estimateTokens, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
@@ -159,7 +160,7 @@ function tailParts(materials: Materials, { history, last }: Conversation): Part[
     ...macroValues(materials, `post_history ${String(turn)}`, 'minute'),
     echo: echoOf(history, last),
   }
-  const instructions = expand(materials.speaker.card.post_history_instructions, values).trim()
+  const instructions = neutralise(expand(materials.speaker.card.post_history_instructions, values)).trim()
   const note: Part[] =
     instructions === ''
       ? []
@@ -167,7 +168,7 @@ function tailParts(materials: Materials, { history, last }: Conversation): Part[
           part(
             'post_history',
             'Post-history instructions',
-            `[Note to ${values.char}: ${instructions}]`,
+            `[Note to ${neutralise(values.char)}: ${instructions}]`,
             'always, closest to the answer',
           ),
         ]

@@ -6,6 +6,7 @@ import { expand, hiddenKeys } from '#characters/macros.ts'
 
 import { messageText, type ChatMessage } from './ask.ts'
 import { macroValues } from './macro-values.ts'
+import { neutralise } from './neutral.ts'
 import type { Materials } from './prompt.ts'
 import { estimateTokens } from './tokens.ts'
 
@@ -60,7 +61,7 @@ export function calledUpLore(
     {
       budgetTokens,
       countTokens: (text) => estimateTokens(text) + BLOCK_TOKENS,
-      render: (entry) => expand(entry.content, values(entry)).trim(),
+      render: (entry) => neutralise(expand(entry.content, values(entry))).trim(),
       hidden: (entry) => hiddenKeys(entry.content, values(entry)),
       draw: (id, count) => materials.scene?.dice(`lore ${id}`)(String(count)) ?? 0,
       ...greetingOf(card, messages, materials),
@@ -116,7 +117,7 @@ function greetingOf(
   const said = messageText(first).trim()
   const values = macroValues(materials, 'greeting', 'minute')
   const greeting = [card.first_mes, ...card.alternate_greetings].findIndex(
-    (text) => text.trim() !== '' && expand(text, values).trim() === said,
+    (text) => text.trim() !== '' && neutralise(expand(text, values)).trim() === said,
   )
   return greeting === -1 ? {} : { greeting }
 }

@@ -2,6 +2,7 @@
 import { expand } from '#characters/macros.ts'
 
 import { fixedLore } from './lore.ts'
+import { neutralise } from './neutral.ts'
 import type { Materials, Part, PartKind } from './prompt.ts'
 import { macroValues } from './macro-values.ts'
 import { estimateTokens } from './tokens.ts'
@@ -96,8 +97,8 @@ export function prefixParts(materials: Materials, clientSystem: string): Part[] 
         ...macroValues(materials, REPEATED.has(kind) ? `${kind} ${label}` : kind, 'day'),
         original,
       }
-      const body = kind === 'client_system' ? text.trim() : expand(text, values).trim()
-      const rendered = heading === undefined ? body : `## ${expand(heading, names)}\n${body}`
+      const body = kind === 'client_system' ? text.trim() : neutralise(expand(text, values)).trim()
+      const rendered = heading === undefined ? body : `## ${neutralise(expand(heading, names))}\n${body}`
       return {
         kind,
         place: 'prefix',
