@@ -5,6 +5,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 
 import { cached, fingerprintOfFiles, installLog, ROOT } from './cache.mjs'
+import { SetupError } from './failure.mjs'
 import { runCommand } from './processes.mjs'
 
 const execute = promisify(execFile)
@@ -39,8 +40,15 @@ export async function installSqliteAddon() {
   const release = path.join(NODE_MODULES, SQLITE, 'build', 'Release')
   mkdirSync(release, { recursive: true })
   copyFileSync(path.join(await cachedAddon(), ADDON), path.join(release, ADDON))
+  if (await addonLoads()) return
   // Made on another system and brought along with the cache: compile for this one.
-  if (!(await addonLoads())) await compileAddon(ROOT)
+  await compileAddon(ROOT)
+  if (await addonLoads()) return
+  throw new SetupError(`${SQLITE} was compiled, but this Node (${process.version}) cannot load it`, {
+    remedy:
+      'the headers are probably those of another Node: look for nodedir in `npm config list`, or start with the Node that they belong to',
+    logFile: installLog(SQLITE),
+  })
 }
 
 /** Builds the sidecar and its pages into `dist/` unless their sources are those of the last build. */
