@@ -26,6 +26,8 @@ export function describeStore(url: () => string): void {
     name: id,
     publishedVersion: 1,
     latestVersion: 1,
+    groups: ['Club'],
+    deletedAtMs: null,
     createdAtMs: 1_795_000_000_123,
     updatedAtMs: 2,
   })
@@ -37,7 +39,12 @@ export function describeStore(url: () => string): void {
     originalName: 'x.png',
     pictureHash: null,
     notes: [{ code: 'c', path: 'p', message: 'm' }],
+    summary: { tagline: 'Ä', tags: ['x'], greetings: [], promptTokens: 3 },
+    contentHash: 'b',
+    note: null,
+    createdBy: 'Tess',
     createdAtMs: 5,
+    publishedAtMs: null,
   })
 
   test('gives back what was written: texts of any script, large times, nulls, JSON and booleans', async () => {

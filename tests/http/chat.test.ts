@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { CONNECTION_KEY, JWT_SECRET, openTestApp, readEvents, type TestApp } from '../support/app.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
 import { createGate } from '../support/fake-server.ts'
+import { sampleEntry } from '../support/samples.ts'
 
 const OPEN_WEBUI = { OPENWEBUI_URL: 'http://127.0.0.1:9', OPENWEBUI_JWT_SECRET: JWT_SECRET }
 
@@ -331,4 +332,61 @@ test('the log has one line per request, without a word of it and without a key',
   expect(JSON.stringify(troupe.logged)).not.toMatch(
     new RegExp(`secret-word-in-chat|${CONNECTION_KEY}|lighthouse|tom@example`),
   )
+})
+
+describe('the inspector', () => {
+  const book = {
+    extensions: {},
+    entries: [
+      sampleEntry({ constant: false, keys: ['unsaid-word'], name: 'The reef', content: 'Sharp rocks.' }),
+    ],
+  }
+
+  test('shows what a past prompt was made of, and no word of what was said', async () => {
+    const id = await troupe.importCard({ name: 'Inspected', character_book: book })
+    const answer = await ask({
+      body: {
+        model: id,
+        temperature: 0.3,
+        stop: ['secret-stop'],
+        messages: [
+          { role: 'system', content: 'client-secret' },
+          { role: 'user', content: 'history-secret' },
+          { role: 'assistant', content: 'Well?' },
+          { role: 'user', content: 'the unsaid-word' },
+        ],
+      },
+    })
+    const record = await recordOf(answer)
+    expect(record).toMatchObject({
+      prefixHash: expect.any(String) as string,
+      anatomy: {
+        layout: 'cache',
+        history: { turns: 1, cutTurns: 0 },
+        options: { temperature: 0.3, stopStrings: 1 },
+      },
+    })
+    const { parts } = record['anatomy'] as { parts: { kind: string; label: string; tokens: number }[] }
+    expect(parts.map(({ kind }) => kind)).toEqual([
+      ...['system_prompt', 'persona', 'personality', 'scenario', 'examples', 'greeting', 'client_system'],
+      ...['lore', 'user'],
+    ])
+    for (const said of ['secret', 'unsaid-word', 'Sharp rocks', 'lighthouse'])
+      expect(JSON.stringify(record)).not.toContain(said)
+  })
+
+  test("gives the author's texts back from the card, and nobody else's", async () => {
+    const id = await troupe.importCard({ name: 'Quoted', character_book: book })
+    const answer = await ask({
+      body: { model: id, messages: [{ role: 'user', content: 'the unsaid-word' }] },
+    })
+    const path = `/troupe/api/requests/${answer.headers.get('x-request-id') ?? ''}?text=true`
+    const { anatomy } = (await (await troupe.request('GET', path)).json()) as {
+      anatomy: { parts: { kind: string; text?: string }[] }
+    }
+    const textOf = (wanted: string) => anatomy.parts.find(({ kind }) => kind === wanted)?.text
+    expect(textOf('persona')).toContain('keeps a lighthouse')
+    expect(textOf('lore')).toBe('Sharp rocks.')
+    expect(textOf('user')).toBeUndefined()
+  })
 })

@@ -101,11 +101,60 @@ describe('a character', () => {
     expect(await versions.json()).toMatchObject({ versions: [{ number: 1 }, { number: 2 }] })
   })
 
-  test('can be deleted, and is then gone everywhere', async () => {
+  test('can be deleted, is then gone for everybody, and comes back out of the trash', async () => {
     await importFiles([cardFile({ name: 'Leaving' }), 'leaving.json'])
+    const model = () => troupe.request('GET', '/v1/models/leaving', { key: CONNECTION_KEY })
     expect((await troupe.request('DELETE', '/troupe/api/characters/leaving')).status).toBe(204)
+    expect((await model()).status).toBe(404)
+    const trash = await troupe.request('GET', '/troupe/api/characters?state=trash')
+    expect(await trash.json()).toMatchObject({ characters: [{ id: 'leaving' }] })
+    expect((await troupe.request('POST', '/troupe/api/characters/leaving/restore')).status).toBe(200)
+    expect((await model()).status).toBe(200)
+    const forever = await troupe.request('DELETE', '/troupe/api/characters/leaving?forever=true')
+    expect(forever.status).toBe(204)
     expect((await troupe.request('GET', '/troupe/api/characters/leaving')).status).toBe(404)
-    expect((await troupe.request('GET', '/v1/models/leaving', { key: CONNECTION_KEY })).status).toBe(404)
+  })
+
+  test('is edited as a draft, compared, published with a note, rolled back, and every step is in the audit', async () => {
+    await importFiles([cardFile({ name: 'Edited' }), 'edited.json'])
+    const at = (path: string) => `/troupe/api/characters/edited${path}`
+    const edited = await troupe.request('PATCH', at(''), {
+      body: { card: { scenario: 'Calm.' }, note: 'quieter', baseVersion: 1 },
+    })
+    expect(await edited.json()).toMatchObject({ publishedVersion: 1, latestVersion: 2 })
+    const stale = await troupe.request('PATCH', at(''), { body: { card: { scenario: 'x' }, baseVersion: 1 } })
+    expect(stale.status).toBe(409)
+    const diff = await troupe.request('GET', at('/diff?from=1&to=2'))
+    expect(await diff.json()).toMatchObject({ differences: [{ path: 'scenario', after: 'Calm.' }] })
+    await troupe.request('POST', at('/publish'), { body: { version: 2, note: 'for the club' } })
+    expect(await (await troupe.request('GET', at(''))).json()).toMatchObject({
+      publishedVersion: 2,
+      card: { scenario: 'Calm.' },
+    })
+    expect(await (await troupe.request('POST', at('/rollback'))).json()).toMatchObject({
+      publishedVersion: 1,
+    })
+    await troupe.request('POST', at('/unpublish'))
+    expect((await troupe.request('GET', '/v1/models/edited', { key: CONNECTION_KEY })).status).toBe(404)
+    const audit = await troupe.request('GET', '/troupe/api/audit?target=edited')
+    const { events } = (await audit.json()) as { events: { action: string; actor: string }[] }
+    expect(events.map(({ action }) => action)).toEqual([
+      ...['unpublish', 'rollback', 'publish', 'edit', 'import'],
+    ])
+    expect(new Set(events.map(({ actor }) => actor))).toEqual(new Set(['admin']))
+  })
+
+  test.each([
+    ['PATCH', '', { card: { tags: 1 } }, 'card.tags'],
+    ['PATCH', '', { colour: 'red' }, 'body'],
+    ['POST', '/publish', { version: 'x' }, 'version'],
+    ['GET', '/diff?from=1', undefined, 'to'],
+    ['GET', '/export?format=docx', undefined, 'format'],
+  ])('%s %s with %j names the field that is wrong', async (method, path, body, param) => {
+    await importFiles([cardFile({ name: 'Wrong' }), 'wrong.json'])
+    const answer = await troupe.request(method, `/troupe/api/characters/wrong${path}`, { body })
+    expect(answer.status).toBe(400)
+    expect(await answer.json()).toMatchObject({ error: { param } })
   })
 })
 

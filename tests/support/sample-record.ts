@@ -33,6 +33,7 @@ export function sampleRecord(over: Partial<CallRecord> = {}): CallRecord {
     loadMs: null,
     prefillMs: null,
     decodeMs: null,
+    anatomy: null,
     ...over,
   }
 }

@@ -1,5 +1,7 @@
 /** CallRecord: one wide row per model call. Numbers, ids and pseudonyms; never a word of what was said. */
 
+import type { Anatomy } from '#store/tables.ts'
+
 export type CallStatus = 'ok' | 'failed' | 'cancelled'
 
 export interface CallRecord {
@@ -40,6 +42,8 @@ export interface CallRecord {
   loadMs: number | null
   prefillMs: number | null
   decodeMs: number | null
+  /** Null where there was no prompt: a greeting, a refusal. */
+  anatomy: Anatomy | null
 }
 
 /** A thumb: +1 or −1, found again by the pseudonym of the rated answer. */

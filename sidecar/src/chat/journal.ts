@@ -1,9 +1,10 @@
 /** Watches one model call and becomes its CallRecord: numbers, ids and pseudonyms, never a word. */
 import type { CallRecord, CallStatus } from '#analytics/record.ts'
-import type { Ask } from '#prompt/ask.ts'
-import type { Prompt, Speaker } from '#prompt/prompt.ts'
+import type { Ask, Sampling } from '#prompt/ask.ts'
+import type { Part, Prompt, Speaker } from '#prompt/prompt.ts'
 import type { Delta } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
+import type { Anatomy } from '#store/tables.ts'
 
 export interface JournalParts {
   /** HMAC of an id; `kind` keeps equal ids of different things apart. */
@@ -84,6 +85,7 @@ export class Journal {
       tokensByPart: prompt === undefined ? {} : tokensByPart(prompt),
       cutTurns: prompt?.cutTurns ?? 0,
       prefixHash: prompt?.prefixHash ?? null,
+      anatomy: prompt === undefined ? null : anatomyOf(prompt, this.#ask.sampling),
     }
   }
 
@@ -99,6 +101,33 @@ export class Journal {
       prefillMs: timings?.prefillMs ?? null,
       decodeMs: timings?.decodeMs ?? null,
     }
+  }
+}
+
+/** Without texts. Of lore the reason is left out as well: it quotes the word that called an entry up. */
+function anatomyOf({ parts, layout }: Prompt, sampling: Sampling): Anatomy {
+  const { stop, ...numbers } = sampling
+  return {
+    layout,
+    parts: parts
+      .filter(({ kind }) => kind !== 'history')
+      .map(({ kind, place, label, tokens, reason, dropped }) => ({
+        ...{ kind, place, label, tokens, dropped },
+        reason: kind === 'lore' && place === 'tail' ? 'called up by the conversation' : reason,
+      })),
+    history: historyOf(parts),
+    options: { ...numbers, ...(stop && { stopStrings: stop.length }) },
+  }
+}
+
+/** One line for all turns of a long chat. */
+function historyOf(parts: readonly Part[]): Anatomy['history'] {
+  const turns = parts.filter(({ kind }) => kind === 'history')
+  const kept = turns.filter(({ dropped }) => !dropped)
+  return {
+    turns: turns.length,
+    cutTurns: turns.length - kept.length,
+    tokens: kept.reduce((sum, { tokens }) => sum + tokens, 0),
   }
 }
 

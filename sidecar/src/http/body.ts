@@ -1,5 +1,6 @@
 /** Reading a JSON body once, straight from the socket, with a limit. */
 import type { IncomingMessage } from 'node:http'
+import type { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
 
@@ -32,6 +33,21 @@ export function parseJson(bytes: Buffer): unknown {
   } catch (cause) {
     throw new AppError('invalid', 'The request body is not valid JSON', { cause })
   }
+}
+
+/** Reads a JSON body of the admin API; an empty one counts as `{}`. Throws AppError `invalid` that names the first wrong field. */
+export async function readJson<T>(schema: z.ZodType<T>, incoming: IncomingMessage): Promise<T> {
+  const bytes = await readBytes(incoming, CHAT_BODY_BYTES)
+  return check(schema, bytes.length === 0 ? {} : parseJson(bytes))
+}
+
+/** Throws AppError `invalid` that names the first wrong field. */
+export function check<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  const param = issue?.path.join('.') || 'body'
+  throw new AppError('invalid', `"${param}": ${issue?.message ?? 'is wrong'}`, { param })
 }
 
 function tooLarge(limitBytes: number): AppError {

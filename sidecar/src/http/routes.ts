@@ -6,7 +6,7 @@ import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
 import type { Library } from '#library/library.ts'
 
-import { characterRoutes, pictureRoutes, type CharacterParts } from './api/characters.ts'
+import { auditRoutes, characterRoutes, pictureRoutes, type CharacterParts } from './api/characters.ts'
 import { keyRoutes } from './api/keys.ts'
 import { eventRoutes, openWebUiRoutes, sessionRoutes, type OpenWebUiParts } from './api/openwebui.ts'
 import { previewRoutes, requestRoutes, type PromptParts } from './api/prompts.ts'
@@ -69,6 +69,7 @@ function adminApi(on: RouteParts) {
   api.route('/session', sessionRoutes(on))
   api.route('/characters', characterRoutes(on))
   api.route('/pictures', pictureRoutes(on))
+  api.route('/audit', auditRoutes(on))
   api.route('/prompt', previewRoutes(on))
   api.route('/requests', requestRoutes(on))
   api.route('/keys', keyRoutes(on))

@@ -1,124 +1,215 @@
 /** The library over a store and a data folder. */
-import { eq } from 'drizzle-orm'
-import { z } from 'zod'
+import { and, eq, inArray, isNotNull, lt } from 'drizzle-orm'
 
 import { AppError, toAppError } from '#base/errors.ts'
-import type { Card, Note } from '#characters/card.ts'
-import { greetingOffers } from '#characters/greetings.ts'
-import { readCard } from '#characters/read.ts'
-import { writeCard } from '#characters/write.ts'
-import type { Store } from '#store/store.ts'
+import { Card } from '#characters/card.ts'
+import { contentHash, diffCards } from '#characters/content.ts'
+import type { Db, Store, Write } from '#store/store.ts'
 
+import { createAudit, type AuditAction } from './audit.ts'
+import { exportCard } from './exporting.ts'
 import { openFiles, type Files } from './files.ts'
-import type {
-  CharacterSummary,
-  CharacterVersion,
-  ExportFormat,
-  ImportResult,
-  Library,
-  UploadedFile,
-} from './library.ts'
-import { isSlug, numbered, slugOf } from './slug.ts'
+import { findCharacters } from './finding.ts'
+import { addVersion, importCard, type Alongside, type Imported, type ImportParts } from './importing.ts'
+import type { By, CharacterSummary, Edit, ImportWish, Library, UploadedFile } from './library.ts'
+import { openShelf } from './shelf.ts'
 
-/** Names taken by another process at the same moment: the next number is tried this often. */
-const SLUG_TRIES = 1_000
+/** How long the trash keeps a character. */
+const TRASH_MS = 30 * 86_400_000
 
-/** A description for a picker is one line. */
-const TAGLINE_CHARACTERS = 160
-
-interface LibraryParts {
+export interface LibraryParts {
   store: Store
   dataDir: string
   now: () => number
 }
 
-/** What is kept in memory about a character: its row and its published (else latest) version. */
-interface Known {
-  summary: CharacterSummary
-  version: CharacterVersion
+/** What the jobs of the library need beside what everybody may do. */
+export interface OpenLibrary extends Library {
+  files: Files
+  /** Throws AppError for what is no card; `alongside` is committed with it. */
+  importCard(file: UploadedFile, wish: ImportWish, alongside: Alongside): Promise<Imported>
 }
 
-export async function openLibrary({ store, dataDir, now }: LibraryParts): Promise<Library> {
+export async function openLibrary({ store, dataDir, now }: LibraryParts): Promise<OpenLibrary> {
   const files = await openFiles(dataDir)
+  const shelf = await openShelf(store)
+  const audit = createAudit(store, now)
+  const on: ImportParts = { store, files, shelf, audit, now }
   const listeners = new Set<(id: string) => void>()
-  const known = new Map((await readAll(store)).map((entry) => [entry.summary.id, entry]))
-  const importing = serially()
+  // Two changes at once must not race for a slug or the number of a version.
+  const inTurn = serially()
 
   async function changed(id: string): Promise<CharacterSummary> {
-    const entry = await readOne(store, id)
-    if (entry === undefined) known.delete(id)
-    else known.set(id, entry)
+    await shelf.refresh(id)
     for (const listener of listeners) listener(id)
-    if (entry === undefined) throw missing(id)
-    return entry.summary
+    return shelf.get(id)
   }
 
-  function get(id: string): Known {
-    const entry = known.get(id)
-    if (entry === undefined) throw missing(id)
-    return entry
-  }
-
-  const library: Library = {
-    list: () => Promise.resolve([...known.values()].map(({ summary }) => summary).sort(byName)),
-    get: (id) => attempt(() => get(id).summary),
-    published: (id) => {
-      const entry = known.get(id)
-      return Promise.resolve(entry?.summary.publishedVersion == null ? undefined : entry.version)
-    },
-    versions: (id) => readVersions(store, id),
-    importFile: (file, picture) =>
-      importing(async () => {
-        try {
-          const result = await importCard({ store, files, now }, file, picture)
-          if (result.status !== 'skipped') await changed(result.id)
-          return { ...result, file: file.name }
-        } catch (thrown) {
-          const error = toAppError(thrown)
-          const note = { code: error.code, path: '', message: error.message }
-          return { file: file.name, status: 'failed', notes: [note] } satisfies ImportResult
-        }
-      }),
-    async publish(id, number) {
-      get(id)
-      const versions = await readVersions(store, id)
-      if (!versions.some((version) => version.number === number)) {
-        throw new AppError('not_found', `${id} has no version ${String(number)}`, { param: 'version' })
-      }
-      const { characters } = store.t
-      await store.db
-        .update(characters)
-        .set({ publishedVersion: number, updatedAtMs: now() })
-        .where(eq(characters.id, id))
+  /** Changes a character's row and says who did it, in one transaction. */
+  function change(id: string, { action, actor, detail }: Told, write: (db: Db) => Write[]) {
+    return inTurn(async () => {
+      shelf.get(id)
+      await store.atomically((db) => [
+        ...write(db),
+        audit.row(db, { actor, action, target: id, ...(detail && { detail }) }),
+      ])
       return changed(id)
+    })
+  }
+
+  async function importOne(file: UploadedFile, wish: ImportWish, alongside?: Alongside): Promise<Imported> {
+    return inTurn(async () => {
+      const imported = await importCard(on, file, wish, alongside)
+      if (imported.status !== 'skipped') await changed(imported.id)
+      return imported
+    })
+  }
+
+  async function publish(id: string, number: number, by: By & { note?: string }, action: AuditAction) {
+    const { card } = await shelf.version(id, number)
+    const { characters, characterVersions: versions } = store.t
+    const from = shelf.get(id).publishedVersion
+    const told = { ...by, action, detail: { from, to: number, ...(by.note && { note: by.note }) } }
+    return change(id, told, (db) => [
+      db
+        .update(characters)
+        .set({ publishedVersion: number, name: card.name, deletedAtMs: null, updatedAtMs: now() })
+        .where(eq(characters.id, id)),
+      db
+        .update(versions)
+        .set({ publishedAtMs: now(), ...(by.note && { note: by.note }) })
+        .where(and(eq(versions.characterId, id), eq(versions.number, number))),
+    ])
+  }
+
+  const setRow = (values: Partial<typeof store.t.characters.$inferInsert>, id: string) => (db: Db) => [
+    db
+      .update(store.t.characters)
+      .set({ ...values, updatedAtMs: now() })
+      .where(eq(store.t.characters.id, id)),
+  ]
+
+  const library: OpenLibrary = {
+    files,
+    importCard: importOne,
+    // eslint-disable-next-line @typescript-eslint/require-await -- from memory today; callers may not count on it
+    list: async () => [...shelf.sorted()],
+    // eslint-disable-next-line @typescript-eslint/require-await -- as above
+    async find(find) {
+      const trash = [...shelf.all()].filter(({ deletedAtMs }) => deletedAtMs !== null)
+      return findCharacters(shelf.sorted(), trash.sort(latestDeletedFirst), find)
     },
-    async delete(id) {
-      get(id)
-      await store.db.delete(store.t.characters).where(eq(store.t.characters.id, id))
-      await changed(id).catch((error: unknown) => {
-        if (toAppError(error).code !== 'not_found') throw error
+    // eslint-disable-next-line @typescript-eslint/require-await -- as above
+    get: async (id) => shelf.get(id),
+    async published(id) {
+      const { publishedVersion, deletedAtMs } = shelf.has(id) ? shelf.get(id) : NOBODY
+      if (publishedVersion === null || deletedAtMs !== null) return undefined
+      return shelf.version(id, publishedVersion)
+    },
+    async versions(id) {
+      shelf.get(id)
+      return shelf.versions(id)
+    },
+    version: (id, number) => shelf.version(id, number),
+    async diff(id, from, to) {
+      const [before, after] = await Promise.all([shelf.version(id, from), shelf.version(id, to)])
+      return diffCards(before.card, after.card)
+    },
+    async importFile(file, wish) {
+      try {
+        return { ...(await importOne(file, wish)), file: file.name }
+      } catch (thrown) {
+        const error = toAppError(thrown)
+        return {
+          file: file.name,
+          status: 'failed',
+          notes: [{ code: error.code, path: '', message: error.message }],
+        }
+      }
+    },
+    async edit(id, edit) {
+      if (edit.groups !== undefined)
+        await change(
+          id,
+          { ...edit, action: 'groups', detail: { groups: edit.groups } },
+          setRow({ groups: edit.groups }, id),
+        )
+      if (edit.card === undefined) return shelf.get(id)
+      return inTurn(async () => {
+        await addEdited(on, id, edit)
+        return changed(id)
       })
     },
-    picture: (hash, widthPixels) => files.picture(hash, widthPixels),
-    exportFile: async (id, format) => exportCard(get(id).version, files, format),
+    publish: (id, number, by) => publish(id, number, by, 'publish'),
+    async rollback(id, number, by) {
+      return publish(id, number ?? (await publishedBefore(on, id)), by, 'rollback')
+    },
+    unpublish: (id, by) => change(id, { ...by, action: 'unpublish' }, setRow({ publishedVersion: null }, id)),
+    async delete(id, { actor, forGood = false }) {
+      if (!forGood) {
+        await change(id, { actor, action: 'delete' }, setRow({ deletedAtMs: now() }, id))
+        return
+      }
+      await deleteForGood([id], actor)
+    },
+    restore: (id, by) => change(id, { ...by, action: 'restore' }, setRow({ deletedAtMs: null }, id)),
+    async purge() {
+      const { characters } = store.t
+      const old = await store.db
+        .select({ id: characters.id })
+        .from(characters)
+        .where(and(isNotNull(characters.deletedAtMs), lt(characters.deletedAtMs, now() - TRASH_MS)))
+      await deleteForGood(
+        old.map(({ id }) => id),
+        'the trash',
+      )
+      return old.length
+    },
+    audit: (find) => audit.find(find),
+    picture: (hash, widthPixels, format) => files.picture(hash, widthPixels, format),
+    async exportFile(id, format, number) {
+      const { publishedVersion, latestVersion } = shelf.get(id)
+      return exportCard(await shelf.version(id, number ?? publishedVersion ?? latestVersion), files, format)
+    },
     onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
   }
+
+  /** The files that only these characters had go with them. */
+  async function deleteForGood(ids: readonly string[], actor: string): Promise<void> {
+    if (ids.length === 0) return
+    await inTurn(async () => {
+      const { characters } = store.t
+      for (const id of ids) shelf.get(id)
+      const held = (await Promise.all(ids.map((id) => shelf.versions(id)))).flat()
+      await store.atomically((db) => [
+        db.delete(characters).where(inArray(characters.id, [...ids])),
+        ...ids.map((target) => audit.row(db, { actor, action: 'delete_for_good', target })),
+      ])
+      await dropFiles(on, held)
+      for (const id of ids) {
+        await shelf.refresh(id)
+        for (const listener of listeners) listener(id)
+      }
+    })
+  }
+
   return library
 }
 
-const missing = (id: string) => new AppError('not_found', `There is no character "${id}"`)
-const byName = (a: CharacterSummary, b: CharacterSummary) =>
-  a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : 1
-
-/** A synchronous failure as a rejected promise, as callers of an asynchronous interface expect. */
-async function attempt<T>(run: () => T): Promise<T> {
-  return Promise.resolve().then(run)
+interface Told extends By {
+  action: AuditAction
+  detail?: Record<string, unknown>
 }
 
-/** Runs one task after the other: two imports of one file must not race for its slug. */
+const NOBODY = { publishedVersion: null, deletedAtMs: null }
+
+const latestDeletedFirst = (a: CharacterSummary, b: CharacterSummary) =>
+  (b.deletedAtMs ?? 0) - (a.deletedAtMs ?? 0)
+
+/** Runs one task after the other. */
 function serially() {
   let last: Promise<unknown> = Promise.resolve()
   return <T>(task: () => Promise<T>): Promise<T> => {
@@ -128,198 +219,73 @@ function serially() {
   }
 }
 
-// -- reading ----------------------------------------------------------------------------------------------------------
+// -- changing ---------------------------------------------------------------------------------------------------------
 
-async function readAll(store: Store): Promise<Known[]> {
-  const rows = await store.db.select({ id: store.t.characters.id }).from(store.t.characters)
-  const entries = await Promise.all(rows.map(({ id }) => readOne(store, id)))
-  return entries.filter((entry) => entry !== undefined)
-}
-
-async function readOne(store: Store, id: string): Promise<Known | undefined> {
-  const { characters } = store.t
-  const [row] = await store.db.select().from(characters).where(eq(characters.id, id)).limit(1)
-  if (row === undefined) return undefined
-  const versions = await readVersions(store, id)
-  const version = versions.find(({ number }) => number === (row.publishedVersion ?? row.latestVersion))
-  if (version === undefined) return undefined
-  const { card, pictureHash, notes } = version
-  const summary: CharacterSummary = {
-    ...row,
-    name: card.name,
-    tagline: taglineOf(card),
-    tags: card.tags,
-    greetings: greetingOffers(card).map(({ greeting }) => greeting),
-    pictureHash,
-    notes,
-  }
-  return { summary, version }
-}
-
-async function readVersions(store: Store, id: string): Promise<CharacterVersion[]> {
-  const { characterVersions } = store.t
-  const rows = await store.db
-    .select()
-    .from(characterVersions)
-    .where(eq(characterVersions.characterId, id))
-    .orderBy(characterVersions.number)
-  return rows
-}
-
-/** The first sentence of the creator's notes, which are written for users; else of the description. */
-function taglineOf(card: Card): string {
-  const text = (card.creator_notes.trim() || card.description.trim()).replace(/\s+/g, ' ')
-  const sentence = /^.*?[.!?](?=\s|$)/.exec(text)?.[0] ?? text
-  return sentence.length <= TAGLINE_CHARACTERS ? sentence : `${sentence.slice(0, TAGLINE_CHARACTERS - 1)}…`
-}
-
-// -- importing --------------------------------------------------------------------------------------------------------
-
-interface ImportParts {
-  store: Store
-  files: Files
-  now: () => number
-}
-
-type Imported = Omit<ImportResult, 'file' | 'id'> & { id: string }
-
-async function importCard(on: ImportParts, file: UploadedFile, picture?: UploadedFile): Promise<Imported> {
-  const read = await readCard(file.bytes, file.name)
-  const originalHash = await on.files.keepOriginal(file.bytes)
-  const twin = await findByOriginal(on.store, originalHash)
-  if (twin !== undefined) {
-    return {
-      status: 'skipped',
-      id: twin,
-      notes: [{ code: 'already_here', path: '', message: 'This very file is in the library already.' }],
-    }
-  }
-  const source = picture?.bytes ?? read.picture
-  const pictureHash = source === undefined ? undefined : await on.files.keepPicture(source)
-  const notes = [
-    ...read.notes,
-    ...(source !== undefined && pictureHash === undefined ? [UNREADABLE_PICTURE] : []),
-  ]
+async function addEdited(on: ImportParts, id: string, edit: Edit): Promise<void> {
+  const { latestVersion } = on.shelf.get(id)
+  if (edit.baseVersion !== undefined && edit.baseVersion !== latestVersion)
+    throw new AppError(
+      'conflict',
+      `"${id}" has version ${String(latestVersion)} by now; look at what changed since version ${String(edit.baseVersion)}, and save again`,
+      { param: 'baseVersion' },
+    )
+  const { card, originalHash, originalName, pictureHash, notes } = await on.shelf.version(id, latestVersion)
+  const edited = editCard(card, edit.card ?? {})
+  if (contentHash(edited) === contentHash(card)) return
   const version = {
-    card: read.card,
-    originalHash,
-    originalName: file.name,
-    pictureHash: pictureHash ?? null,
-    notes,
+    card: edited,
+    ...{ originalHash, originalName, pictureHash, notes },
+    note: edit.note ?? null,
+    createdBy: edit.actor,
   }
-
-  const ownId = ownIdOf(read.card)
-  const [owner] =
-    ownId === undefined
-      ? []
-      : await on.store.db.select().from(on.store.t.characters).where(eq(on.store.t.characters.id, ownId))
-  if (owner !== undefined)
-    return { ...(await addVersion(on, owner.id, owner.latestVersion + 1, version)), notes }
-  return { ...(await addCharacter(on, ownId ?? slugOf(read.card.name), version)), notes }
-}
-
-const UNREADABLE_PICTURE: Note = {
-  code: 'unreadable_picture',
-  path: 'assets',
-  message: 'The picture could not be read, so a drawn initial stands in for it.',
-}
-
-const TroupeExtension = z.looseObject({ id: z.string() })
-
-/** Our exports carry the id of their character: reading one back makes a new version instead of a twin. */
-function ownIdOf(card: Card): string | undefined {
-  const parsed = TroupeExtension.safeParse(card.extensions['troupe'])
-  return parsed.success && isSlug(parsed.data.id) ? parsed.data.id : undefined
-}
-
-/** The character whose newest version is this very file. */
-async function findByOriginal(store: Store, originalHash: string): Promise<string | undefined> {
-  const { characterVersions, characters } = store.t
-  const rows = await store.db
-    .select({ id: characters.id, number: characterVersions.number, latest: characters.latestVersion })
-    .from(characterVersions)
-    .innerJoin(characters, eq(characters.id, characterVersions.characterId))
-    .where(eq(characterVersions.originalHash, originalHash))
-  return rows.find(({ number, latest }) => number === latest)?.id
-}
-
-type NewVersion = Pick<CharacterVersion, 'card' | 'originalHash' | 'originalName' | 'pictureHash' | 'notes'>
-
-async function addVersion({ store, now }: ImportParts, id: string, number: number, version: NewVersion) {
-  const { characters, characterVersions } = store.t
-  await store.atomically((db) => [
-    db.insert(characterVersions).values({ characterId: id, number, createdAtMs: now(), ...version }),
-    db
-      .update(characters)
-      .set({ name: version.card.name, latestVersion: number, publishedVersion: number, updatedAtMs: now() })
-      .where(eq(characters.id, id)),
+  const fields = [...new Set(diffCards(card, edited).map(({ path }) => path.split(/[.[]/)[0] ?? path))]
+  await addVersion(on, id, version, edit.publishes ?? false, (db) => [
+    on.audit.row(db, {
+      actor: edit.actor,
+      action: 'edit',
+      target: id,
+      detail: { version: latestVersion + 1, fields, publishes: edit.publishes ?? false },
+    }),
   ])
-  return { status: 'updated' as const, id }
 }
 
-/** The same name never overwrites: the next free number is taken, also when another process takes one meanwhile. */
-async function addCharacter({ store, now }: ImportParts, wanted: string, version: NewVersion) {
-  const { characters, characterVersions } = store.t
-  for (let attempt = 1; attempt <= SLUG_TRIES; attempt++) {
-    const id = attempt === 1 ? wanted : numbered(wanted, attempt)
-    const atMs = now()
-    try {
-      await store.atomically((db) => [
-        db.insert(characters).values({
-          id,
-          name: version.card.name,
-          publishedVersion: 1,
-          latestVersion: 1,
-          createdAtMs: atMs,
-          updatedAtMs: atMs,
-        }),
-        db.insert(characterVersions).values({ characterId: id, number: 1, createdAtMs: atMs, ...version }),
-      ])
-      return { status: 'created' as const, id }
-    } catch (error) {
-      if (!store.isDuplicate(error)) throw error
-    }
+/** Throws AppError `invalid` that names the field. */
+function editCard(card: Card, changes: Readonly<Record<string, unknown>>): Card {
+  const { extensions, ...fields } = changes
+  const merged: Record<string, unknown> = { ...card, ...fields }
+  if (isObject(extensions)) merged['extensions'] = { ...card.extensions, ...extensions }
+  const kept = Object.entries(merged).filter(([, value]) => value !== null)
+  const parsed = Card.safeParse(Object.fromEntries(kept))
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  const param = ['card', ...(issue?.path ?? [])].join('.')
+  throw new AppError('invalid', `"${param}": ${issue?.message ?? 'is wrong'}`, { param })
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** The version that was published last before the present one. */
+async function publishedBefore({ shelf }: ImportParts, id: string): Promise<number> {
+  const { publishedVersion } = shelf.get(id)
+  const [last] = (await shelf.versions(id))
+    .filter(({ number, publishedAtMs }) => number !== publishedVersion && publishedAtMs !== null)
+    .sort((a, b) => (b.publishedAtMs ?? 0) - (a.publishedAtMs ?? 0))
+  if (last !== undefined) return last.number
+  throw new AppError('conflict', `No other version of "${id}" was ever published; name one to publish`)
+}
+
+async function dropFiles(
+  { store, files }: ImportParts,
+  held: readonly { originalHash: string; pictureHash: string | null }[],
+): Promise<void> {
+  const { characterVersions } = store.t
+  const left = await store.db
+    .select({ originalHash: characterVersions.originalHash, pictureHash: characterVersions.pictureHash })
+    .from(characterVersions)
+  const inUse = new Set(left.flatMap(({ originalHash, pictureHash }) => [originalHash, pictureHash]))
+  for (const { originalHash, pictureHash } of held) {
+    if (!inUse.has(originalHash)) await files.dropOriginal(originalHash)
+    if (pictureHash !== null && !inUse.has(pictureHash)) await files.dropPicture(pictureHash)
   }
-  throw new AppError(
-    'conflict',
-    `There are too many characters called ${version.card.name}; give this one another name`,
-  )
-}
-
-// -- exporting --------------------------------------------------------------------------------------------------------
-
-const MEDIA_TYPES = { json: 'application/json', yaml: 'application/yaml', png: 'image/png' } as const
-
-async function exportCard(version: CharacterVersion, files: Files, format: ExportFormat) {
-  const original = await files.original(version.originalHash)
-  if (format === 'original')
-    return { name: version.originalName, mediaType: 'application/octet-stream', bytes: original }
-  const { card, characterId, createdAtMs } = version
-  const extensions = {
-    ...card.extensions,
-    troupe: { ...asObject(card.extensions['troupe']), id: characterId },
-  }
-  const modifiedAtSeconds = Math.floor(createdAtMs / 1_000)
-  const picture = format === 'png' ? await portraitFor(original, version, files) : undefined
-  const bytes = writeCard({ ...card, extensions }, format, {
-    modifiedAtSeconds,
-    ...(picture === undefined ? {} : { picture }),
-  })
-  return { name: `${characterId}.${format}`, mediaType: MEDIA_TYPES[format], bytes }
-}
-
-function asObject(value: unknown): Record<string, unknown> {
-  return z.record(z.string(), z.unknown()).catch({}).parse(value)
-}
-
-const PNG_SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47])
-
-/** The uploaded PNG itself, else the portrait, else a plain square: a PNG card needs some picture. */
-async function portraitFor(
-  original: Uint8Array,
-  { pictureHash }: CharacterVersion,
-  files: Files,
-): Promise<Uint8Array> {
-  if (Buffer.from(original.subarray(0, 4)).equals(PNG_SIGNATURE)) return original
-  return files.portraitPng(pictureHash)
 }

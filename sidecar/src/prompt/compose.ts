@@ -64,6 +64,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   )
   const kept = turns.slice(cutTurns)
   return {
+    layout: 'cache',
     parts: [...prefix, ...historyParts(turns, cutTurns), ...tail],
     messages: [
       { role: 'system', text: standing(prefix).join('\n\n') },

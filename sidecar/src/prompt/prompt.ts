@@ -78,7 +78,11 @@ export interface Budget {
   promptTokens: number
 }
 
+/** `cache`: everything volatile in the last user message. `sillytavern`: where SillyTavern would put it. */
+export type Layout = 'cache' | 'sillytavern'
+
 export interface Prompt {
+  layout: Layout
   parts: readonly Part[]
   messages: readonly ChatMessage[]
   budget: Budget

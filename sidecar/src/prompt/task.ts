@@ -21,6 +21,7 @@ export function composeTask(ask: Pick<Ask, 'messages' | 'sampling'>, profile: Mo
   )
   const messages = shorten(ask.messages, budget.promptTokens)
   return {
+    layout: 'cache',
     parts: messages.map((message, index) => ({
       kind: message.role === 'system' ? 'client_system' : 'user',
       place: 'tail',

@@ -2,4 +2,14 @@
 import { postgresKit } from './kit.postgres.ts'
 import { defineTables } from './tables.ts'
 
-export const { characters, characterVersions, apiKeys, callRecords, ratings } = defineTables(postgresKit)
+export const {
+  characters,
+  characterVersions,
+  auditEvents,
+  importJobs,
+  importResults,
+  lorebooks,
+  apiKeys,
+  callRecords,
+  ratings,
+} = defineTables(postgresKit)

@@ -2,4 +2,14 @@
 import { sqliteKit } from './kit.sqlite.ts'
 import { defineTables } from './tables.ts'
 
-export const { characters, characterVersions, apiKeys, callRecords, ratings } = defineTables(sqliteKit)
+export const {
+  characters,
+  characterVersions,
+  auditEvents,
+  importJobs,
+  importResults,
+  lorebooks,
+  apiKeys,
+  callRecords,
+  ratings,
+} = defineTables(sqliteKit)

@@ -1,7 +1,34 @@
 /** Every table, once. `tables.sqlite.ts` and `tables.postgres.ts` turn it into the two dialects. */
-import type { Card, Note } from '#characters/card.ts'
+import type { Card, Lorebook, Note } from '#characters/card.ts'
 
 import type { Kit } from './kit.sqlite.ts'
+
+/** The parts of a prompt without their texts. */
+export interface Anatomy {
+  layout: string
+  parts: {
+    kind: string
+    place: string
+    label: string
+    tokens: number
+    reason: string
+    dropped: boolean
+  }[]
+  /** The turns of the chat, of which there may be hundreds, in one line. */
+  history: { turns: number; cutTurns: number; tokens: number }
+  /** Parameters that the model server was sent. */
+  options: Record<string, string | number | boolean>
+}
+
+/** What a list shows of a card, worked out once when the version is made. */
+export interface CardSummary {
+  /** One line for a picker: the first sentence of the creator's notes, else of the description. */
+  tagline: string
+  tags: string[]
+  greetings: string[]
+  /** What the character adds to every request, before anybody says a word. */
+  promptTokens: number
+}
 
 /**
  * One set of tables for both databases (characters and analytics): the two may then be one server or two files by URL
@@ -15,6 +42,10 @@ export function defineTables(k: Kit) {
     /** Null while the character is a draft. */
     publishedVersion: k.int('published_version'),
     latestVersion: k.int('latest_version').notNull(),
+    /** Names of the groups of Open WebUI that may see it; null leaves that to Open WebUI. */
+    groups: k.json<string[]>('groups'),
+    /** Set while it lies in the trash. */
+    deletedAtMs: k.epochMs('deleted_at_ms'),
     createdAtMs: k.epochMs('created_at_ms').notNull(),
     updatedAtMs: k.epochMs('updated_at_ms').notNull(),
   })
@@ -34,13 +65,79 @@ export function defineTables(k: Kit) {
       /** SHA-256 of the re-encoded portrait; null when the card brought none. */
       pictureHash: k.text('picture_hash'),
       notes: k.json<Note[]>('notes').notNull(),
+      /** What lists show, so that they need not read the card. Null in rows of the first release; filled at start. */
+      summary: k.json<CardSummary>('summary'),
+      /** SHA-256 of what the card says, whatever file it came in. Null as above. */
+      contentHash: k.text('content_hash'),
+      /** Why it was made, in the words of who made it. */
+      note: k.text('note'),
+      createdBy: k.text('created_by'),
       createdAtMs: k.epochMs('created_at_ms').notNull(),
+      /** When it was last made the one that answers. */
+      publishedAtMs: k.epochMs('published_at_ms'),
     },
     (t) => [
       k.primaryKey({ columns: [t.characterId, t.number] }),
-      k.index('character_versions_original').on(t.originalHash),
+      k.index('character_versions_content').on(t.contentHash),
     ],
   )
+
+  /** Who did what to which character, and when. */
+  const auditEvents = k.table(
+    'audit_events',
+    {
+      id: k.text('id').primaryKey(),
+      atMs: k.epochMs('at_ms').notNull(),
+      actor: k.text('actor').notNull(),
+      action: k.text('action').notNull(),
+      target: k.text('target').notNull(),
+      /** Numbers and names of fields; never what stands in them. */
+      detail: k.json<Record<string, unknown>>('detail').notNull(),
+    },
+    (t) => [k.index('audit_events_target').on(t.target)],
+  )
+
+  /** An archive of cards that is read in, entry by entry; goes on after a restart. */
+  const importJobs = k.table('import_jobs', {
+    id: k.text('id').primaryKey(),
+    name: k.text('name').notNull(),
+    actor: k.text('actor').notNull(),
+    publishes: k.bool('publishes').notNull(),
+    /** running, stopped, done or failed. */
+    state: k.text('state').notNull(),
+    totalFiles: k.int('total_files').notNull(),
+    failure: k.text('failure'),
+    createdAtMs: k.epochMs('created_at_ms').notNull(),
+    finishedAtMs: k.epochMs('finished_at_ms'),
+  })
+
+  /** What became of each file; written in one transaction with the character that it became. */
+  const importResults = k.table(
+    'import_results',
+    {
+      jobId: k
+        .text('job_id')
+        .notNull()
+        .references(() => importJobs.id, { onDelete: 'cascade' }),
+      position: k.int('position').notNull(),
+      file: k.text('file').notNull(),
+      status: k.text('status').notNull(),
+      characterId: k.text('character_id'),
+      notes: k.json<Note[]>('notes').notNull(),
+    },
+    (t) => [k.primaryKey({ columns: [t.jobId, t.position] })],
+  )
+
+  /** A lorebook beside the cards: for all characters, or for those that it names. */
+  const lorebooks = k.table('lorebooks', {
+    id: k.text('id').primaryKey(),
+    name: k.text('name').notNull(),
+    book: k.json<Lorebook>('book').notNull(),
+    /** Ids of characters; null for all. */
+    characterIds: k.json<string[]>('character_ids'),
+    createdAtMs: k.epochMs('created_at_ms').notNull(),
+    updatedAtMs: k.epochMs('updated_at_ms').notNull(),
+  })
 
   const apiKeys = k.table('api_keys', {
     /** The public part of the key. */
@@ -87,6 +184,8 @@ export function defineTables(k: Kit) {
       loadMs: k.float('load_ms'),
       prefillMs: k.float('prefill_ms'),
       decodeMs: k.float('decode_ms'),
+      /** What the prompt was made of and how it was asked for, without a word of it; null where there was no prompt. */
+      anatomy: k.json<Anatomy>('anatomy'),
     },
     (t) => [k.index('call_records_started').on(t.startedAtMs), k.index('call_records_message').on(t.message)],
   )
@@ -102,7 +201,17 @@ export function defineTables(k: Kit) {
     (t) => [k.index('ratings_message').on(t.message)],
   )
 
-  return { characters, characterVersions, apiKeys, callRecords, ratings }
+  return {
+    characters,
+    characterVersions,
+    auditEvents,
+    importJobs,
+    importResults,
+    lorebooks,
+    apiKeys,
+    callRecords,
+    ratings,
+  }
 }
 
 export type Tables = ReturnType<typeof defineTables>

@@ -55,7 +55,10 @@ function openTurn(
     originalName: '',
     pictureHash: null,
     notes: [],
+    note: null,
+    createdBy: null,
     createdAtMs: 0,
+    publishedAtMs: null,
   }
   const turn = createTurn({
     library: { published: (id) => Promise.resolve(id === 'mira' ? version : undefined) },

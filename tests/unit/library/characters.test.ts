@@ -32,6 +32,7 @@ afterEach(async () => {
 })
 
 const reopen = () => openLibrary({ store, dataDir, now: () => nowMs++ })
+const WHO = { actor: 'Tess' }
 const file = (card: Partial<Card> = {}, name = 'card.json') => ({
   name,
   bytes: writeCard(sampleCard(card), 'json', { modifiedAtSeconds: 1 }),
@@ -47,7 +48,11 @@ const pngFile = async (card: Partial<Card> = {}) => ({
 
 describe('an import', () => {
   test('makes a published character that survives a restart', async () => {
-    expect(await library.importFile(file())).toMatchObject({ status: 'created', id: 'mira-holt', notes: [] })
+    expect(await library.importFile(file(), WHO)).toMatchObject({
+      status: 'created',
+      id: 'mira-holt',
+      notes: [],
+    })
     for (const opened of [library, await reopen()]) {
       expect(await opened.list()).toMatchObject([
         {
@@ -66,7 +71,7 @@ describe('an import', () => {
     'of %s keeps the file, and exports it as PNG with its picture',
     async (name) => {
       const bytes = await readFile(path.join('tests/fixtures/cards', name))
-      const { status, id = '' } = await library.importFile({ name: path.basename(name), bytes })
+      const { status, id = '' } = await library.importFile({ name: path.basename(name), bytes }, WHO)
       expect(status).toBe('created')
       expect(Buffer.from((await library.exportFile(id, 'original')).bytes).equals(bytes)).toBe(true)
       const exported = await readCard((await library.exportFile(id, 'png')).bytes, 'x.png')
@@ -75,12 +80,12 @@ describe('an import', () => {
   )
 
   test('of the same file is skipped, of the same name never overwrites', async () => {
-    await library.importFile(file())
-    expect(await library.importFile(file({}, 'other-name.json'))).toMatchObject({
+    await library.importFile(file(), WHO)
+    expect(await library.importFile(file({}, 'other-name.json'), WHO)).toMatchObject({
       status: 'skipped',
       id: 'mira-holt',
     })
-    expect(await library.importFile(file({ scenario: 'Calm.' }))).toMatchObject({
+    expect(await library.importFile(file({ scenario: 'Calm.' }), WHO)).toMatchObject({
       status: 'created',
       id: 'mira-holt-2',
     })
@@ -88,23 +93,23 @@ describe('an import', () => {
   })
 
   test('of an edited export is a new version of its character, published, with the old one kept', async () => {
-    await library.importFile(file())
+    await library.importFile(file(), WHO)
     const { card: exported } = await readCard((await library.exportFile('mira-holt', 'json')).bytes, 'x')
     const edited = {
       name: 'edited.json',
       bytes: writeCard({ ...exported, scenario: 'Calm.' }, 'json', { modifiedAtSeconds: 2 }),
     }
-    expect(await library.importFile(edited)).toMatchObject({ status: 'updated', id: 'mira-holt' })
+    expect(await library.importFile(edited, WHO)).toMatchObject({ status: 'updated', id: 'mira-holt' })
     expect((await library.published('mira-holt'))?.card.scenario).toBe('Calm.')
     expect((await library.versions('mira-holt')).map(({ number }) => number)).toEqual([1, 2])
-    await library.publish('mira-holt', 1)
+    await library.publish('mira-holt', 1, WHO)
     expect((await library.published('mira-holt'))?.card.scenario).toBe('A storm is coming.')
-    await expect(library.publish('mira-holt', 9)).rejects.toMatchObject({ code: 'not_found' })
+    await expect(library.publish('mira-holt', 9, WHO)).rejects.toMatchObject({ code: 'not_found' })
   })
 
   test('of many files at once gives each its own id', async () => {
     const results = await Promise.all(
-      Array.from({ length: 12 }, (_, at) => library.importFile(file({ scenario: String(at) }))),
+      Array.from({ length: 12 }, (_, at) => library.importFile(file({ scenario: String(at) }), WHO)),
     )
     expect(new Set(results.map(({ id }) => id)).size).toBe(12)
   })
@@ -114,7 +119,7 @@ describe('an import', () => {
     const results = await Promise.all(
       [library, other].flatMap((each, who) =>
         Array.from({ length: 5 }, (_, at) =>
-          each.importFile(file({ scenario: `${String(who)} ${String(at)}` })),
+          each.importFile(file({ scenario: `${String(who)} ${String(at)}` }), WHO),
         ),
       ),
     )
@@ -122,7 +127,7 @@ describe('an import', () => {
   })
 
   test('that fails says why and leaves nothing', async () => {
-    expect(await library.importFile({ name: 'x', bytes: Buffer.from('no') })).toMatchObject({
+    expect(await library.importFile({ name: 'x', bytes: Buffer.from('no') }, WHO)).toMatchObject({
       status: 'failed',
       notes: [{ code: 'invalid' }],
     })
@@ -131,27 +136,41 @@ describe('an import', () => {
 })
 
 describe('a portrait', () => {
-  test('is re-encoded as WebP in three widths', async () => {
-    await library.importFile(await pngFile())
+  test('is re-encoded as WebP and AVIF in three widths', async () => {
+    await library.importFile(await pngFile(), WHO)
     const [{ pictureHash } = { pictureHash: null }] = await library.list()
     for (const width of [96, 256, 512]) {
       const { format, width: found } = await sharp(await library.picture(pictureHash ?? '', width)).metadata()
       expect([format, found]).toEqual(['webp', width])
+      const small = await sharp(await library.picture(pictureHash ?? '', width, 'avif')).metadata()
+      expect([small.format, small.compression, small.width]).toEqual(['heif', 'av1', width])
     }
     await expect(library.picture(pictureHash ?? '', 100)).rejects.toMatchObject({ code: 'not_found' })
     await expect(library.picture('../../x.sqlite', 96)).rejects.toMatchObject({ code: 'not_found' })
   })
 
   test('that cannot be decoded is a note, not a failure', async () => {
-    const result = await library.importFile(file(), { name: 'x.png', bytes: Buffer.from('no picture') })
-    expect(result).toMatchObject({ status: 'created', notes: [{ code: 'unreadable_picture' }] })
+    const { bytes } = await pngFile()
+    const broken = Buffer.from(bytes)
+    broken.fill(0, broken.indexOf('IDAT') + 4, broken.length - 12)
+    expect(await library.importFile({ name: 'x.png', bytes: broken }, WHO)).toMatchObject({
+      status: 'created',
+      notes: [{ code: 'unreadable_picture' }],
+    })
+  })
+
+  test('is one, whatever file it came in', async () => {
+    await library.importFile(await pngFile({ name: 'One' }), WHO)
+    await library.importFile(await pngFile({ name: 'Two' }), WHO)
+    const [one, two] = await library.list()
+    expect(one?.pictureHash).toBe(two?.pictureHash)
   })
 })
 
 describe('an export', () => {
   test('gives the original back byte by byte, and a PNG card that reads the same', async () => {
     const uploaded = await pngFile({ nickname: 'M' })
-    await library.importFile(uploaded)
+    await library.importFile(uploaded, WHO)
     expect(
       Buffer.from((await library.exportFile('mira-holt', 'original')).bytes).equals(uploaded.bytes),
     ).toBe(true)
@@ -164,22 +183,232 @@ describe('an export', () => {
   })
 
   test('as PNG works for a card that came without a picture', async () => {
-    await library.importFile(file())
+    await library.importFile(file(), WHO)
     const { bytes } = await library.exportFile('mira-holt', 'png')
     expect((await sharp(bytes).metadata()).width).toBe(512)
   })
 })
 
-test('deleting takes the character away, tells listeners, and keeps the files of others', async () => {
-  const changes: string[] = []
-  await library.importFile(file())
-  const stop = library.onChange((id) => changes.push(id))
-  await library.delete('mira-holt')
-  stop()
-  await library.importFile(file({ name: 'Other' }))
-  expect(changes).toEqual(['mira-holt'])
-  expect(await library.published('mira-holt')).toBeUndefined()
-  await expect(library.get('mira-holt')).rejects.toMatchObject({ code: 'not_found' })
-  await expect(library.delete('mira-holt')).rejects.toMatchObject({ code: 'not_found' })
-  expect(await readdir(path.join(dataDir, 'originals'))).toHaveLength(2)
+const ids = async () => (await library.list()).map(({ id }) => id)
+
+describe('a version', () => {
+  test('that is edited is a draft until it is published, and says who made it and why', async () => {
+    await library.importFile(file(), WHO)
+    const edited = await library.edit('mira-holt', {
+      card: { scenario: 'Calm.', nickname: 'M', extensions: { troupe: { model: 'llama3.2:1b' } } },
+      note: 'quieter',
+      actor: 'Ada',
+    })
+    expect(edited).toMatchObject({ publishedVersion: 1, latestVersion: 2 })
+    expect((await library.published('mira-holt'))?.card.scenario).toBe('A storm is coming.')
+    expect(await library.versions('mira-holt')).toMatchObject([
+      { number: 1, createdBy: 'Tess', note: null, publishedAtMs: expect.any(Number) as number },
+      { number: 2, createdBy: 'Ada', note: 'quieter', publishedAtMs: null },
+    ])
+    await library.publish('mira-holt', 2, WHO)
+    expect((await library.published('mira-holt'))?.card).toMatchObject({
+      scenario: 'Calm.',
+      nickname: 'M',
+      extensions: { troupe: { model: 'llama3.2:1b' } },
+    })
+  })
+
+  test('shows how it differs from another', async () => {
+    await library.importFile(file({ tags: ['a', 'b'] }), WHO)
+    await library.edit('mira-holt', { card: { scenario: 'Calm.', tags: ['a', 'x', 'b'] }, ...WHO })
+    expect(await library.diff('mira-holt', 1, 2)).toEqual([
+      { path: 'scenario', before: 'A storm is coming.', after: 'Calm.' },
+      { path: 'tags[1]', after: 'x' },
+    ])
+    expect(await library.diff('mira-holt', 1, 1)).toEqual([])
+    await expect(library.diff('mira-holt', 1, 3)).rejects.toMatchObject({ code: 'not_found' })
+  })
+
+  test('is not made for an edit that changes nothing', async () => {
+    await library.importFile(file(), WHO)
+    expect(
+      await library.edit('mira-holt', { card: { scenario: 'A storm is coming.' }, ...WHO }),
+    ).toMatchObject({
+      latestVersion: 1,
+    })
+  })
+
+  test('of somebody else in the meantime is not edited over', async () => {
+    await library.importFile(file(), WHO)
+    await library.edit('mira-holt', { card: { scenario: 'Calm.' }, baseVersion: 1, ...WHO })
+    await expect(
+      library.edit('mira-holt', { card: { scenario: 'Loud.' }, baseVersion: 1, ...WHO }),
+    ).rejects.toMatchObject({ code: 'conflict' })
+  })
+
+  test.each([
+    [{ name: '' }, 'card.name'],
+    [{ tags: 'one' }, 'card.tags'],
+    [{ description: null }, 'card.description'],
+  ])('with %j is refused and names the field', async (card, param) => {
+    await library.importFile(file(), WHO)
+    await expect(library.edit('mira-holt', { card, ...WHO })).rejects.toMatchObject({
+      code: 'invalid',
+      param,
+    })
+    expect((await library.get('mira-holt')).latestVersion).toBe(1)
+  })
+
+  test('that answered before comes back by a roll back, and goes again by another', async () => {
+    await library.importFile(file(), WHO)
+    await expect(library.rollback('mira-holt', undefined, WHO)).rejects.toMatchObject({ code: 'conflict' })
+    await library.edit('mira-holt', { card: { scenario: 'Calm.' }, publishes: true, ...WHO })
+    expect(await library.rollback('mira-holt', undefined, WHO)).toMatchObject({ publishedVersion: 1 })
+    expect(await library.rollback('mira-holt', undefined, WHO)).toMatchObject({ publishedVersion: 2 })
+  })
+
+  test('is not made again from a file that was here before: an edit outlives the next import', async () => {
+    await library.importFile(file({ extensions: { troupe: { id: 'mira-holt' } } }), WHO)
+    await library.edit('mira-holt', { card: { scenario: 'Calm.' }, publishes: true, ...WHO })
+    expect(
+      await library.importFile(file({ extensions: { troupe: { id: 'mira-holt' } } }), WHO),
+    ).toMatchObject({
+      status: 'skipped',
+    })
+    expect((await library.published('mira-holt'))?.card.scenario).toBe('Calm.')
+  })
+
+  test('made from another file of the same name joins the character that the wish names', async () => {
+    await library.importFile(file(), WHO)
+    const other = file({ scenario: 'Calm.' })
+    expect(await library.importFile(other, { ...WHO, into: 'mira-holt', publishes: false })).toMatchObject({
+      status: 'updated',
+      id: 'mira-holt',
+    })
+    expect(await library.get('mira-holt')).toMatchObject({ publishedVersion: 1, latestVersion: 2 })
+    expect(await library.importFile(other, { ...WHO, into: 'nobody' })).toMatchObject({ status: 'failed' })
+  })
+})
+
+test('a second character of the same name is told of', async () => {
+  await library.importFile(file(), WHO)
+  const { notes } = await library.importFile(file({ scenario: 'Calm.' }), WHO)
+  expect(notes).toMatchObject([{ code: 'same_name' }])
+  expect(notes[0]?.message).toContain('"mira-holt"')
+})
+
+test.each(['json', 'yaml', 'png'] as const)('the same card as %s is not taken twice', async (format) => {
+  await library.importFile(file(), WHO)
+  const { name, bytes } = await library.exportFile('mira-holt', format)
+  expect(await library.importFile({ name, bytes }, WHO)).toMatchObject({
+    status: format === 'png' ? 'updated' : 'skipped',
+    id: 'mira-holt',
+  })
+})
+
+describe('the trash', () => {
+  test('takes a character away, tells listeners, and gives it back', async () => {
+    const changes: string[] = []
+    await library.importFile(file(), WHO)
+    const stop = library.onChange((id) => changes.push(id))
+    await library.delete('mira-holt', WHO)
+    stop()
+    expect(changes).toEqual(['mira-holt'])
+    expect(await library.published('mira-holt')).toBeUndefined()
+    expect(await ids()).toEqual([])
+    expect((await library.find({ state: 'trash' })).characters).toMatchObject([{ id: 'mira-holt' }])
+    await library.restore('mira-holt', WHO)
+    expect((await library.published('mira-holt'))?.number).toBe(1)
+  })
+
+  test('is emptied of what has lain there for 30 days, and of nothing else', async () => {
+    await library.importFile(await pngFile({ name: 'Old' }), WHO)
+    await library.importFile(file({ name: 'Young' }), WHO)
+    await library.delete('old', WHO)
+    nowMs += 29 * 86_400_000
+    await library.delete('young', WHO)
+    expect(await library.purge()).toBe(0)
+    nowMs += 2 * 86_400_000
+    expect(await library.purge()).toBe(1)
+    await expect(library.get('old')).rejects.toMatchObject({ code: 'not_found' })
+    await library.restore('young', WHO)
+    expect(await ids()).toEqual(['young'])
+    expect(await readdir(path.join(dataDir, 'originals'))).toHaveLength(1)
+    expect(await readdir(path.join(dataDir, 'pictures'))).toHaveLength(0)
+  })
+
+  test('is passed over by a deletion for good, which keeps the files that others have', async () => {
+    const uploaded = await pngFile()
+    await library.importFile(uploaded, WHO)
+    await library.edit('mira-holt', { card: { name: 'Other' }, ...WHO })
+    await library.importFile({ ...(await pngFile({ name: 'Third' })) }, WHO)
+    await library.delete('mira-holt', { ...WHO, forGood: true })
+    expect(await readdir(path.join(dataDir, 'originals'))).toHaveLength(1)
+    expect(await readdir(path.join(dataDir, 'pictures'))).toHaveLength(6)
+    await expect(library.delete('mira-holt', { ...WHO, forGood: true })).rejects.toMatchObject({
+      code: 'not_found',
+    })
+  })
+
+  test('gives a character back when its own file comes again', async () => {
+    const own = file({ extensions: { troupe: { id: 'mira-holt' } } })
+    await library.importFile(own, WHO)
+    await library.delete('mira-holt', WHO)
+    expect(await library.importFile(own, WHO)).toMatchObject({ status: 'updated', id: 'mira-holt' })
+    expect(await ids()).toEqual(['mira-holt'])
+  })
+})
+
+describe('the list', () => {
+  test('is searched without accents and case, filtered by tag and state, and paged', async () => {
+    for (const name of ['Zoë', 'Ada', 'Bea', 'Cleo'])
+      await library.importFile(file({ name, tags: name === 'Bea' ? ['Sea'] : ['Land', 'Old'] }), WHO)
+    await library.importFile(file({ name: 'Draft' }), { ...WHO, publishes: false })
+    const found = async (find: Parameters<Library['find']>[0]) =>
+      (await library.find(find)).characters.map(({ name }) => name)
+    expect(await found({ search: 'zoe' })).toEqual(['Zoë'])
+    expect(await found({ search: 'LAND ad' })).toEqual(['Ada'])
+    expect(await found({ tag: 'sea' })).toEqual(['Bea'])
+    expect(await found({ state: 'draft' })).toEqual(['Draft'])
+    expect(await found({ state: 'published' })).toEqual(['Ada', 'Bea', 'Cleo', 'Zoë'])
+    const first = await library.find({ limit: 2 })
+    expect(first).toMatchObject({ total: 5, tags: [{ name: 'Land', characters: 3 }, {}, {}, {}] })
+    const second = await library.find({ limit: 2, cursor: first.nextCursor ?? '' })
+    const third = await library.find({ limit: 2, cursor: second.nextCursor ?? '' })
+    expect([first, second, third].flatMap(({ characters }) => characters.map(({ name }) => name))).toEqual([
+      ...['Ada', 'Bea', 'Cleo', 'Draft', 'Zoë'],
+    ])
+    expect(third.nextCursor).toBeNull()
+    await expect(library.find({ cursor: 'x' })).rejects.toMatchObject({ code: 'invalid', param: 'cursor' })
+  })
+
+  test('tells what the persona costs', async () => {
+    await library.importFile(file({ name: 'Short' }), WHO)
+    await library.importFile(file({ name: 'Talker', description: 'word '.repeat(500) }), WHO)
+    const [short, long] = await library.list()
+    expect((long?.promptTokens ?? 0) - (short?.promptTokens ?? 0)).toBeGreaterThan(450)
+  })
+})
+
+test('every action leaves a row that says who did it', async () => {
+  await library.importFile(file(), WHO)
+  await library.edit('mira-holt', { card: { scenario: 'Secret words.' }, groups: ['Club'], actor: 'Ada' })
+  await library.publish('mira-holt', 2, { actor: 'Ada' })
+  await library.rollback('mira-holt', undefined, { actor: 'Bo' })
+  await library.unpublish('mira-holt', { actor: 'Bo' })
+  await library.delete('mira-holt', WHO)
+  await library.restore('mira-holt', WHO)
+  await library.delete('mira-holt', { ...WHO, forGood: true })
+  const { events, nextCursor } = await library.audit({ target: 'mira-holt', limit: 100 })
+  expect(events.map(({ action, actor }) => `${action} ${actor}`).reverse()).toEqual([
+    ...['import Tess', 'groups Ada', 'edit Ada', 'publish Ada', 'rollback Bo', 'unpublish Bo'],
+    ...['delete Tess', 'restore Tess', 'delete_for_good Tess'],
+  ])
+  expect(nextCursor).toBeNull()
+  expect(JSON.stringify(events)).not.toContain('Secret words')
+  const page = await library.audit({ limit: 4 })
+  expect((await library.audit({ limit: 100, cursor: page.nextCursor ?? '' })).events).toHaveLength(5)
+})
+
+test('rows of the first release get their summary when the library is opened', async () => {
+  await library.importFile(file(), WHO)
+  await store.db.update(store.t.characterVersions).set({ summary: null, contentHash: null })
+  const opened = await reopen()
+  expect(await opened.list()).toEqual(await library.list())
+  expect(await opened.importFile(file(), WHO)).toMatchObject({ status: 'skipped' })
 })

@@ -6,6 +6,12 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 
+import { postgresKit } from '#store/kit.postgres.ts'
+import { sqliteKit } from '#store/kit.sqlite.ts'
+import * as postgres from '#store/tables.postgres.ts'
+import * as sqlite from '#store/tables.sqlite.ts'
+import { defineTables } from '#store/tables.ts'
+
 const ROOT = path.join(import.meta.dirname, '../../..')
 const run = promisify(execFile)
 
@@ -27,4 +33,11 @@ test.each([
   } finally {
     await rm(out, { recursive: true, force: true })
   }
+})
+
+test.each([
+  ['sqlite', sqlite, sqliteKit],
+  ['postgres', postgres, postgresKit],
+])('every table is one that the migrations for %s see', (_name, seen, kit) => {
+  expect(Object.keys(seen).sort()).toEqual(Object.keys(defineTables(kit)).sort())
 })

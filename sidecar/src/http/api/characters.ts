@@ -4,78 +4,121 @@ import { bodyLimit } from 'hono/body-limit'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
-import { EXPORT_FORMATS, type CharacterSummary, type Library } from '#library/library.ts'
-import { prefixParts } from '#prompt/prefix.ts'
+import { EXPORT_FORMATS, STATES, type Library } from '#library/library.ts'
 
-import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
+import { check, readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
 
 /** One card; several files share a request only from scripts, so the bound is per request. */
 const UPLOAD_BYTES = 64 * 1024 * 1024 + 64 * 1024
 
-const Version = z.object({ version: z.number().int().positive() })
-const Format = z.enum(EXPORT_FORMATS)
+const NOTE_CHARACTERS = 2_000
+
+const note = z.string().trim().max(NOTE_CHARACTERS).optional()
+const number = z.coerce.number().int().positive()
+
+const List = z.object({
+  search: z.string().max(200).optional(),
+  tag: z.string().max(200).optional(),
+  state: z.enum(STATES).optional(),
+  cursor: z.string().max(2_000).optional(),
+  limit: number.max(500).optional(),
+})
+const Import = z.object({
+  publish: z.stringbool().default(true),
+  into: z.string().optional(),
+  note,
+})
+const Publish = z.object({ version: number, note })
+const Rollback = z.object({ version: number.optional(), note })
+const Patch = z.strictObject({
+  card: z.record(z.string(), z.unknown()).optional(),
+  groups: z.array(z.string().trim().min(1).max(200)).max(100).nullable().optional(),
+  baseVersion: number.optional(),
+  publish: z.boolean().optional(),
+  note,
+})
+const Export = z.object({ format: z.enum(EXPORT_FORMATS).default('json'), version: number.optional() })
+const Diff = z.object({ from: number, to: number })
+const Delete = z.object({ forever: z.stringbool().default(false) })
+const Audit = z.object({
+  target: z.string().optional(),
+  cursor: z.string().optional(),
+  limit: number.max(500).optional(),
+})
 
 export interface CharacterParts {
   library: Library
 }
 
 export function characterRoutes({ library }: CharacterParts) {
-  const present = async (character: CharacterSummary) => ({
-    ...character,
-    promptTokens: await promptTokens(library, character.id),
-  })
   return new Hono<AppEnv>()
-    .get('/', async (c) => c.json({ characters: await Promise.all((await library.list()).map(present)) }))
+    .get('/', async (c) => c.json(await library.find(withoutGaps(check(List, c.req.query())))))
     .post('/import', uploadLimit(), async (c) => {
-      const form = await c.req.parseBody({ all: true })
-      const files = [form['files']].flat().filter((file) => file instanceof File)
-      if (files.length === 0) {
-        throw new AppError('invalid', 'No file arrived; send card files in the multipart field "files"', {
-          param: 'files',
-        })
-      }
+      const { publish, ...wish } = withoutGaps(check(Import, c.req.query()))
+      const files = await uploaded(c.req.parseBody({ all: true }))
       const results = []
-      for (const file of files) {
+      for (const file of files)
         results.push(
-          await library.importFile({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) }),
+          await library.importFile(file, { ...wish, publishes: publish, actor: c.var.principal.name }),
         )
-      }
       return c.json({ results })
     })
-    .get('/:id', async (c) => c.json(await present(await library.get(c.req.param('id')))))
+    .get('/:id', async (c) => {
+      const character = await library.get(c.req.param('id'))
+      const { id, publishedVersion, latestVersion } = character
+      const { card } = await library.version(id, publishedVersion ?? latestVersion)
+      return c.json({ ...character, card })
+    })
+    .patch('/:id', async (c) => {
+      const { publish, ...edit } = withoutGaps(await readJson(Patch, c.env.incoming))
+      const by = { actor: c.var.principal.name, publishes: publish ?? false }
+      return c.json(await library.edit(c.req.param('id'), { ...edit, ...by }))
+    })
     .delete('/:id', async (c) => {
-      await library.delete(c.req.param('id'))
+      const { forever } = check(Delete, c.req.query())
+      await library.delete(c.req.param('id'), { actor: c.var.principal.name, forGood: forever })
       return c.body(null, 204)
     })
-    .get('/:id/versions', async (c) => {
-      const versions = await library.versions(c.req.param('id'))
-      return c.json({
-        versions: versions.map(({ number, createdAtMs, originalName, notes }) => ({
-          number,
-          createdAtMs,
-          originalName,
-          notes,
-        })),
-      })
+    .post('/:id/restore', async (c) =>
+      c.json(await library.restore(c.req.param('id'), { actor: c.var.principal.name })),
+    )
+    .post('/:id/publish', async (c) => {
+      const { version, ...why } = withoutGaps(await readJson(Publish, c.env.incoming))
+      return c.json(
+        await library.publish(c.req.param('id'), version, { ...why, actor: c.var.principal.name }),
+      )
     })
-    .post('/:id/publish', async (c) =>
-      c.json(await present(await library.publish(c.req.param('id'), await readVersion(c.env.incoming)))),
+    .post('/:id/unpublish', async (c) =>
+      c.json(await library.unpublish(c.req.param('id'), { actor: c.var.principal.name })),
     )
-    .post('/:id/rollback', async (c) =>
-      c.json(await present(await library.publish(c.req.param('id'), await readVersion(c.env.incoming)))),
+    .post('/:id/rollback', async (c) => {
+      const { version, ...why } = withoutGaps(await readJson(Rollback, c.env.incoming))
+      return c.json(
+        await library.rollback(c.req.param('id'), version, { ...why, actor: c.var.principal.name }),
+      )
+    })
+    .get('/:id/versions', async (c) => c.json({ versions: await library.versions(c.req.param('id')) }))
+    .get('/:id/versions/:number', async (c) =>
+      c.json(await library.version(c.req.param('id'), check(number, c.req.param('number')))),
     )
+    .get('/:id/diff', async (c) => {
+      const { from, to } = check(Diff, c.req.query())
+      return c.json({ from, to, differences: await library.diff(c.req.param('id'), from, to) })
+    })
     .get('/:id/export', async (c) => {
-      const format = Format.safeParse(c.req.query('format') ?? 'json')
-      if (!format.success)
-        throw new AppError('invalid', `format must be one of ${EXPORT_FORMATS.join(', ')}`, {
-          param: 'format',
-        })
-      const file = await library.exportFile(c.req.param('id'), format.data)
+      const { format, version } = check(Export, c.req.query())
+      const file = await library.exportFile(c.req.param('id'), format, version)
       c.header('content-disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.name)}`)
       c.header('content-type', file.mediaType)
       return c.body(new Uint8Array(file.bytes))
     })
+}
+
+export function auditRoutes({ library }: CharacterParts) {
+  return new Hono<AppEnv>().get('/', async (c) =>
+    c.json(await library.audit(withoutGaps(check(Audit, c.req.query())))),
+  )
 }
 
 export function pictureRoutes({ library }: CharacterParts) {
@@ -83,32 +126,46 @@ export function pictureRoutes({ library }: CharacterParts) {
   return new Hono<AppEnv>().get('/:hash', async (c) => {
     const width = Width.safeParse(c.req.query('width') ?? '256')
     if (!width.success) throw new AppError('invalid', 'width must be 96, 256 or 512', { param: 'width' })
-    const bytes = await library.picture(c.req.param('hash'), width.data)
-    c.header('content-type', 'image/webp')
+    const format = c.req.header('accept')?.includes('image/avif') ? 'avif' : 'webp'
+    const bytes = await library.picture(c.req.param('hash'), width.data, format)
+    c.header('content-type', isWebp(bytes) ? 'image/webp' : 'image/avif')
+    c.header('vary', 'Accept')
     c.header('cache-control', 'private, max-age=31536000, immutable')
     return c.body(new Uint8Array(bytes))
   })
 }
 
+const isWebp = (bytes: Uint8Array): boolean =>
+  Buffer.from(bytes.subarray(8, 12)).toString('latin1') === 'WEBP'
+
 function uploadLimit() {
   return bodyLimit({
     maxSize: UPLOAD_BYTES,
     onError: () => {
-      throw new AppError('too_large', 'The upload is larger than 64 MB; send fewer files at a time')
+      throw new AppError(
+        'too_large',
+        'The upload is larger than 64 MB; send fewer files at a time, or one archive to /troupe/api/imports',
+      )
     },
   })
 }
 
-async function readVersion(incoming: Parameters<typeof readBytes>[0]): Promise<number> {
-  const parsed = Version.safeParse(parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
-  if (!parsed.success) throw new AppError('invalid', 'Send {"version": <number>}', { param: 'version' })
-  return parsed.data.version
+async function uploaded(body: Promise<Record<string, unknown>>) {
+  const files = [(await body)['files']].flat().filter((file) => file instanceof File)
+  if (files.length > 0)
+    return Promise.all(
+      files.map(async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) })),
+    )
+  throw new AppError('invalid', 'No file arrived; send card files in the multipart field "files"', {
+    param: 'files',
+  })
 }
 
-/** What the persona costs in every request, before anybody says a word. */
-async function promptTokens(library: Library, id: string): Promise<number | null> {
-  const version = await library.published(id)
-  if (version === undefined) return null
-  const speaker = { characterId: id, version: version.number, card: version.card }
-  return prefixParts({ speaker, userName: 'User' }, '').reduce((sum, part) => sum + part.tokens, 0)
+type WithoutGaps<T> = { [K in keyof T]: Exclude<T[K], undefined> }
+
+/** What was not given is not there, rather than there as undefined. */
+function withoutGaps<T extends object>(value: T): WithoutGaps<T> {
+  return Object.fromEntries(
+    Object.entries(value).filter(([, field]) => field !== undefined),
+  ) as WithoutGaps<T>
 }

@@ -1,0 +1,57 @@
+/** Who did what to which character. A row is written in the same transaction as what it tells of. */
+import { and, desc, eq, lt } from 'drizzle-orm'
+
+import { createId } from '#base/ids.ts'
+import type { Db, Store, Write } from '#store/store.ts'
+
+import type { AuditEvent } from './library.ts'
+
+export type AuditAction =
+  | 'import'
+  | 'edit'
+  | 'publish'
+  | 'unpublish'
+  | 'rollback'
+  | 'groups'
+  | 'delete'
+  | 'restore'
+  | 'delete_for_good'
+
+export interface Audit {
+  /** One row, to be written with others. */
+  row(
+    db: Db,
+    event: { actor: string; action: AuditAction; target: string; detail?: Record<string, unknown> },
+  ): Write
+  find(find: { target?: string; cursor?: string; limit?: number }): Promise<{
+    events: AuditEvent[]
+    nextCursor: string | null
+  }>
+}
+
+const PAGE = 50
+const LARGEST_PAGE = 500
+
+export function createAudit(store: Store, now: () => number): Audit {
+  const { auditEvents } = store.t
+  return {
+    row: (db, { actor, action, target, detail = {} }) =>
+      db.insert(auditEvents).values({ id: createId(now()), atMs: now(), actor, action, target, detail }),
+    async find({ target, cursor, limit = PAGE }) {
+      const most = Math.min(limit, LARGEST_PAGE)
+      const events = await store.db
+        .select()
+        .from(auditEvents)
+        .where(
+          and(
+            target === undefined ? undefined : eq(auditEvents.target, target),
+            cursor === undefined ? undefined : lt(auditEvents.id, cursor),
+          ),
+        )
+        .orderBy(desc(auditEvents.id))
+        .limit(most + 1)
+      const page = events.slice(0, most)
+      return { events: page, nextCursor: events.length > most ? (page.at(-1)?.id ?? null) : null }
+    },
+  }
+}

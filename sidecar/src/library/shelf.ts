@@ -1,0 +1,188 @@
+/**
+ * What is kept in memory of the library: one summary for each character, so that lists never wait, and the cards that
+ * were asked for last. A card may be megabytes; thousands of them do not belong into memory.
+ */
+import { and, asc, eq, isNull, sql } from 'drizzle-orm'
+
+import { AppError } from '#base/errors.ts'
+import type { Card } from '#characters/card.ts'
+import { contentHash } from '#characters/content.ts'
+import { greetingOffers } from '#characters/greetings.ts'
+import { prefixParts } from '#prompt/prefix.ts'
+import type { Store } from '#store/store.ts'
+import type { CardSummary } from '#store/tables.ts'
+
+import type { CharacterSummary, CharacterVersion, VersionSummary } from './library.ts'
+
+/** A description for a picker is one line. */
+const TAGLINE_CHARACTERS = 160
+
+/** Lists show how a greeting begins. */
+const GREETING_CHARACTERS = 280
+const GREETINGS_SHOWN = 20
+
+/** More than answer at the same time in a large house. */
+const CARDS_KEPT = 200
+
+/** Rows of the first release lack their summary; they are filled in portions. */
+const FILLED_AT_ONCE = 50
+
+export interface Shelf {
+  all(): IterableIterator<CharacterSummary>
+  /** Sorted by name, without the trash. */
+  sorted(): readonly CharacterSummary[]
+  /** Also from the trash. Throws AppError `not_found`. */
+  get(id: string): CharacterSummary
+  has(id: string): boolean
+  /** Reads a character again; undefined when it is gone. */
+  refresh(id: string): Promise<CharacterSummary | undefined>
+  /** Throws AppError `not_found`. */
+  version(id: string, number: number): Promise<CharacterVersion>
+  versions(id: string): Promise<VersionSummary[]>
+}
+
+export async function openShelf(store: Store): Promise<Shelf> {
+  await fillOldRows(store)
+  const known = new Map((await readSummaries(store)).map((summary) => [summary.id, summary]))
+  const cards = new Map<string, Promise<CharacterVersion>>()
+  let sorted: readonly CharacterSummary[] | undefined
+
+  return {
+    all: () => known.values(),
+    sorted: () =>
+      (sorted ??= [...known.values()].filter(({ deletedAtMs }) => deletedAtMs === null).sort(byName)),
+    has: (id) => known.has(id),
+    get(id) {
+      const summary = known.get(id)
+      if (summary === undefined) throw new AppError('not_found', `There is no character "${id}"`)
+      return summary
+    },
+    async refresh(id) {
+      const [summary] = await readSummaries(store, id)
+      sorted = undefined
+      if (summary === undefined) known.delete(id)
+      else known.set(id, summary)
+      return summary
+    },
+    // A version never changes, but its number may be given anew after the character was deleted for good.
+    async version(id, number) {
+      const key = `${id}@${String(number)}@${String(known.get(id)?.createdAtMs)}`
+      const reading = cards.get(key) ?? readVersion(store, id, number)
+      cards.delete(key)
+      cards.set(key, reading)
+      for (const oldest of cards.keys()) {
+        if (cards.size <= CARDS_KEPT) break
+        cards.delete(oldest)
+      }
+      return reading.catch((error: unknown) => {
+        cards.delete(key)
+        throw error
+      })
+    },
+    versions: (id) => readVersions(store, id),
+  }
+}
+
+type Named = Pick<CharacterSummary, 'name' | 'id'>
+
+export const byName = (a: Named, b: Named): number => compare(a.name, b.name) || compare(a.id, b.id)
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+// -- rows -------------------------------------------------------------------------------------------------------------
+
+const NOTHING: CardSummary = { tagline: '', tags: [], greetings: [], promptTokens: 0 }
+
+async function readSummaries(store: Store, id?: string): Promise<CharacterSummary[]> {
+  const { characters, characterVersions } = store.t
+  const shown = sql`coalesce(${characters.publishedVersion}, ${characters.latestVersion})`
+  const rows = await store.db
+    .select({
+      row: characters,
+      summary: characterVersions.summary,
+      pictureHash: characterVersions.pictureHash,
+      notes: characterVersions.notes,
+    })
+    .from(characters)
+    .innerJoin(
+      characterVersions,
+      and(eq(characterVersions.characterId, characters.id), eq(characterVersions.number, shown)),
+    )
+    .where(id === undefined ? undefined : eq(characters.id, id))
+  return rows.map(({ row, summary, pictureHash, notes }) => ({
+    ...row,
+    ...(summary ?? NOTHING),
+    pictureHash,
+    notes,
+  }))
+}
+
+function versionColumns({ t: { characterVersions } }: Store) {
+  const { characterId, number, originalHash, originalName, pictureHash, notes } = characterVersions
+  const { note, createdBy, createdAtMs, publishedAtMs } = characterVersions
+  return {
+    ...{ characterId, number, originalHash, originalName, pictureHash, notes },
+    ...{ note, createdBy, createdAtMs, publishedAtMs },
+  }
+}
+
+async function readVersions(store: Store, id: string): Promise<VersionSummary[]> {
+  const { characterVersions } = store.t
+  return store.db
+    .select(versionColumns(store))
+    .from(characterVersions)
+    .where(eq(characterVersions.characterId, id))
+    .orderBy(asc(characterVersions.number))
+}
+
+async function readVersion(store: Store, id: string, number: number): Promise<CharacterVersion> {
+  const { characterVersions } = store.t
+  const [row] = await store.db
+    .select({ ...versionColumns(store), card: characterVersions.card })
+    .from(characterVersions)
+    .where(and(eq(characterVersions.characterId, id), eq(characterVersions.number, number)))
+  if (row !== undefined) return row
+  throw new AppError('not_found', `${id} has no version ${String(number)}`, { param: 'version' })
+}
+
+async function fillOldRows(store: Store): Promise<void> {
+  const { characterVersions } = store.t
+  for (;;) {
+    const rows = await store.db
+      .select()
+      .from(characterVersions)
+      .where(isNull(characterVersions.summary))
+      .limit(FILLED_AT_ONCE)
+    if (rows.length === 0) return
+    await store.atomically((db) =>
+      rows.map(({ characterId, number, card }) =>
+        db
+          .update(characterVersions)
+          .set({ summary: summaryOf(card), contentHash: contentHash(card) })
+          .where(and(eq(characterVersions.characterId, characterId), eq(characterVersions.number, number))),
+      ),
+    )
+  }
+}
+
+// -- summaries --------------------------------------------------------------------------------------------------------
+
+export function summaryOf(card: Card): CardSummary {
+  const speaker = { characterId: '', version: 0, card }
+  return {
+    tagline: shortened(firstSentence(card), TAGLINE_CHARACTERS),
+    tags: card.tags,
+    greetings: greetingOffers(card)
+      .slice(0, GREETINGS_SHOWN)
+      .map(({ greeting }) => shortened(greeting, GREETING_CHARACTERS)),
+    promptTokens: prefixParts({ speaker, userName: 'User' }, '').reduce((sum, { tokens }) => sum + tokens, 0),
+  }
+}
+
+/** Of the creator's notes, which are written for users; else of the description. */
+function firstSentence(card: Card): string {
+  const text = (card.creator_notes.trim() || card.description.trim()).replace(/\s+/g, ' ')
+  return /^.*?[.!?](?=\s|$)/.exec(text)?.[0] ?? text
+}
+
+const shortened = (text: string, most: number) => (text.length <= most ? text : `${text.slice(0, most - 1)}…`)
