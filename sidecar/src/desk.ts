@@ -52,7 +52,7 @@ export function openDesk({ config, library, keys, recorder, pseudonym, log }: De
   sync.schedule()
 
   return {
-    sync: (dryRun) => sync.run({ dryRun }),
+    sync: (options) => sync.run(options),
     async installFunction(id, content) {
       const older = (await keys.list()).filter(
         (key) => key.name === EVENTS_KEY_NAME && key.revokedAtMs === null,

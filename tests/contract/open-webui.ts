@@ -34,6 +34,7 @@ const mira: SyncCharacter = {
   tagline: 'Keeps a lighthouse.',
   tags: ['Companion'],
   greetings: [{ prompt: '(Begin the scene)', greeting: '*She looks up.* Who is there?' }],
+  groups: null,
   portrait,
 }
 const otto: SyncCharacter = {
@@ -122,6 +123,27 @@ export function openWebUiSuite(name: string, openSubject: () => Promise<Subject>
         expect(await picker(subject.userToken)).not.toContain('contract-row')
         await client.setAccess('contract-row', PUBLIC_READ)
         expect((await client.getModel('contract-row'))?.access_grants).toMatchObject(PUBLIC_READ)
+      })
+
+      test('access of a group is for its members only', async () => {
+        const group = await call('POST', '/api/v1/groups/create', subject.adminKey, {
+          name: 'Contract club',
+          description: '',
+        })
+        expect(await client.listGroups()).toContainEqual(
+          expect.objectContaining({ id: group['id'], name: 'Contract club' }),
+        )
+        const grant = { principal_type: 'group', principal_id: String(group['id']), permission: 'read' }
+        await client.setAccess('contract-row', [grant])
+        expect((await client.getModel('contract-row'))?.access_grants).toMatchObject([grant])
+        await client.refreshModels()
+        expect(await picker(subject.userToken)).not.toContain('contract-row')
+        const { id: userId } = await call('GET', '/api/v1/auths/', subject.userToken)
+        await call('POST', `/api/v1/groups/id/${String(group['id'])}/users/add`, subject.adminKey, {
+          user_ids: [userId],
+        })
+        expect(await picker(subject.userToken)).toContain('contract-row')
+        await client.setAccess('contract-row', PUBLIC_READ)
       })
 
       test('a picture that is not taken is stored as null, an empty one is kept', async () => {

@@ -4,10 +4,13 @@ import { readFile, mkdir } from 'node:fs/promises'
 import path from 'node:path'
 
 import { AxeBuilder } from '@axe-core/playwright'
+import sharp from 'sharp'
 import { readRecords, type StoredRecord } from '../support/records.ts'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
+import type { Card } from '../../sidecar/src/characters/card.ts'
+import { writeCard } from '../../sidecar/src/characters/write.ts'
 import { startModelServer } from '../../scripts/setup/model-server.mjs'
 import {
   castFolders,
@@ -64,6 +67,35 @@ const turnsAfter = async (count: number): Promise<StoredRecord[]> =>
 
 async function finished(): Promise<void> {
   await page.getByRole('button', { name: 'Good Response' }).last().waitFor({ timeout: 120_000 })
+}
+
+/** What the ordinary user's picker says of a character after the page is loaded anew, and whether its picture is plain red. */
+async function seenInPicker(id: string): Promise<{ text: string; isRed: boolean }> {
+  await page.goto(stack.openWebUiUrl)
+  await page.locator('[id^="model-selector-"]').first().click()
+  const option = page.locator(`[data-value="${id}"]`)
+  await option.waitFor()
+  const picture = option.locator('img').first()
+  await expect
+    .poll(() => picture.evaluate((image: HTMLImageElement) => image.naturalWidth))
+    .toBeGreaterThan(90)
+  const [r = 0, g = 0, b = 0] = await picture.evaluate((image: HTMLImageElement) => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 1, height: 1 })
+    const context = canvas.getContext('2d')
+    context?.drawImage(image, 0, 0, 1, 1)
+    return [...(context?.getImageData(0, 0, 1, 1).data ?? [])]
+  })
+  const model = await fetch(`${stack.openWebUiUrl}/api/models`, {
+    headers: { authorization: `Bearer ${stack.user.token}` },
+  })
+  const { data } = (await model.json()) as {
+    data: { id: string; info?: { meta?: { description?: string } } }[]
+  }
+  const description = data.find((one) => one.id === id)?.info?.meta?.description ?? ''
+  const tip = option.locator(`span:text-is("${description}") + div`)
+  await tip.hover()
+  await page.locator('.tippy-content', { hasText: description }).waitFor()
+  return { text: description, isRed: r > 240 && g < 15 && b < 15 }
 }
 
 describe('an ordinary user with Ollama', () => {
@@ -236,6 +268,35 @@ describe('an admin of Open WebUI', () => {
     await page.locator(`[data-value="${added?.id ?? ''}"]`).waitFor()
     await context.close()
     expect(refused).toEqual([])
+  })
+
+  test('publishes a second version with another picture and description, and rolls it back: the picker follows within 10 s', async () => {
+    const { tagline = '' } = cast.find(({ id }) => id === 'pia') ?? {}
+    const before = await seenInPicker('pia')
+    expect(before.text).toContain(tagline)
+    const { card } = await stack.api<{ card: Card }>('/troupe/api/characters/pia')
+    const red = sharp({ create: { width: 512, height: 512, channels: 3, background: '#ff0000' } })
+    const second = writeCard({ ...card, creator_notes: 'Now she bakes.' }, 'png', {
+      picture: await red.png().toBuffer(),
+      modifiedAtSeconds: 1,
+    })
+    const form = new FormData()
+    form.append('files', new Blob([new Uint8Array(second)]), 'second.png')
+    const publishedAtMs = performance.now()
+    const answer = await stack.send('POST', '/troupe/api/characters/import?note=another+trade', form)
+    expect(answer).toMatchObject({ results: [{ status: 'updated', id: 'pia' }] })
+    await expect
+      .poll(() => seenInPicker('pia'), { timeout: 10_000, interval: 100 })
+      .toMatchObject({ text: expect.stringContaining('Now she bakes.') as string, isRed: true })
+    expect(performance.now() - publishedAtMs).toBeLessThan(10_000)
+
+    const rolledBackAtMs = performance.now()
+    expect(await stack.send('POST', '/troupe/api/characters/pia/rollback', '{}')).toMatchObject({
+      publishedVersion: 1,
+      latestVersion: 2,
+    })
+    await expect.poll(() => seenInPicker('pia'), { timeout: 10_000, interval: 100 }).toEqual(before)
+    expect(performance.now() - rolledBackAtMs).toBeLessThan(10_000)
   })
 
   test.each([

@@ -102,7 +102,14 @@ export async function openFakeOpenWebUi(): Promise<FakeOpenWebUi> {
     [adminToken, boss],
     [userToken, { id: randomUUID(), name: 'Tom', role: 'user' }],
   ])
-  const routes = [...modelRoutes(rows), ...functionRoutes(new Map()), ...feedbackRoutes(), ...loginRoutes()]
+  const groups = new Map<string, FakeGroup>()
+  const routes = [
+    ...modelRoutes(rows, groups),
+    ...groupRoutes(groups),
+    ...functionRoutes(new Map()),
+    ...feedbackRoutes(),
+    ...loginRoutes(),
+  ]
   let override: { status: number; body: string } | undefined
 
   async function serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -163,10 +170,44 @@ function findRoute(routes: Route[], call: string): [Route[1], (request: Request)
   throw new Refusal(200, '<!doctype html><title>Open WebUI</title>')
 }
 
-function modelRoutes(rows: Map<string, FakeRow>): Route[] {
+interface FakeGroup {
+  id: string
+  name: string
+  members: Set<string>
+}
+
+function groupRoutes(groups: Map<string, FakeGroup>): Route[] {
+  const present = ({ id, name, members }: FakeGroup) => ({ id, name, member_count: members.size })
+  return [
+    [/^GET \/api\/v1\/groups\/$/, 'anybody', () => [...groups.values()].map(present)],
+    [
+      /^POST \/api\/v1\/groups\/create$/,
+      'admin',
+      ({ body }) => {
+        const group = { id: randomUUID(), name: String(body['name']), members: new Set<string>() }
+        groups.set(group.id, group)
+        return present(group)
+      },
+    ],
+    [
+      /^POST \/api\/v1\/groups\/id\/([^/]+)\/users\/add$/,
+      'admin',
+      ({ body }, id) => {
+        const group = groups.get(id)
+        if (group === undefined) throw new Refusal(400, MISSING)
+        for (const userId of body['user_ids'] as string[]) group.members.add(userId)
+        return present(group)
+      },
+    ],
+  ]
+}
+
+function modelRoutes(rows: Map<string, FakeRow>, groups: Map<string, FakeGroup>): Route[] {
   const canRead = (person: Person, row: FakeRow) =>
     person.role === 'admin' ||
-    row.access_grants.some(({ principal_id: id }) => id === '*' || id === person.id)
+    row.access_grants.some(
+      ({ principal_id: id }) => id === '*' || id === person.id || groups.get(id)?.members.has(person.id),
+    )
 
   function find(id: unknown, status: number): FakeRow {
     const row = rows.get(String(id))

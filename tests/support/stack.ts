@@ -32,6 +32,8 @@ export interface Stack {
   /** A command of `npm run troupe`. */
   troupe(...args: string[]): Promise<void>
   api<T>(route: string): Promise<T>
+  /** Sends a body as an admin, and reads the JSON answer. */
+  send(method: string, route: string, body: BodyInit): Promise<unknown>
   stop(): Promise<void>
 }
 
@@ -101,6 +103,14 @@ export async function startStack(
         headers: { authorization: `Bearer ${ADMIN_KEY}` },
       })
       return (await answer.json()) as T
+    },
+    async send(method, route, body) {
+      const answer = await fetch(`${sidecarUrl}${route}`, {
+        method,
+        headers: { authorization: `Bearer ${ADMIN_KEY}` },
+        body,
+      })
+      return (await answer.json()) as unknown
     },
     async stop() {
       await Promise.all([sidecar?.stop(), openWebUi.stop(), modelServer.stop()])

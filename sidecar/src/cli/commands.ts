@@ -135,11 +135,11 @@ const SyncReport = z.looseObject({
 })
 
 /** What a person has to look at: the others were done, or would be. */
-const UNDONE = new Set(['conflict', 'failed', 'incomplete'])
+const UNDONE = new Set(['conflict', 'drift', 'failed', 'incomplete'])
 
 async function sync({ values, api, screen }: Run): Promise<number> {
-  const dryRun = values['dry-run'] === true
-  const report = await api.call('POST', '/troupe/api/openwebui/sync', SyncReport, { dryRun })
+  const options = { dryRun: values['dry-run'] === true, force: values['force'] === true }
+  const report = await api.call('POST', '/troupe/api/openwebui/sync', SyncReport, options)
   for (const { action, id, reason, difference } of report.changes) {
     screen.line(`${action.padEnd(10)} ${id}: ${reason}`)
     for (const line of difference) screen.line(`             ${line}`)
@@ -194,9 +194,10 @@ export const COMMANDS: readonly Command[] = [
   { name: 'keys revoke', usage: 'keys revoke ID', summary: 'ends an API key', options: {}, run: revokeKey },
   {
     name: 'sync',
-    usage: 'sync [--dry-run]',
+    usage: 'sync [--dry-run] [--force]',
     summary: 'brings names, pictures and access of all characters to Open WebUI',
-    options: { 'dry-run': { type: 'boolean' } },
+    details: '--force also writes over what was changed by hand in Open WebUI.\n',
+    options: { 'dry-run': { type: 'boolean' }, force: { type: 'boolean' } },
     run: sync,
   },
   {

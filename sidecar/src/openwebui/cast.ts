@@ -22,7 +22,7 @@ export async function readCast(library: CastLibrary): Promise<SyncCharacter[]> {
 }
 
 async function readCharacter(
-  { id, name, tagline, tags }: CharacterSummary,
+  { id, name, tagline, tags, groups }: CharacterSummary,
   library: CastLibrary,
 ): Promise<SyncCharacter | undefined> {
   const version = await library.published(id)
@@ -34,6 +34,7 @@ async function readCharacter(
     name,
     tagline,
     tags,
+    groups,
     greetings: greetingOffers(card).map(({ prompt, greeting }) => ({
       prompt,
       greeting: expand(greeting, names),

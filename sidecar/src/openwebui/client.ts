@@ -42,6 +42,9 @@ export interface ModelForm {
   access_grants?: readonly AccessGrant[]
 }
 
+const Group = z.looseObject({ id: z.string(), name: z.string() })
+export type Group = Pick<z.infer<typeof Group>, 'id' | 'name'>
+
 const StoredFunction = z.looseObject({
   id: z.string(),
   name: z.string(),
@@ -90,6 +93,8 @@ export interface OpenWebUi {
   importModels(rows: readonly ModelForm[]): Promise<void>
   /** Replaces who may see a model. Creates a bare row when there is none. */
   setAccess(id: string, grants: readonly AccessGrant[]): Promise<void>
+  /** Groups of people there. */
+  listGroups(): Promise<Group[]>
   /** Deleting what is gone is fine. */
   deleteModel(id: string): Promise<void>
   /** Lets changed rows take effect: chats go on with the old ones until the list of models is asked for again. */
@@ -155,6 +160,9 @@ function models(wire: Wire, token: string) {
       const body = { id, access_grants: grants }
       const reply = await wire.ask({ path: '/api/v1/models/model/access/update', token, body })
       expectAnswer(z.looseObject({ id: z.literal(id) }), reply)
+    },
+    async listGroups() {
+      return expectAnswer(z.array(Group), await wire.ask({ path: '/api/v1/groups/', token }))
     },
     async deleteModel(id: string) {
       const reply = await wire.ask({ path: '/api/v1/models/model/delete', token, body: { id } })

@@ -13,12 +13,19 @@ export interface SyncCharacter {
   tags: readonly string[]
   /** In the author's order, with macros replaced: people read their beginnings. */
   greetings: readonly GreetingOffer[]
+  /** Names of the groups that see it; null leaves that to the admin of Open WebUI. */
+  groups: readonly string[] | null
   /** A WebP of 256 pixels; null when there is none. */
   portrait: Uint8Array | null
 }
 
 /** Written into each row that we make. Rows without it belong to somebody else and are never touched. */
-export const Mark = z.looseObject({ owner: z.literal('troupe'), revision: z.string() })
+export const Mark = z.looseObject({
+  owner: z.literal('troupe'),
+  revision: z.string(),
+  /** We decide who sees it. */
+  grants: z.literal('groups').optional(),
+})
 
 /** What Open WebUI calls `suggestion_prompts`: a chip with two lines, and what a click on it says. */
 export interface Suggestion {
@@ -41,7 +48,8 @@ export interface DesiredRow {
   id: string
   name: string
   meta: DesiredMeta
-  /** Changes whenever anything above does. */
+  groups: readonly string[] | null
+  /** Changes whenever name or meta do. */
   revision: string
 }
 
@@ -70,8 +78,9 @@ const GRAPHEMES = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
 
 const REVISION_CHARS = 16
 
-export function characterRow({ id, name, tagline, tags, greetings, portrait }: SyncCharacter): DesiredRow {
-  return withRevision(id, name, {
+export function characterRow(character: SyncCharacter): DesiredRow {
+  const { id, name, tagline, tags, greetings, portrait, groups } = character
+  return withRevision(id, name, groups, {
     profile_image_url:
       portrait === null ? '' : `data:image/webp;base64,${Buffer.from(portrait).toString('base64')}`,
     description: tagline,
@@ -91,7 +100,7 @@ export function characterRow({ id, name, tagline, tags, greetings, portrait }: S
  * without a word; nobody has to see it.
  */
 export function taskRow(id: string): DesiredRow {
-  return withRevision(id, 'Troupe tasks', {
+  return withRevision(id, 'Troupe tasks', null, {
     profile_image_url: '',
     description: 'Titles, tags and follow-ups of chats. Nobody needs to choose it.',
     tags: [],
@@ -101,9 +110,9 @@ export function taskRow(id: string): DesiredRow {
   })
 }
 
-function withRevision(id: string, name: string, meta: DesiredMeta): DesiredRow {
+function withRevision(id: string, name: string, groups: DesiredRow['groups'], meta: DesiredMeta): DesiredRow {
   const hash = createHash('sha256').update(JSON.stringify([name, meta]))
-  return { id, name, meta, revision: hash.digest('base64url').slice(0, REVISION_CHARS) }
+  return { id, name, meta, groups, revision: hash.digest('base64url').slice(0, REVISION_CHARS) }
 }
 
 /** The beginning of a greeting as plain text, cut between words. */

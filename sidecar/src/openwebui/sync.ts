@@ -3,7 +3,7 @@ import { toAppError, type AppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 
 import { after as realAfter, type After } from './after.ts'
-import { PUBLIC_READ, type AccessGrant, type ModelForm, type ModelRow, type OpenWebUi } from './client.ts'
+import type { AccessGrant, ModelForm, ModelRow, OpenWebUi } from './client.ts'
 import { planSync, type SyncPlan, type SyncStep } from './plan.ts'
 import { characterRow, taskRow, type SyncCharacter } from './rows.ts'
 
@@ -11,9 +11,10 @@ export interface SyncChange {
   id: string
   /**
    * `conflict`: somebody else's entry, left alone. `failed`: Open WebUI refused it. `incomplete`: stored, but not all of it.
+   * `drift`: ours, changed by hand there, left alone.
    * The others say what was done, or would be.
    */
-  action: 'create' | 'update' | 'delete' | 'conflict' | 'failed' | 'incomplete'
+  action: 'create' | 'update' | 'delete' | 'conflict' | 'drift' | 'failed' | 'incomplete'
   reason: string
   difference: readonly string[]
 }
@@ -25,7 +26,13 @@ export interface SyncReport {
 
 type SyncClient = Pick<
   OpenWebUi,
-  'listBaseModels' | 'getModel' | 'importModels' | 'setAccess' | 'deleteModel' | 'refreshModels'
+  | 'listBaseModels'
+  | 'listGroups'
+  | 'getModel'
+  | 'importModels'
+  | 'setAccess'
+  | 'deleteModel'
+  | 'refreshModels'
 >
 
 export interface SyncParts {
@@ -38,9 +45,15 @@ export interface SyncParts {
   after?: After
 }
 
+export interface RunOptions {
+  dryRun: boolean
+  /** Writes over what was changed by hand there. */
+  force?: boolean
+}
+
 export interface Sync {
   /** Does it now, after any that is going on. A dry run only says what it would do. Throws AppError. */
-  run(options: { dryRun: boolean }): Promise<SyncReport>
+  run(options: RunOptions): Promise<SyncReport>
   /** Does it soon, in the background, and again until Open WebUI has answered. */
   schedule(): void
   /** Forgets what is scheduled and waits for what is going on. */
@@ -56,6 +69,8 @@ const LONGEST_RETRY_MS = 60_000
 /** Refusals that the next row need not share. */
 const ROW_REFUSED = new Set([400, 422, 500])
 
+const LEFT_ALONE = new Set<SyncChange['action']>(['conflict', 'drift'])
+
 const NEEDS_SOMEBODY = new Set<SyncChange['action']>(['conflict', 'failed', 'incomplete'])
 
 export function createSync({ client, characters, taskModelId, log, after = realAfter }: SyncParts): Sync {
@@ -64,10 +79,11 @@ export function createSync({ client, characters, taskModelId, log, after = realA
   let isClosed = false
 
   /** Two runs at once would both find the same rows missing. */
-  function run({ dryRun }: { dryRun: boolean }): Promise<SyncReport> {
+  function run({ dryRun, force = false }: RunOptions): Promise<SyncReport> {
     const next = turn.then(async () => {
       const rows = [...(await characters()).map(characterRow), taskRow(taskModelId)]
-      const plan = planSync(rows, await client.listBaseModels())
+      const groups = rows.some((row) => row.groups !== null) ? await client.listGroups() : []
+      const plan = planSync(rows, await client.listBaseModels(), { groups, force })
       return { changes: dryRun ? plan.steps.flatMap(toChange) : await applySync(plan, client) }
     })
     turn = next.catch(() => undefined)
@@ -95,6 +111,8 @@ export function createSync({ client, characters, taskModelId, log, after = realA
 
   function tell({ changes }: SyncReport): void {
     for (const { id, action } of changes) {
+      // Told whoever asks for a sync; in the log it would come again with every change of any character.
+      if (action === 'drift') continue
       if (NEEDS_SOMEBODY.has(action))
         log.warn({ character: id, action }, 'Open WebUI does not show it as published')
       else log.info({ character: id, action }, 'Open WebUI brought up to date')
@@ -119,7 +137,7 @@ export function createSync({ client, characters, taskModelId, log, after = realA
 async function applySync(plan: SyncPlan, client: SyncClient): Promise<SyncChange[]> {
   const changes: SyncChange[] = []
   for (const step of plan.steps) changes.push(...(await applyStep(step, client)))
-  if (changes.some(({ action }) => action !== 'conflict')) await client.refreshModels()
+  if (changes.some(({ action }) => !LEFT_ALONE.has(action))) await client.refreshModels()
   return changes
 }
 
@@ -128,17 +146,24 @@ async function applyStep(step: SyncStep, client: SyncClient): Promise<SyncChange
   try {
     if (step.action === 'delete') await client.deleteModel(id)
     if (step.action !== 'create' && step.action !== 'update') return toChange(step)
-    // One row in each call: a call with a bad row ends there, and says nothing of those that it has already stored.
-    await client.importModels([step.row])
-    const stored = await client.getModel(id)
-    if (stored === undefined) return [outcome('failed', id, 'Open WebUI skipped it without saying why')]
-    if (step.action === 'create' && !hasGrants(stored, PUBLIC_READ)) await client.setAccess(id, PUBLIC_READ)
-    return [...toChange(step), ...lostPicture(step.row, stored)]
+    const stored = step.row && (await writeRow(step.row, client))
+    if (step.row && stored === undefined)
+      return [outcome('failed', id, 'Open WebUI skipped it without saying why')]
+    const grants = step.action === 'create' ? step.row.access_grants : step.grants
+    if (grants !== undefined && !(step.action === 'create' && stored && hasGrants(stored, grants)))
+      await client.setAccess(id, grants)
+    return [...toChange(step), ...(step.row && stored ? lostPicture(step.row, stored) : [])]
   } catch (thrown) {
     const error = toAppError(thrown)
     if (error.code !== 'upstream' || !ROW_REFUSED.has(Number(error.facts.status))) throw thrown
     return [outcome('failed', id, error.message)]
   }
+}
+
+/** One row in each call: a call with a bad row ends there, and says nothing of those that it has already stored. */
+async function writeRow(row: ModelForm, client: SyncClient): Promise<ModelRow | undefined> {
+  await client.importModels([row])
+  return client.getModel(row.id)
 }
 
 function toChange(step: SyncStep): SyncChange[] {

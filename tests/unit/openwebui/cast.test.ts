@@ -26,6 +26,9 @@ function libraryOf(...entries: Entry[]) {
     latestVersion: 1,
     pictureHash: null,
     notes: [],
+    promptTokens: 0,
+    groups: null,
+    deletedAtMs: null,
     createdAtMs: 0,
     updatedAtMs: 0,
   })
@@ -37,7 +40,10 @@ function libraryOf(...entries: Entry[]) {
     originalName: '',
     pictureHash: pictureHash ?? null,
     notes: [],
+    note: null,
+    createdBy: null,
     createdAtMs: 0,
+    publishedAtMs: null,
   })
   return {
     list: () => Promise.resolve(entries.map(summary)),
@@ -66,6 +72,7 @@ test('the cast is what is published, as people see it', async () => {
     {
       id: 'mira',
       name: 'Mira',
+      groups: null,
       tagline: 'The tagline of mira.',
       tags: ['Companion'],
       greetings: [

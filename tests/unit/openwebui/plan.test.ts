@@ -11,6 +11,7 @@ const character = (over: Partial<SyncCharacter> = {}): SyncCharacter => ({
   tagline: 'Keeps a lighthouse.',
   tags: ['Companion'],
   greetings: [],
+  groups: null,
   portrait: null,
   ...over,
 })
@@ -53,9 +54,54 @@ describe('a plan', () => {
     ])
   })
 
-  test('leaves alone what is as published, though an admin changed it by hand', () => {
-    const stored = store({}, { name: 'Renamed there', access_grants: [], meta: { hidden: true } })
-    expect(summary(planSync([characterRow(character())], [stored]))).toEqual(['unchanged mira'])
+  test('leaves alone what an admin changed by hand, and tells of it where we fill the field', () => {
+    const own = store({}, { access_grants: [], meta: { hidden: true }, params: { temperature: 0 } })
+    expect(summary(planSync([characterRow(character())], [own]))).toEqual(['unchanged mira'])
+    const renamed = store({}, { name: 'Renamed there' })
+    const [step] = planSync([characterRow(character())], [renamed]).steps
+    expect(step).toMatchObject({ action: 'drift', difference: ['name: "Renamed there" → "Mira"'] })
+    const forced = planSync([characterRow(character())], [renamed], { force: true }).steps
+    expect(forced).toMatchObject([{ action: 'update', row: { name: 'Mira' } }])
+  })
+
+  describe('for groups', () => {
+    const groups = [
+      { id: 'g1', name: 'Club' },
+      { id: 'g2', name: 'Staff' },
+    ]
+    const grant = (id: string) => ({ principal_type: 'group', principal_id: id, permission: 'read' })
+    const forClub = characterRow(character({ groups: ['Club'] }))
+
+    test('shows a new character to them only', () => {
+      expect(planSync([forClub], [], { groups }).steps).toMatchObject([
+        { action: 'create', row: { access_grants: [grant('g1')] } },
+      ])
+    })
+
+    test('takes an open character from the others, and gives it back when the groups are taken away', () => {
+      const [step] = planSync([forClub], [store()], { groups }).steps
+      expect(step).toMatchObject({ action: 'update', grants: [grant('g1')], difference: ['access: Club'] })
+      const closed = carryOut({ steps: step === undefined ? [] : [step] }, [store()])
+      expect(summary(planSync([forClub], closed, { groups }))).toEqual(['unchanged mira'])
+      expect(planSync([characterRow(character())], closed, { groups }).steps).toMatchObject([
+        { action: 'update', grants: PUBLIC_READ },
+      ])
+    })
+
+    test('brings back access that was changed by hand, without sending the row', () => {
+      const mark = { owner: 'troupe', revision: forClub.revision, grants: 'groups' }
+      const [step] = planSync([forClub], [store({}, { meta: { troupe: mark } })], { groups }).steps
+      expect(step).toMatchObject({ action: 'update', grants: [grant('g1')] })
+      expect(step).not.toHaveProperty('row')
+    })
+
+    test('names a group that Open WebUI does not have, and shows the character to nobody else', () => {
+      const steps = planSync([characterRow(character({ groups: ['Clvb'] }))], [], { groups }).steps
+      expect(steps).toMatchObject([
+        { action: 'create', row: { access_grants: [] } },
+        { action: 'incomplete', reason: expect.stringContaining('Clvb') as string },
+      ])
+    })
   })
 
   test('sends a changed character whole, without access, and with the parameters that are there', () => {
@@ -125,6 +171,7 @@ const characters = fc.uniqueArray(
     tagline: fc.string(),
     tags: fc.array(fc.string(), { maxLength: 3 }),
     greetings: fc.array(fc.record({ prompt: fc.string(), greeting: fc.string() }), { maxLength: 3 }),
+    groups: fc.constantFrom(null, ['Club'], ['Club', 'Staff'], []),
     portrait: fc.option(fc.uint8Array({ maxLength: 8 })),
   }),
   { selector: ({ id }) => id, maxLength: 4 },
@@ -137,11 +184,11 @@ function carryOut({ steps }: SyncPlan, existing: readonly ModelRow[]): ModelRow[
     if (step.action === 'delete') rows.delete(step.id)
     if (step.action !== 'create' && step.action !== 'update') continue
     const before = rows.get(step.id)
-    rows.set(step.id, {
-      ...step.row,
-      meta: { ...before?.meta, ...step.row.meta },
-      access_grants: before?.access_grants ?? [...(step.row.access_grants ?? [])],
-    })
+    const changed =
+      step.row === undefined ? before : { ...step.row, meta: { ...before?.meta, ...step.row.meta } }
+    if (changed === undefined) throw new Error(`${step.id} is not there to be changed`)
+    const grants = step.action === 'create' ? step.row.access_grants : (step.grants ?? before?.access_grants)
+    rows.set(step.id, { ...changed, access_grants: [...(grants ?? [])] })
   }
   return [...rows.values()]
 }
@@ -156,10 +203,14 @@ test('whatever was there, a carried-out plan leaves nothing to do and every fore
         meta: {},
         access_grants: [],
       }))
-      const start = carryOut(planSync(before.map(characterRow), foreign), foreign)
-      const end = carryOut(planSync(after.map(characterRow), start), start)
+      const groups = [
+        { id: 'g1', name: 'Club' },
+        { id: 'g2', name: 'Staff' },
+      ]
+      const start = carryOut(planSync(before.map(characterRow), foreign, { groups }), foreign)
+      const end = carryOut(planSync(after.map(characterRow), start, { groups }), start)
       expect(end).toEqual(expect.arrayContaining(foreign))
-      const again = planSync(after.map(characterRow), end).steps
+      const again = planSync(after.map(characterRow), end, { groups }).steps
       expect(again.filter(({ action }) => action !== 'unchanged' && action !== 'conflict')).toEqual([])
       const wanted = after.map(({ id }) => id).filter((id) => !foreignIds.includes(id))
       expect(

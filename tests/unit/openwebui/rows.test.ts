@@ -8,6 +8,7 @@ const mira: SyncCharacter = {
   tagline: 'Keeps a lighthouse.',
   tags: ['Companion'],
   greetings: [],
+  groups: null,
   portrait: null,
 }
 

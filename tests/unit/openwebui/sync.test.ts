@@ -15,6 +15,7 @@ const mira: SyncCharacter = {
   tagline: 'Keeps a lighthouse.',
   tags: [],
   greetings: [],
+  groups: null,
   portrait: Buffer.from('picture'),
 }
 
@@ -103,7 +104,7 @@ describe('a run', () => {
         ),
     })
     expect(await run()).toEqual(['create mira', 'incomplete mira', 'create troupe-task'])
-    expect(await run()).toEqual([])
+    expect(await run()).toEqual(['drift mira'])
   })
 
   test('reports a row that Open WebUI skipped without a word', async () => {
@@ -174,6 +175,7 @@ describe('a schedule', () => {
           runs += 1
           return answer()
         },
+        listGroups: () => Promise.resolve([]),
         getModel: (id) => Promise.resolve({ id, name: id, params: {}, meta: {}, access_grants: [] }),
         importModels: nothing,
         setAccess: nothing,

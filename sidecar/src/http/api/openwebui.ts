@@ -4,8 +4,10 @@ import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
 
-import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
+import { readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
+
+const SyncOptions = z.object({ dryRun: z.boolean().default(false), force: z.boolean().default(false) })
 
 export interface SyncReport {
   changes: { id: string; action: string; reason: string; difference: readonly string[] }[]
@@ -16,7 +18,7 @@ export interface OpenWebUiParts {
   /** Undefined when no Open WebUI with an admin's key is configured. */
   openWebUi:
     | {
-        sync(dryRun: boolean): Promise<SyncReport>
+        sync(options: { dryRun: boolean; force: boolean }): Promise<SyncReport>
         installFunction(id: string, content: string): Promise<{ action: string }>
         /** Takes note of a rating or a deletion; returns before Open WebUI is asked for details. */
         event(event: OpenWebUiEvent): void
@@ -45,21 +47,14 @@ function configured(on: OpenWebUiParts) {
   )
 }
 
-async function read<T>(schema: z.ZodType<T>, incoming: Parameters<typeof readBytes>[0]): Promise<T> {
-  const parsed = schema.safeParse(parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  throw new AppError('invalid', `"${issue?.path.join('.') ?? 'body'}": ${issue?.message ?? 'is wrong'}`)
-}
-
 export function openWebUiRoutes(on: OpenWebUiParts) {
   return new Hono<AppEnv>()
     .post('/sync', async (c) => {
-      const { dryRun } = await read(z.object({ dryRun: z.boolean().default(false) }), c.env.incoming)
-      return c.json(await configured(on).sync(dryRun))
+      const options = await readJson(SyncOptions, c.env.incoming)
+      return c.json(await configured(on).sync(options))
     })
     .post('/functions', async (c) => {
-      const { id, content } = await read(
+      const { id, content } = await readJson(
         z.object({ id: z.string().regex(/^[a-z][a-z0-9_]{0,63}$/), content: z.string() }),
         c.env.incoming,
       )
@@ -69,7 +64,7 @@ export function openWebUiRoutes(on: OpenWebUiParts) {
 
 export function eventRoutes(on: OpenWebUiParts) {
   return new Hono<AppEnv>().post('/', async (c) => {
-    configured(on).event(await read(OpenWebUiEvent, c.env.incoming))
+    configured(on).event(await readJson(OpenWebUiEvent, c.env.incoming))
     return c.body(null, 202)
   })
 }
