@@ -15,6 +15,9 @@ import { createKeys } from '#gateway/keys.ts'
 import { routes } from '#http/routes.ts'
 import { openMemoryKv } from '#kv/memory.ts'
 import { openLibrary } from '#library/characters.ts'
+import { exportArchive } from '#library/export-archive.ts'
+import { openImportJobs } from '#library/import-jobs.ts'
+import { keepUp } from '#library/upkeep.ts'
 import { createSessions } from '#openwebui/session.ts'
 import { openProvider } from '#providers/index.ts'
 import type { Provider } from '#providers/provider.ts'
@@ -60,6 +63,8 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const analytics = await openStore(config.analyticsDatabaseUrl)
   const recorder = openRecorder({ store: analytics })
   const library = await openLibrary({ store, dataDir: config.dataDir, now })
+  const imports = await openImportJobs({ store, library, dataDir: config.dataDir, log, now })
+  const upkeep = keepUp({ library, imports, log })
   const upstreams = openUpstreams({
     providers: await openProviders(config),
     defaultModel: config.defaultModel,
@@ -85,6 +90,8 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       now,
     }),
     library,
+    imports,
+    exportArchive: () => exportArchive(library, library.files),
     upstreams,
     taskModel: config.taskModel,
     diceSecret: secret,
@@ -116,6 +123,8 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     listen: () => listen(server, config),
     async close(drainMs = 0) {
       await drain(server, drainMs)
+      upkeep.stop()
+      await imports.close()
       await desk?.close()
       await upstreams.close()
       await recorder.close()

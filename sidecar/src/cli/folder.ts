@@ -3,8 +3,7 @@ import { readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 
 import { AppError } from '#base/errors.ts'
-import { readCard } from '#characters/read.ts'
-import { writeCard } from '#characters/write.ts'
+import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
 
 /** Throws AppError `invalid` when nothing can be read there. */
 export async function readUpload(name: string): Promise<{ name: string; bytes: Uint8Array }> {
@@ -14,16 +13,10 @@ export async function readUpload(name: string): Promise<{ name: string; bytes: U
   return readFolder(name)
 }
 
-/** The same folder always gives the same bytes, so importing it again changes nothing. */
 async function readFolder(folder: string): Promise<{ name: string; bytes: Uint8Array }> {
-  const cardFile = path.join(folder, 'card.json')
-  const json = await readFile(cardFile).catch((cause: unknown) => {
-    throw new AppError('invalid', `${folder} is no character folder: it has no card.json`, { cause })
+  const card = await readFile(path.join(folder, FOLDER_CARD)).catch((cause: unknown) => {
+    throw new AppError('invalid', `${folder} is no character folder: it has no ${FOLDER_CARD}`, { cause })
   })
-  const picture = await readFile(path.join(folder, 'avatar.png')).catch(() => undefined)
-  const name = path.basename(path.resolve(folder))
-  if (picture === undefined) return { name: `${name}.json`, bytes: json }
-  const { card } = await readCard(json, 'card.json')
-  const modifiedAtSeconds = card.modification_date ?? 0
-  return { name: `${name}.png`, bytes: writeCard(card, 'png', { picture, modifiedAtSeconds }) }
+  const picture = await readFile(path.join(folder, FOLDER_PICTURE)).catch(() => undefined)
+  return packFolder(path.basename(path.resolve(folder)), card, picture)
 }

@@ -7,6 +7,7 @@ import type { Log } from '#base/log.ts'
 import type { Library } from '#library/library.ts'
 
 import { auditRoutes, characterRoutes, pictureRoutes, type CharacterParts } from './api/characters.ts'
+import { archiveRoutes, importRoutes, type ImportParts } from './api/imports.ts'
 import { keyRoutes } from './api/keys.ts'
 import { eventRoutes, openWebUiRoutes, sessionRoutes, type OpenWebUiParts } from './api/openwebui.ts'
 import { previewRoutes, requestRoutes, type PromptParts } from './api/prompts.ts'
@@ -19,7 +20,7 @@ import { chatHandler, type ChatParts } from './v1/chat.ts'
 import { modelRoutes } from './v1/models.ts'
 
 export interface RouteParts
-  extends AuthParts, CharacterParts, PromptParts, HealthParts, ChatParts, OpenWebUiParts {
+  extends AuthParts, CharacterParts, ImportParts, PromptParts, HealthParts, ChatParts, OpenWebUiParts {
   keys: Parameters<typeof keyRoutes>[0]['keys']
   library: Library
   log: Log
@@ -70,6 +71,8 @@ function adminApi(on: RouteParts) {
   api.route('/characters', characterRoutes(on))
   api.route('/pictures', pictureRoutes(on))
   api.route('/audit', auditRoutes(on))
+  api.route('/imports', importRoutes(on))
+  api.route('/library/archive', archiveRoutes(on))
   api.route('/prompt', previewRoutes(on))
   api.route('/requests', requestRoutes(on))
   api.route('/keys', keyRoutes(on))

@@ -6,6 +6,7 @@ import { Card } from '#characters/card.ts'
 import { contentHash, diffCards } from '#characters/content.ts'
 import type { Db, Store, Write } from '#store/store.ts'
 
+import { restoreCharacter } from './archived.ts'
 import { createAudit, type AuditAction } from './audit.ts'
 import { exportCard } from './exporting.ts'
 import { openFiles, type Files } from './files.ts'
@@ -28,6 +29,13 @@ export interface OpenLibrary extends Library {
   files: Files
   /** Throws AppError for what is no card; `alongside` is committed with it. */
   importCard(file: UploadedFile, wish: ImportWish, alongside: Alongside): Promise<Imported>
+  /** Takes in a character of a library archive, of which `read` gives the other files. Throws AppError `invalid`. */
+  restoreCharacter(
+    bytes: Uint8Array,
+    read: (name: string) => Promise<Uint8Array>,
+    by: By,
+    alongside: Alongside,
+  ): Promise<Imported>
 }
 
 export async function openLibrary({ store, dataDir, now }: LibraryParts): Promise<OpenLibrary> {
@@ -92,6 +100,12 @@ export async function openLibrary({ store, dataDir, now }: LibraryParts): Promis
   const library: OpenLibrary = {
     files,
     importCard: importOne,
+    restoreCharacter: (bytes, read, { actor }, alongside) =>
+      inTurn(async () => {
+        const imported = await restoreCharacter(on, bytes, read, actor, alongside)
+        if (imported.status !== 'skipped') await changed(imported.id)
+        return imported
+      }),
     // eslint-disable-next-line @typescript-eslint/require-await -- from memory today; callers may not count on it
     list: async () => [...shelf.sorted()],
     // eslint-disable-next-line @typescript-eslint/require-await -- as above

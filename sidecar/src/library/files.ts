@@ -26,6 +26,7 @@ const HASH = /^[0-9a-f]{64}$/
 export interface Files {
   keepOriginal(bytes: Uint8Array): Promise<string>
   original(hash: string): Promise<Uint8Array>
+  hasOriginal(hash: string): Promise<boolean>
   dropOriginal(hash: string): Promise<void>
   /**
    * Re-encodes the first frame in all widths and formats. Answers the hash of what it became, so that one picture in two
@@ -34,6 +35,7 @@ export interface Files {
   keepPicture(bytes: Uint8Array): Promise<string | undefined>
   /** Throws AppError `not_found`. */
   picture(hash: string, width: number, format?: PictureFormat): Promise<Uint8Array>
+  hasPicture(hash: string): Promise<boolean>
   dropPicture(hash: string): Promise<void>
   /** The largest portrait as PNG, for a card file; without one a plain square. */
   portraitPng(hash: string | null): Promise<Uint8Array>
@@ -53,6 +55,7 @@ export async function openFiles(dataDir: string): Promise<Files> {
       return hash
     },
     original: (hash) => readKept(HASH.test(hash) ? path.join(originals, hash) : undefined),
+    hasOriginal: (hash) => isThere(path.join(originals, hash)),
     async dropOriginal(hash) {
       if (HASH.test(hash)) await rm(path.join(originals, hash), { force: true })
     },
@@ -70,6 +73,7 @@ export async function openFiles(dataDir: string): Promise<Files> {
         return undefined
       }
     },
+    hasPicture: (hash) => isThere(pictureFile(hash, LARGEST, 'webp')),
     async dropPicture(hash) {
       if (!HASH.test(hash)) return
       for (const format of PICTURE_FORMATS)
@@ -107,12 +111,14 @@ async function readKept(file: string | undefined): Promise<Uint8Array> {
 
 /** Files are named by what they hold, so one that is there need not be written again. */
 async function writeOnce(file: string, bytes: () => Promise<Uint8Array>): Promise<void> {
-  const isThere = await access(file).then(
+  if (!(await isThere(file))) await writeDurably(file, await bytes())
+}
+
+const isThere = (file: string): Promise<boolean> =>
+  access(file).then(
     () => true,
     () => false,
   )
-  if (!isThere) await writeDurably(file, await bytes())
-}
 
 /** Whole or not at all, and on the disk before a row may point to it. */
 async function writeDurably(file: string, bytes: Uint8Array): Promise<void> {

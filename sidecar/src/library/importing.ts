@@ -47,8 +47,7 @@ export async function importCard(
   const twin = await findTwin(on.store, contentHash(card), pictureHash, owner)
   if (twin !== undefined) {
     const imported: Imported = { status: 'skipped', id: twin, notes: [ALREADY_HERE] }
-    const writes = alongside(on.store.db, imported)
-    if (writes.length > 0) await on.store.atomically((db) => alongside(db, imported))
+    await on.store.atomically((db) => alongside(db, imported))
     return imported
   }
 

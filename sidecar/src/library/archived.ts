@@ -1,0 +1,183 @@
+/** A character with all its versions as one file of a library archive: what leaves one Troupe and comes back into another. */
+import { z } from 'zod'
+
+import { AppError } from '#base/errors.ts'
+import { Card } from '#characters/card.ts'
+import { contentHash } from '#characters/content.ts'
+import { createNotebook } from '#characters/notes.ts'
+import { parseCardJson } from '#characters/parse.ts'
+import { readCard } from '#characters/read.ts'
+import { writeCard } from '#characters/write.ts'
+
+import type { Files } from './files.ts'
+import type { Alongside, Imported, ImportParts } from './importing.ts'
+import type { CharacterSummary, VersionSummary } from './library.ts'
+import { summaryOf } from './shelf.ts'
+import { isSlug, numbered } from './slug.ts'
+
+const Note = z.object({ code: z.string(), path: z.string(), message: z.string() })
+
+const ArchivedVersion = z.object({
+  /** The card lies in the archive as `cards/<id>/<number>.json`. */
+  number: z.number().int().positive(),
+  /** The file lies in the archive as `originals/<hash>`. */
+  originalHash: z.string(),
+  originalName: z.string(),
+  /** The portrait lies in the archive as `pictures/<hash>.webp`. */
+  pictureHash: z.string().nullable(),
+  notes: z.array(Note),
+  note: z.string().nullable(),
+  createdBy: z.string().nullable(),
+  createdAtMs: z.number(),
+  publishedAtMs: z.number().nullable(),
+})
+
+const ARCHIVE_FORMAT = 'troupe-character/1'
+
+export const ArchivedCharacter = z.object({
+  format: z.literal(ARCHIVE_FORMAT),
+  id: z.string().refine(isSlug, 'is no id of a character'),
+  name: z.string().min(1),
+  groups: z.array(z.string()).nullable(),
+  publishedVersion: z.number().int().nullable(),
+  createdAtMs: z.number(),
+  versions: z.array(ArchivedVersion).min(1),
+})
+export type ArchivedCharacter = z.infer<typeof ArchivedCharacter>
+
+/** Where the archive keeps a file. */
+export const archivePath = {
+  character: (id: string) => `characters/${id}.json`,
+  card: (id: string, number: number) => `cards/${id}/${String(number)}.json`,
+  original: (hash: string) => `originals/${hash}`,
+  picture: (hash: string) => `pictures/${hash}.webp`,
+}
+
+export function archiveCharacter(
+  { id, name, groups, publishedVersion, createdAtMs }: CharacterSummary,
+  versions: readonly VersionSummary[],
+): ArchivedCharacter {
+  const written = versions.map(({ characterId: _characterId, ...version }) => version)
+  return { format: ARCHIVE_FORMAT, id, name, groups, publishedVersion, createdAtMs, versions: written }
+}
+
+/**
+ * Takes a character in with all its versions. One that is here and says the same is skipped; another one of the same id is
+ * never touched: the newcomer gets the next free id. Throws AppError `invalid`.
+ */
+export async function restoreCharacter(
+  on: ImportParts,
+  bytes: Uint8Array,
+  read: (name: string) => Promise<Uint8Array>,
+  actor: string,
+  alongside: Alongside,
+): Promise<Imported> {
+  const archived = parse(bytes)
+  const { id: wanted, versions } = archived
+  const cards = new Map<number, Card>()
+  for (const { number } of versions)
+    cards.set(number, parseCard(await read(archivePath.card(wanted, number))))
+  if (await isHere(on, wanted, cards)) {
+    const imported: Imported = { status: 'skipped', id: wanted, notes: [] }
+    await on.store.atomically((db) => alongside(db, imported))
+    return imported
+  }
+  const id = freeId(on, wanted)
+  const pictures = new Map<string, string | undefined>()
+  const rows: (typeof on.store.t.characterVersions.$inferInsert)[] = []
+  for (const version of versions) {
+    const card = cards.get(version.number)
+    if (card === undefined) continue
+    const original = await read(archivePath.original(version.originalHash)).catch(() => undefined)
+    const kept = original ?? writeCard(card, 'json', { modifiedAtSeconds: 0 })
+    const hash = version.pictureHash
+    if (hash !== null && !pictures.has(hash))
+      pictures.set(hash, await restorePicture(on.files, hash, original, read))
+    rows.push({
+      ...version,
+      card,
+      characterId: id,
+      originalHash: await on.files.keepOriginal(kept),
+      pictureHash: (hash === null ? undefined : pictures.get(hash)) ?? null,
+      summary: summaryOf(card),
+      contentHash: contentHash(card),
+    })
+  }
+  const { characters, characterVersions } = on.store.t
+  const { name, groups, publishedVersion, createdAtMs } = archived
+  const latestVersion = Math.max(...versions.map(({ number }) => number))
+  const imported: Imported = { status: 'created', id, notes: id === wanted ? [] : [renamed(wanted, id)] }
+  await on.store.atomically((db) => [
+    db
+      .insert(characters)
+      .values({ id, name, groups, publishedVersion, latestVersion, createdAtMs, updatedAtMs: on.now() }),
+    ...rows.map((row) => db.insert(characterVersions).values(row)),
+    on.audit.row(db, { actor, action: 'import', target: id, detail: { versions: versions.length } }),
+    ...alongside(db, imported),
+  ])
+  return imported
+}
+
+function parse(bytes: Uint8Array): ArchivedCharacter {
+  const parsed = ArchivedCharacter.safeParse(toJson(bytes))
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]
+    throw new AppError(
+      'invalid',
+      `The archived character is damaged: "${issue?.path.join('.') ?? ''}" ${issue?.message ?? ''}`,
+    )
+  }
+  const { publishedVersion, versions } = parsed.data
+  const numbers = new Set(versions.map(({ number }) => number))
+  if (numbers.size !== versions.length || (publishedVersion !== null && !numbers.has(publishedVersion)))
+    throw new AppError('invalid', 'The archived character is damaged: its versions do not fit together')
+  return parsed.data
+}
+
+/** Bounded like a card from anywhere: an archive is a file like others. */
+const toJson = (bytes: Uint8Array): unknown => parseCardJson(Buffer.from(bytes), createNotebook())
+
+function parseCard(bytes: Uint8Array): Card {
+  const parsed = Card.safeParse(toJson(bytes))
+  if (parsed.success) return parsed.data
+  throw new AppError('invalid', 'A card in the archive is damaged; export the library again')
+}
+
+async function isHere(
+  { shelf }: ImportParts,
+  id: string,
+  cards: ReadonlyMap<number, Card>,
+): Promise<boolean> {
+  if (!shelf.has(id) || shelf.get(id).deletedAtMs !== null) return false
+  const newest = cards.get(Math.max(...cards.keys()))
+  const { card } = await shelf.version(id, shelf.get(id).latestVersion)
+  return newest !== undefined && contentHash(card) === contentHash(newest)
+}
+
+function freeId({ shelf }: ImportParts, wanted: string): string {
+  if (!shelf.has(wanted)) return wanted
+  for (let number = 2; ; number++) {
+    const id = numbered(wanted, number)
+    if (!shelf.has(id)) return id
+  }
+}
+
+const renamed = (wanted: string, id: string) => ({
+  code: 'renamed',
+  path: 'id',
+  message: `Another character is called "${wanted}" here, so this one is now "${id}".`,
+})
+
+/** From the uploaded file, where it is as sharp as it ever was; else from the largest portrait. Always encoded anew. */
+async function restorePicture(
+  files: Files,
+  hash: string,
+  original: Uint8Array | undefined,
+  read: (name: string) => Promise<Uint8Array>,
+): Promise<string | undefined> {
+  const card = original && (await readCard(original, '').catch(() => undefined))
+  const fromCard = card?.picture && (await files.keepPicture(card.picture))
+  if (fromCard !== undefined) return fromCard
+  const portrait = await read(archivePath.picture(hash)).catch(() => undefined)
+  return portrait && files.keepPicture(portrait)
+}

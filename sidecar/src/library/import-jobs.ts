@@ -1,0 +1,302 @@
+/**
+ * Bulk imports: an archive of cards is kept on the disk and read in one by one, in the background. What became of each file
+ * is committed together with its character, so a job that is stopped or killed goes on where it was: none is lost, none
+ * comes twice.
+ */
+import { createWriteStream } from 'node:fs'
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import path from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { setImmediate as breathe } from 'node:timers/promises'
+
+import { and, asc, count, desc, eq, gt, inArray, lt, ne } from 'drizzle-orm'
+
+import { AppError, toAppError } from '#base/errors.ts'
+import { createId } from '#base/ids.ts'
+import type { Log } from '#base/log.ts'
+import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
+import type { Store } from '#store/store.ts'
+
+import type { OpenLibrary } from './characters.ts'
+import type { Alongside } from './importing.ts'
+import type { ImportResult } from './library.ts'
+import { openArchive, type CardArchive } from './open-archive.ts'
+
+/** More than any library seen; a disk that is filled by an upload stops everything else. */
+const LARGEST_ARCHIVE_BYTES = 8 * 1024 * 1024 * 1024
+
+/** How long the results of a finished job can be read. */
+const KEPT_MS = 30 * 86_400_000
+
+const PAGE = 100
+
+export type JobState = 'running' | 'stopped' | 'done' | 'failed'
+
+export interface ImportJob {
+  id: string
+  name: string
+  actor: string
+  publishes: boolean
+  state: JobState
+  totalFiles: number
+  /** How many files have come to their end, by what became of them. */
+  counts: Record<ImportResult['status'], number>
+  /** Why it failed as a whole; null otherwise. */
+  failure: string | null
+  createdAtMs: number
+  finishedAtMs: number | null
+}
+
+export interface ImportJobs {
+  /** Keeps the archive and begins. Throws AppError `invalid` for what is no archive or holds no card, `too_large`. */
+  start(
+    archive: AsyncIterable<Uint8Array>,
+    wish: { name: string; actor: string; publishes: boolean },
+  ): Promise<ImportJob>
+  /** Newest first. */
+  list(): Promise<ImportJob[]>
+  /** Throws AppError `not_found`. */
+  get(id: string): Promise<ImportJob>
+  /** In the order of the archive. */
+  results(
+    id: string,
+    find: { status?: ImportResult['status']; after?: number; limit?: number },
+  ): Promise<{ results: (ImportResult & { position: number })[]; nextAfter: number | null }>
+  /** After the file that is being read. */
+  stop(id: string): Promise<ImportJob>
+  resume(id: string): Promise<ImportJob>
+  /** Forgets jobs that ended a month ago. */
+  purge(): Promise<void>
+  /** Waits for the file that is being read; the rest goes on at the next start. */
+  close(): Promise<void>
+}
+
+interface JobParts {
+  store: Store
+  library: Pick<OpenLibrary, 'importCard' | 'restoreCharacter'>
+  dataDir: string
+  log: Log
+  now: () => number
+}
+
+/** Goes on with what was running when the process ended. */
+export async function openImportJobs({ store, library, dataDir, log, now }: JobParts): Promise<ImportJobs> {
+  const folder = path.join(dataDir, 'imports')
+  await mkdir(folder, { recursive: true })
+  const { importJobs: jobs, importResults: outcomes } = store.t
+  const fileOf = (id: string) => path.join(folder, `${id}.zip`)
+  const running = new Map<string, { isStopped: boolean; ended: Promise<void> }>()
+
+  async function read(id: string): Promise<ImportJob> {
+    const [row] = await store.db.select().from(jobs).where(eq(jobs.id, id))
+    if (row === undefined) throw new AppError('not_found', 'There is no import with this id')
+    return withCounts(store, row)
+  }
+
+  async function end(id: string, state: JobState, failure: string | null = null): Promise<void> {
+    const finishedAtMs = state === 'stopped' ? null : now()
+    await store.db.update(jobs).set({ state, failure, finishedAtMs }).where(eq(jobs.id, id))
+    if (state !== 'stopped') await rm(fileOf(id), { force: true })
+    log.info({ importJob: id, state }, 'bulk import ended')
+  }
+
+  function run(job: Pick<ImportJob, 'id' | 'actor' | 'publishes'>): void {
+    const control = { isStopped: false, ended: Promise.resolve() }
+    running.set(job.id, control)
+    control.ended = work(job, control)
+      .catch(async (thrown: unknown) => {
+        const error = toAppError(thrown)
+        log.error({ importJob: job.id, errorCode: error.code, error: error.cause }, 'bulk import failed')
+        await end(job.id, 'failed', error.message)
+      })
+      .finally(() => running.delete(job.id))
+  }
+
+  async function work(job: Pick<ImportJob, 'id' | 'actor' | 'publishes'>, control: { isStopped: boolean }) {
+    const archive = await openArchive(fileOf(job.id))
+    try {
+      const done = await donePositions(store, job.id)
+      for (const [position, unit] of unitsOf(archive.names).entries()) {
+        if (control.isStopped) return
+        if (done.has(position)) continue
+        await takeIn(archive, unit, position, job)
+        await breathe()
+      }
+    } finally {
+      archive.close()
+    }
+    await end(job.id, 'done')
+  }
+
+  async function takeIn(
+    archive: CardArchive,
+    unit: Unit,
+    position: number,
+    { id: jobId, actor, publishes }: Pick<ImportJob, 'id' | 'actor' | 'publishes'>,
+  ): Promise<void> {
+    const outcome = { jobId, position, file: unit.name }
+    const alongside: Alongside = (db, { id, status, notes }) => [
+      db.insert(outcomes).values({ ...outcome, status, notes, characterId: id }),
+    ]
+    try {
+      if (unit.kind === 'character')
+        await library.restoreCharacter(await archive.read(unit.name), archive.read, { actor }, alongside)
+      else await library.importCard(await readUnit(archive, unit), { actor, publishes }, alongside)
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      // The database is gone: no verdict about a card.
+      if (error.code === 'unavailable') throw error
+      const notes = [{ code: error.code, path: '', message: error.message }]
+      await store.db.insert(outcomes).values({ ...outcome, status: 'failed', notes, characterId: null })
+    }
+  }
+
+  const unfinished = await store.db
+    .select()
+    .from(jobs)
+    .where(inArray(jobs.state, ['running', 'stopped']))
+  const needed = new Set(unfinished.map(({ id }) => path.basename(fileOf(id))))
+  for (const name of await readdir(folder)) if (!needed.has(name)) await rm(path.join(folder, name))
+  for (const job of unfinished) if (job.state === 'running') run(job)
+
+  return {
+    async start(bytes, { name, actor, publishes }) {
+      const id = createId(now())
+      try {
+        await pipeline(
+          bytes,
+          bounded,
+          createWriteStream(fileOf(id), { flags: 'wx', mode: 0o600, flush: true }),
+        )
+        const archive = await openArchive(fileOf(id))
+        const totalFiles = unitsOf(archive.names).length
+        archive.close()
+        if (totalFiles === 0)
+          throw new AppError('invalid', 'The archive holds no file that could be a card', { param: 'body' })
+        const row = { id, name, actor, publishes, state: 'running', totalFiles, createdAtMs: now() }
+        await store.db.insert(jobs).values(row)
+      } catch (error) {
+        await rm(fileOf(id), { force: true })
+        throw error
+      }
+      run({ id, actor, publishes })
+      return read(id)
+    },
+    async list() {
+      const rows = await store.db.select().from(jobs).orderBy(desc(jobs.id)).limit(PAGE)
+      return Promise.all(rows.map((row) => withCounts(store, row)))
+    },
+    get: read,
+    async results(id, { status, after = -1, limit = PAGE }) {
+      await read(id)
+      const rows = await store.db
+        .select()
+        .from(outcomes)
+        .where(
+          and(
+            eq(outcomes.jobId, id),
+            gt(outcomes.position, after),
+            status === undefined ? undefined : eq(outcomes.status, status),
+          ),
+        )
+        .orderBy(asc(outcomes.position))
+        .limit(limit + 1)
+      const results = rows.slice(0, limit).map(({ position, file, status: became, characterId, notes }) => ({
+        ...{ position, file, notes },
+        status: became as ImportResult['status'],
+        ...(characterId === null ? {} : { id: characterId }),
+      }))
+      return { results, nextAfter: rows.length > limit ? (results.at(-1)?.position ?? null) : null }
+    },
+    async stop(id) {
+      const control = running.get(id)
+      if (control !== undefined) {
+        control.isStopped = true
+        await control.ended
+        if ((await read(id)).state === 'running') await end(id, 'stopped')
+      }
+      return read(id)
+    },
+    async resume(id) {
+      const job = await read(id)
+      if (job.state === 'stopped') {
+        await store.db.update(jobs).set({ state: 'running' }).where(eq(jobs.id, id))
+        run(job)
+      }
+      return read(id)
+    },
+    async purge() {
+      await store.db
+        .delete(jobs)
+        .where(and(ne(jobs.state, 'running'), lt(jobs.finishedAtMs, now() - KEPT_MS)))
+    },
+    async close() {
+      for (const control of running.values()) control.isStopped = true
+      await Promise.all([...running.values()].map(({ ended }) => ended))
+    },
+  }
+}
+
+async function withCounts(store: Store, row: Omit<ImportJob, 'counts' | 'state'> & { state: string }) {
+  const { importResults: outcomes } = store.t
+  const groups = await store.db
+    .select({ status: outcomes.status, files: count() })
+    .from(outcomes)
+    .where(eq(outcomes.jobId, row.id))
+    .groupBy(outcomes.status)
+  const counts = { created: 0, updated: 0, skipped: 0, failed: 0 }
+  for (const { status, files } of groups) counts[status as ImportResult['status']] = files
+  return { ...row, state: row.state as JobState, counts }
+}
+
+async function donePositions(store: Store, id: string): Promise<Set<number>> {
+  const { importResults: outcomes } = store.t
+  const rows = await store.db
+    .select({ position: outcomes.position })
+    .from(outcomes)
+    .where(eq(outcomes.jobId, id))
+  return new Set(rows.map(({ position }) => position))
+}
+
+async function* bounded(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let sizeBytes = 0
+  for await (const chunk of chunks) {
+    sizeBytes += chunk.length
+    if (sizeBytes > LARGEST_ARCHIVE_BYTES)
+      throw new AppError('too_large', 'The archive is larger than 8 GB; send it in parts')
+    yield chunk
+  }
+}
+
+// -- what an archive holds ---------------------------------------------------------------------------------------------
+
+interface Unit {
+  /** `character`: one of a library archive. `folder`: card.json with avatar.png beside it. */
+  kind: 'character' | 'folder' | 'card'
+  name: string
+}
+
+/** What packing programs leave behind. */
+const LITTER = /(^|\/)(\.|__MACOSX\/|Thumbs\.db$|desktop\.ini$)/i
+
+/** Always the same for one archive: a job that goes on counts by it. */
+function unitsOf(names: readonly string[]): Unit[] {
+  const all = new Set(names)
+  const characters = names.filter((name) => /^characters\/[^/]+\.json$/.test(name))
+  const isLibrary = characters.length > 0 && names.some((name) => name.startsWith('cards/'))
+  if (isLibrary) return characters.map((name) => ({ kind: 'character', name }))
+  return names
+    .filter((name) => !LITTER.test(name))
+    .filter((name) => path.posix.basename(name) !== FOLDER_PICTURE || !all.has(beside(name, FOLDER_CARD)))
+    .map((name) => ({ kind: path.posix.basename(name) === FOLDER_CARD ? 'folder' : 'card', name }))
+}
+
+const beside = (name: string, other: string): string => path.posix.join(path.posix.dirname(name), other)
+
+async function readUnit(archive: CardArchive, { kind, name }: Unit) {
+  const bytes = await archive.read(name)
+  if (kind === 'card') return { name: path.posix.basename(name), bytes }
+  const pictureName = beside(name, FOLDER_PICTURE)
+  const picture = archive.has(pictureName) ? await archive.read(pictureName) : undefined
+  return packFolder(path.posix.basename(path.posix.dirname(name)), bytes, picture)
+}
