@@ -1,6 +1,8 @@
 /** The lorebook of a card in a prompt: what always stands there, and what the conversation calls up. */
-import type { Card } from '#characters/card.ts'
-import { activate, type Activation, type LoreMessage } from '#characters/lore/activate.ts'
+import { z } from 'zod'
+
+import { spokenName, type Card } from '#characters/card.ts'
+import { activate, type Activation, type LoreMessage, type LoreSettings } from '#characters/lore/activate.ts'
 import { compileBook, isFixed, type LoreBook, type LoreEntry } from '#characters/lore/book.ts'
 import { expand, hiddenKeys } from '#characters/macros.ts'
 
@@ -22,6 +24,8 @@ function bookOf(card: Card): LoreBook | undefined {
   return compiled
 }
 
+const isBeforeCharacter = ({ place }: LoreEntry) => place.kind === 'before_character'
+
 export interface FixedLore {
   book: string
   /** In the order in which they are printed. */
@@ -35,7 +39,7 @@ export function fixedLore(card: Card): FixedLore {
   return {
     book: book?.name ?? '',
     entries: entries.sort(
-      (a, b) => Number(b.isBeforeCharacter) - Number(a.isBeforeCharacter) || a.order - b.order,
+      (a, b) => Number(isBeforeCharacter(b)) - Number(isBeforeCharacter(a)) || a.order - b.order,
     ),
   }
 }
@@ -65,6 +69,8 @@ export function calledUpLore(
       hidden: (entry) => hiddenKeys(entry.content, values(entry)),
       draw: (id, count) => materials.scene?.dice(`lore ${id}`)(String(count)) ?? 0,
       ...greetingOf(card, messages, materials),
+      character: { names: [card.name, spokenName(card)], tags: card.tags },
+      sources: sourceTexts(card),
     },
   )
   return {
@@ -72,6 +78,17 @@ export function calledUpLore(
     trace: activation.trace,
   }
 }
+
+/** Open WebUI tells nothing of the user but the name. The note at a depth is not printed here, but may call up. */
+const sourceTexts = (card: Card): LoreSettings['sources'] => ({
+  character_description: card.description,
+  character_personality: card.personality,
+  character_depth_prompt: DepthPrompt.parse(card.extensions['depth_prompt']).prompt,
+  scenario: card.scenario,
+  creator_notes: card.creator_notes,
+})
+
+const DepthPrompt = z.object({ prompt: z.string() }).catch({ prompt: '' })
 
 /** The label around an entry. */
 const BLOCK_TOKENS = 8

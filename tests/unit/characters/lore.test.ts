@@ -37,6 +37,8 @@ function run(entries: LorebookEntry[], messages: LoreMessage[], { book, settings
     render: ({ content }) => content,
     hidden: () => [],
     draw: () => 0.5,
+    character: { names: ['Ana Kell', 'Ana'], tags: ['Sailor'] },
+    sources: {},
     ...settings,
   })
 }
@@ -250,13 +252,6 @@ describe('decorators', () => {
     expect(isOn(v3({ content: '@@depth 2\n@@@activate\ntext' }), says('-'))).toBe(false)
   })
 
-  test('32 keep the position and the depth for who can use both', () => {
-    expect(readDecorators('@@depth 3\n@@position after_desc\n\ntext\n@@later')).toMatchObject({
-      decorators: { depth: 3, position: 'after_desc' },
-      text: 'text\n@@later',
-    })
-  })
-
   test('33 on wins over off, and switched off wins over both', () => {
     const content = '@@activate\n@@dont_activate\nx'
     expect(isOn(v3({ content }), says('-'))).toBe(true)
@@ -281,6 +276,138 @@ describe('decorators', () => {
     expect(isOn(entry, says('a red cat'))).toBe(false)
     expect(isOn(entry, says('a big blue toy cat'))).toBe(false)
   })
+})
+
+describe('a place', () => {
+  const SYSTEM = { role: 'system' }
+  const DEEP = { kind: 'at_depth', countedFrom: 'newest', role: 'system' }
+  test.each<[string, LorebookEntry, object]>([
+    ['is before the character if nothing says more', v3(), { kind: 'before_character', ...SYSTEM }],
+    ['is one of two words', v3({ position: 'after_char' }), { kind: 'after_character', ...SYSTEM }],
+    ...(
+      [
+        'before_character',
+        'after_character',
+        'before_note',
+        'after_note',
+        'at_depth',
+        'before_examples',
+        'after_examples',
+        'outlet',
+      ] as const
+    ).map((kind, position): [string, LorebookEntry, object] => [
+      `is number ${String(position)} of SillyTavern, which wins over the word`,
+      st({ position: 'after_char', extensions: { position } }),
+      { kind },
+    ]),
+    [
+      'is no number that SillyTavern does not know',
+      st({ position: 'after_char', extensions: { position: 8 } }),
+      { kind: 'after_character' },
+    ],
+    ['is at depth 4 if no depth is given', st({ extensions: { position: 4 } }), { ...DEEP, depth: 4 }],
+    [
+      'has a depth and a role',
+      st({ extensions: { position: 4, depth: 2, role: 2 } }),
+      { ...DEEP, depth: 2, role: 'assistant' },
+    ],
+    ['is no depth below 0', st({ extensions: { position: 4, depth: -3 } }), { ...DEEP, depth: 0 }],
+    [
+      'is an outlet with a name',
+      st({ extensions: { position: 7, outlet_name: ' hall ' } }),
+      { kind: 'outlet', name: 'hall' },
+    ],
+    ['is the depth of a decorator', v3({ content: '@@depth 3\nx' }), { ...DEEP, depth: 3 }],
+    ['is the end for a depth below 1', v3({ content: '@@depth -2\nx' }), { ...DEEP, depth: 0 }],
+    [
+      'is counted from the oldest message',
+      v3({ content: '@@reverse_depth 3\n@@role user\nx' }),
+      { kind: 'at_depth', depth: 3, countedFrom: 'oldest', role: 'user' },
+    ],
+    [
+      'of a decorator wins over the number',
+      st({ content: '@@depth 1\nx', extensions: { position: 1, role: 1 } }),
+      { ...DEEP, depth: 1, role: 'user' },
+    ],
+    [
+      '32 of a decorator wins over the depth of another',
+      v3({ content: '@@depth 3\n@@position after_desc\nx' }),
+      { kind: 'after_character', ...SYSTEM },
+    ],
+    ['is the scenario', v3({ content: '@@position scenario\nx' }), { kind: 'with_scenario', ...SYSTEM }],
+    [
+      'that is not known counts as none, nor does such a role',
+      v3({ content: '@@position ceiling\n@@role narrator\nx' }),
+      { kind: 'before_character', ...SYSTEM },
+    ],
+  ])('%s', (_name, entry, expected) => {
+    expect(compileBook({ extensions: {}, entries: [entry] }).entries[0]?.place).toMatchObject(expected)
+  })
+
+  test('does not end the decorators of an entry', () => {
+    expect(readDecorators('@@depth 3\n@@role user\n\ntext\n@@later').text).toBe('text\n@@later')
+  })
+})
+
+describe('an entry that is meant for some', () => {
+  const reasonOf = (entry: LorebookEntry) => run([entry], says('cat')).trace.map(({ reason }) => reason)
+  const FOUND = '"cat" in the newest message'
+  const OTHERS = 'it is meant for other characters'
+  const OTHER_TAGS = 'it is meant for characters with other tags'
+  test.each<[string, object, string]>([
+    ['ordinary requests', { triggers: ['normal', 'swipe'] }, FOUND],
+    ['all requests', { triggers: [] }, FOUND],
+    ['others', { triggers: ['swipe', 'quiet'] }, 'it is meant for other kinds of requests (swipe, quiet)'],
+    ['this name', { character_filter: { names: ['Bo', 'ana'] } }, FOUND],
+    ['other names', { character_filter: { names: ['Bo'], isExclude: false } }, OTHERS],
+    ['all but this name', { character_filter: { names: ['Ana Kell'], isExclude: true } }, OTHERS],
+    ['all but another name', { character_filter: { names: ['Bo'], isExclude: true } }, FOUND],
+    ['this tag', { characterFilter: { tags: ['sailor'] } }, FOUND],
+    ['another tag', { characterFilter: { names: ['Ana'], tags: ['farmer'] } }, OTHER_TAGS],
+    ['nobody in particular', { character_filter: { names: [], tags: [], isExclude: true } }, FOUND],
+    ['what cannot be read', { character_filter: 'Ana', triggers: 7 }, FOUND],
+  ])('%s', (_name, extensions, expected) => {
+    expect(reasonOf(st({ extensions: { ...extensions } }))).toEqual([expected])
+  })
+
+  test('is read from the fields of a lorebook file too', () => {
+    expect(reasonOf({ ...st(), triggers: ['quiet'] })).not.toEqual([FOUND])
+    expect(reasonOf({ ...st(), characterFilter: { names: ['Bo'] } })).toEqual([OTHERS])
+  })
+})
+
+describe('a text that nobody said', () => {
+  const sources = {
+    persona_description: 'owns a cat',
+    character_description: 'owns a cat',
+    character_personality: 'like a cat',
+    character_depth_prompt: 'mention the cat',
+    scenario: 'a cat in the rain',
+    creator_notes: 'for friends of the cat',
+  }
+  const traced = (extensions: Record<string, unknown>) =>
+    run([st({ extensions })], says('-'), { settings: { sources } }).trace[0]
+  test.each([
+    ['match_persona_description', "the user's description"],
+    ['match_character_description', "the character's description"],
+    ['match_character_personality', "the character's personality"],
+    ['match_character_depth_prompt', "the character's note"],
+    ['match_scenario', 'the scenario'],
+    ['match_creator_notes', "the creator's notes"],
+  ])('calls up what says %s', (mark, name) => {
+    expect(traced({ [mark]: true })).toMatchObject({ isActive: true, reason: `"cat" in ${name}` })
+  })
+
+  test('calls up nothing else, nor what looks at nothing', () => {
+    expect(traced({})).toMatchObject({ isActive: false })
+    expect(traced({ match_scenario: true, scan_depth: 0 })).toMatchObject({ isActive: false })
+  })
+})
+
+test('a number that is null is one that the program sets', () => {
+  const extensions = { scan_depth: null, probability: null, sticky: null, group_weight: null, delay: null }
+  expect(isOn(st({ extensions }), says('cat'))).toBe(true)
+  expect(isOn(st({ extensions: { scan_depth: '1' } }), says('cat', '-'))).toBe(false)
 })
 
 test('dice fall the same way for the same turn', () => {

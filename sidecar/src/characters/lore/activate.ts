@@ -4,6 +4,13 @@
  * or branched chat is right by itself.
  */
 import type { CompiledKey, LoreBook, LoreEntry } from './book.ts'
+import {
+  isForOrdinaryRequests,
+  refusesCharacter,
+  SOURCE_NAMES,
+  type LoreCharacter,
+  type Source,
+} from './conditions.ts'
 import type { Scanned } from './match.ts'
 
 export interface LoreMessage {
@@ -26,6 +33,10 @@ export interface LoreSettings {
   draw: (entryId: string, messageCount: number) => number
   /** The greeting with which the chat began: 0 for the first message of the card. Undefined when it is not known. */
   greeting?: number
+  /** Who answers, for entries that are meant for some only. */
+  character: LoreCharacter
+  /** Texts that nobody said, for entries that look into them too. */
+  sources: Partial<Readonly<Record<Source, string>>>
 }
 
 export interface TraceLine {
@@ -231,6 +242,10 @@ class Turn {
   #obstacle(entry: LoreEntry, pass: number, level: number, isSticky: boolean): string | undefined {
     const { decorators } = entry
     if (!entry.isEnabled) return 'it is switched off'
+    if (!isForOrdinaryRequests(entry.triggers))
+      return `it is meant for other kinds of requests (${entry.triggers.join(', ')})`
+    const refusal = refusesCharacter(entry.characterFilter, this.#settings.character)
+    if (refusal !== undefined) return refusal
     if (decorators.afterAnswers !== undefined && this.#answers < decorators.afterAnswers)
       return `it waits for ${String(decorators.afterAnswers)} answers`
     if (decorators.everyAnswers !== undefined && this.#answers % decorators.everyAnswers !== 0)
@@ -252,8 +267,12 @@ class Turn {
   #window(entry: LoreEntry, pass: number): Scanned[] {
     const depth = Math.min(entry.scanDepth ?? this.#book.scanDepth, DEEPEST_SCAN)
     if (depth <= 0) return []
-    const newest = this.#texts.slice(-depth).reverse()
-    return pass === 0 ? newest : [...newest, ...this.#recursed]
+    const said = [...this.#texts.slice(-depth).reverse(), ...this.#sources(entry)]
+    return pass === 0 ? said : [...said, ...this.#recursed]
+  }
+
+  #sources({ sources }: LoreEntry): Scanned[] {
+    return sources.map((source) => this.#book.memory.scan(this.#settings.sources[source] ?? ''))
   }
 
   #matchKeys(
@@ -288,6 +307,8 @@ class Turn {
 
   #placeOf(index: number, entry: LoreEntry): string {
     const seen = Math.min(entry.scanDepth ?? this.#book.scanDepth, DEEPEST_SCAN, this.#texts.length)
+    const source = entry.sources[index - seen]
+    if (source !== undefined) return `in ${SOURCE_NAMES[source]}`
     if (index >= seen) return 'in an entry that was called up'
     const places = ['in the newest message', 'in the message before the newest']
     return places[index] ?? `${String(index)} messages before the newest`

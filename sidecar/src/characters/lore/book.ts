@@ -1,9 +1,10 @@
 /** A card's lorebook made ready to run: one model for the fields of all programs, keys compiled once. */
-import { z } from 'zod'
-
 import type { Lorebook, LorebookEntry } from '../card.ts'
+import { characterFilterOf, sourcesOf, type CharacterFilter, type Source } from './conditions.ts'
 import { readDecorators, type Decorators } from './decorators.ts'
+import { readExtensions } from './extensions.ts'
 import { compileKey, ScanMemory, type KeyRules, type NumberedKey } from './match.ts'
+import { placeOf, type Place } from './place.ts'
 
 /** Which program's rules a book was written for: SillyTavern's, where it shows its marks, else the V3 specification's. */
 export type Dialect = 'st' | 'v3'
@@ -32,7 +33,7 @@ export interface LoreEntry {
   order: number
   /** Higher gets its place first when there is not enough. */
   priority: number
-  isBeforeCharacter: boolean
+  place: Place
   /** In messages; undefined takes the book's. */
   scanDepth: number | undefined
   /** 0 to 100. */
@@ -50,6 +51,10 @@ export interface LoreEntry {
   /** 0 for an entry that need not wait. */
   recursionLevel: number
   ignoresBudget: boolean
+  /** Kinds of requests it is meant for, in SillyTavern's words; empty for all. */
+  triggers: readonly string[]
+  characterFilter: CharacterFilter | undefined
+  sources: readonly Source[]
 }
 
 export interface LoreBook {
@@ -65,30 +70,6 @@ export interface LoreBook {
 const SCAN_DEPTH: Readonly<Record<Dialect, number>> = { st: 2, v3: 4 }
 const DEFAULT_WEIGHT = 100
 const LOGICS: readonly Logic[] = ['and_any', 'not_all', 'not_any', 'and_all']
-
-const number = z.coerce.number().optional().catch(undefined)
-const flag = z.boolean().nullish().catch(undefined)
-
-/** What SillyTavern adds to an entry. */
-const Extensions = z.looseObject({
-  selectiveLogic: number,
-  scan_depth: number,
-  case_sensitive: flag,
-  match_whole_words: flag,
-  probability: number,
-  useProbability: flag,
-  group: z.string().optional().catch(undefined),
-  group_override: flag,
-  group_weight: number,
-  use_group_scoring: flag,
-  sticky: number,
-  cooldown: number,
-  delay: number,
-  exclude_recursion: flag,
-  prevent_recursion: flag,
-  delay_until_recursion: z.union([z.boolean(), z.number()]).optional().catch(undefined),
-  ignore_budget: flag,
-})
 
 const MARKS = ['selectiveLogic', 'useProbability', 'display_index', 'exclude_recursion', 'group_weight']
 
@@ -116,7 +97,7 @@ function compileEntry(
   dialect: Dialect,
   nextNumber: () => number,
 ): LoreEntry {
-  const st = Extensions.parse(entry.extensions)
+  const st = readExtensions(entry)
   const { decorators, text } = readDecorators(entry.content)
   const rules: KeyRules = {
     isCaseSensitive: entry.case_sensitive ?? st.case_sensitive ?? false,
@@ -143,8 +124,8 @@ function compileEntry(
     isConstant: entry.constant ?? false,
     order: entry.insertion_order,
     priority: decorators.isFirstToGo ? -Infinity : (entry.priority ?? entry.insertion_order),
-    isBeforeCharacter: entry.position !== 'after_char',
-    scanDepth: decorators.scanDepth ?? st.scan_depth,
+    place: placeOf(entry, st, decorators),
+    scanDepth: decorators.scanDepth ?? st.scan_depth ?? undefined,
     probability: st.useProbability === false ? 100 : within(st.probability ?? 100, 0, 100),
     groups: (st.group ?? '')
       .split(',')
@@ -160,6 +141,9 @@ function compileEntry(
     preventsRecursion: st.prevent_recursion ?? false,
     recursionLevel: Number(st.delay_until_recursion ?? 0),
     ignoresBudget: st.ignore_budget ?? false,
+    triggers: st.triggers ?? [],
+    characterFilter: characterFilterOf(st),
+    sources: sourcesOf(st),
   }
 }
 
@@ -174,6 +158,8 @@ export function isFixed(entry: LoreEntry): boolean {
     entry.delay === 0 &&
     entry.cooldown === 0 &&
     entry.recursionLevel === 0 &&
+    entry.triggers.length === 0 &&
+    entry.characterFilter === undefined &&
     decorators.afterAnswers === undefined &&
     decorators.everyAnswers === undefined &&
     decorators.greeting === undefined &&

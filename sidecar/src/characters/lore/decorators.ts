@@ -11,6 +11,9 @@ export interface Decorators {
   everyAnswers?: number
   scanDepth?: number
   depth?: number
+  /** Counted from the oldest message. */
+  reverseDepth?: number
+  role?: LoreRole
   greeting?: number
   position?: string
   /** One of each list has to be there as well. */
@@ -31,15 +34,27 @@ const KNOWN: Readonly<Record<string, (draft: Draft, value: string) => boolean>> 
   activate_only_every: (draft, value) => setNumber(draft, 'everyAnswers', value, 1),
   scan_depth: (draft, value) => setNumber(draft, 'scanDepth', value, 0),
   depth: (draft, value) => setNumber(draft, 'depth', value, 0),
+  reverse_depth: (draft, value) => setNumber(draft, 'reverseDepth', value, 0),
   is_greeting: (draft, value) => setNumber(draft, 'greeting', value, 0),
   position: (draft, value) => {
     if (!POSITIONS.has(value)) return false
     draft.position ??= value
     return true
   },
+  role: (draft, value) => {
+    const role = ROLES.find((known) => known === value)
+    if (role === undefined) return false
+    draft.role ??= role
+    return true
+  },
   additional_keys: (draft, value) => draft.additionalKeys.push(keysOf(value)) > 0,
   exclude_keys: (draft, value) => draft.excludedKeys.push(...keysOf(value)) > 0,
 }
+
+export type LoreRole = 'system' | 'user' | 'assistant'
+
+/** In SillyTavern's numbering. */
+export const ROLES: readonly LoreRole[] = ['system', 'user', 'assistant']
 
 const POSITIONS = new Set(['after_desc', 'before_desc', 'personality', 'scenario'])
 
@@ -49,12 +64,13 @@ const keysOf = (value: string): string[] =>
     .map((key) => key.trim())
     .filter((key) => key !== '')
 
-type NumberName = 'afterAnswers' | 'everyAnswers' | 'scanDepth' | 'depth' | 'greeting'
+type NumberName = 'afterAnswers' | 'everyAnswers' | 'scanDepth' | 'depth' | 'reverseDepth' | 'greeting'
 
 function setNumber(draft: Draft, name: NumberName, value: string, least: number): boolean {
   if (!/^-?\d{1,6}$/.test(value)) return false
   const number = Number(value)
-  if (number < least && name !== 'depth') return false
+  // Below 0 stands for the end of the chat.
+  if (number < least && name !== 'depth' && name !== 'reverseDepth') return false
   draft[name] ??= number
   return true
 }
