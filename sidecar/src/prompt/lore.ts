@@ -2,8 +2,9 @@
 import { z } from 'zod'
 
 import { spokenName, type Card } from '#characters/card.ts'
-import { activate, type Activation, type LoreMessage, type LoreSettings } from '#characters/lore/activate.ts'
+import { activate, type Activation } from '#characters/lore/activate.ts'
 import { compileBook, isFixed, type LoreBook, type LoreEntry } from '#characters/lore/book.ts'
+import type { LoreMessage, LoreSettings } from '#characters/lore/settings.ts'
 import { expand, hiddenKeys } from '#characters/macros.ts'
 
 import { messageText, type ChatMessage } from './ask.ts'
@@ -19,7 +20,10 @@ function bookOf(card: Card): LoreBook | undefined {
   if (card.character_book === undefined) return undefined
   const known = books.get(card)
   if (known !== undefined) return known
-  const compiled = compileBook(card.character_book)
+  const book = compileBook(card.character_book)
+  // They stand in the prefix, which has a room of its own.
+  const entries = book.entries.map((entry) => (isFixed(entry) ? { ...entry, ignoresBudget: true } : entry))
+  const compiled = { ...book, entries }
   books.set(card, compiled)
   return compiled
 }
@@ -57,10 +61,7 @@ export function calledUpLore(
   if (book === undefined) return NOTHING
   const values = (entry: LoreEntry) => macroValues(materials, `lore ${entry.id}`, 'minute')
   const activation = activate(
-    {
-      ...book,
-      entries: book.entries.map((entry) => (isFixed(entry) ? { ...entry, ignoresBudget: true } : entry)),
-    },
+    [book],
     messages.flatMap((message) => heard(message, materials)),
     {
       budgetTokens,

@@ -3,9 +3,10 @@ import { describe, expect, test } from 'vitest'
 
 import type { LorebookEntry } from '#characters/card.ts'
 import { frozenDraw } from '#characters/dice.ts'
-import { activate, type LoreMessage, type LoreSettings } from '#characters/lore/activate.ts'
+import { activate } from '#characters/lore/activate.ts'
 import { compileBook } from '#characters/lore/book.ts'
 import { readDecorators } from '#characters/lore/decorators.ts'
+import type { LoreMessage, LoreSettings } from '#characters/lore/settings.ts'
 
 import { sampleEntry } from '../../support/samples.ts'
 
@@ -31,7 +32,7 @@ interface Options {
 }
 
 function run(entries: LorebookEntry[], messages: LoreMessage[], { book, settings }: Options = {}) {
-  return activate(compileBook({ extensions: {}, entries, ...book }), messages, {
+  return activate([compileBook({ extensions: {}, entries, ...book })], messages, {
     budgetTokens: 1_000,
     countTokens: (text) => text.length,
     render: ({ content }) => content,

@@ -3,7 +3,7 @@ import type { Lorebook, LorebookEntry } from '../card.ts'
 import { characterFilterOf, sourcesOf, type CharacterFilter, type Source } from './conditions.ts'
 import { readDecorators, type Decorators } from './decorators.ts'
 import { readExtensions } from './extensions.ts'
-import { compileKey, ScanMemory, type KeyRules, type NumberedKey } from './match.ts'
+import { KeyRing, type CompiledKey, type KeyRules, type ScanMemory } from './match.ts'
 import { placeOf, type Place } from './place.ts'
 
 /** Which program's rules a book was written for: SillyTavern's, where it shows its marks, else the V3 specification's. */
@@ -11,13 +11,8 @@ export type Dialect = 'st' | 'v3'
 
 export type Logic = 'and_any' | 'and_all' | 'not_any' | 'not_all'
 
-/** Without `find` it can never be found: empty, or a pattern that is not supported. */
-export interface CompiledKey extends NumberedKey {
-  written: string
-}
-
 export interface LoreEntry {
-  /** Unique in its book, and the same while the book is not edited. */
+  /** Unique in its book, and among all books that were compiled under names of their own; the same while the book is not edited. */
   id: string
   label: string
   content: string
@@ -62,8 +57,12 @@ export interface LoreBook {
   dialect: Dialect
   scanDepth: number
   isRecursive: boolean
+  /** What its entries may take together; infinite where the author does not say. */
+  budgetTokens: number
   entries: LoreEntry[]
   memory: ScanMemory
+  /** By the number of a plain key, the index of the entry that it calls up. */
+  owners: readonly (number | undefined)[]
 }
 
 /** In messages. Sources: SillyTavern's setting as shipped; ours for books without marks. */
@@ -76,26 +75,40 @@ const MARKS = ['selectiveLogic', 'useProbability', 'display_index', 'exclude_rec
 const dialectOf = ({ entries }: Lorebook): Dialect =>
   entries.some(({ extensions }) => MARKS.some((mark) => mark in extensions)) ? 'st' : 'v3'
 
-export function compileBook(book: Lorebook): LoreBook {
+/** `shelf` stands before the entries' ids, so that books that are used together do not share dice. */
+export function compileBook(book: Lorebook, shelf = ''): LoreBook {
   const dialect = dialectOf(book)
-  let keys = 0
-  const entries = book.entries.map((entry, index) => compileEntry(entry, index, dialect, () => keys++))
+  const ring = new KeyRing()
+  const entries = book.entries.map((entry, index) =>
+    compileEntry(entry, `${shelf}${String(entry.id ?? '')}#${String(index)}`, index, dialect, ring),
+  )
   return {
     name: book.name ?? 'the character book',
     dialect,
-    // SillyTavern itself does not use the book's value, its authors mean it all the same.
+    // SillyTavern itself does not use the book's values, its authors mean them all the same.
     scanDepth: book.scan_depth ?? SCAN_DEPTH[dialect],
     isRecursive: book.recursive_scanning ?? dialect === 'st',
+    // Editors write 0 into a field that nobody filled.
+    budgetTokens: (book.token_budget ?? 0) > 0 ? (book.token_budget ?? Infinity) : Infinity,
     entries,
-    memory: new ScanMemory(keys),
+    memory: ring.close(),
+    owners: ownersOf(entries),
   }
+}
+
+function ownersOf(entries: readonly LoreEntry[]): number[] {
+  const owners: number[] = []
+  for (const [index, { keys }] of entries.entries())
+    for (const key of keys) if (key.kind === 'plain') owners[key.number] = index
+  return owners
 }
 
 function compileEntry(
   entry: LorebookEntry,
+  id: string,
   index: number,
   dialect: Dialect,
-  nextNumber: () => number,
+  ring: KeyRing,
 ): LoreEntry {
   const st = readExtensions(entry)
   const { decorators, text } = readDecorators(entry.content)
@@ -104,11 +117,10 @@ function compileEntry(
     isWholeWord: st.match_whole_words ?? true,
     isPattern: dialect === 'v3' && entry.use_regex,
   }
-  const compile = (keys: readonly string[]) =>
-    keys.map((written): CompiledKey => ({ written, number: nextNumber(), find: compileKey(written, rules) }))
+  const compile = (keys: readonly string[]) => keys.map((written) => ring.add(written, rules))
   const usesSecondary = entry.selective ?? dialect === 'st'
   return {
-    id: `${String(entry.id ?? '')}#${String(index)}`,
+    id,
     label: entry.name || entry.comment || entry.keys[0] || `Entry ${String(index + 1)}`,
     content: text,
     keys: compile(entry.keys),

@@ -1,67 +1,9 @@
-/** Whether a key of an entry stands in a text. Keys come from strangers: patterns run on an engine that cannot be stalled. */
-import { createHash } from 'node:crypto'
+/** Which keys of a book stand in a text. Keys come from strangers: patterns run on an engine that cannot be stalled. */
+import { hash } from 'node:crypto'
 
 import { RE2JS } from 're2js'
 
-/** A text that is searched many times: whether a key stands in it is found once. */
-export class Scanned {
-  readonly text: string
-  /** By the key's number: 0 not looked for, 1 not there, 2 there. */
-  readonly #verdicts: Uint8Array
-  #folded: string | undefined
-
-  constructor(text: string, verdicts: Uint8Array) {
-    this.text = text
-    this.#verdicts = verdicts
-  }
-
-  get folded(): string {
-    return (this.#folded ??= this.text.toLowerCase())
-  }
-
-  holds({ number, find }: NumberedKey): boolean {
-    if (find === undefined) return false
-    const known = this.#verdicts[number] ?? 0
-    if (known !== 0) return known === 2
-    const isThere = find(this)
-    this.#verdicts[number] = isThere ? 2 : 1
-    return isThere
-  }
-}
-
-export interface NumberedKey {
-  /** Counts the keys of a book from 0. */
-  number: number
-  find: Key | undefined
-}
-
-/** What is remembered of messages for one book; a message itself is not kept, only its hash. */
-const REMEMBERED_BYTES = 8 * 1024 * 1024
-
-/**
- * Remembers which keys of a book stand in which texts. Every turn brings the whole chat again, and all of it but the last
- * words was searched before. Forgets the texts that were not asked for longest.
- */
-export class ScanMemory {
-  readonly #keys: number
-  readonly #most: number
-  readonly #verdicts = new Map<string, Uint8Array>()
-
-  constructor(keys: number) {
-    this.#keys = keys
-    this.#most = Math.max(16, Math.floor(REMEMBERED_BYTES / Math.max(1, keys)))
-  }
-
-  scan(text: string): Scanned {
-    const hash = createHash('sha256').update(text).digest('base64url')
-    const verdicts = this.#verdicts.get(hash) ?? new Uint8Array(this.#keys)
-    this.#verdicts.delete(hash)
-    this.#verdicts.set(hash, verdicts)
-    const [oldest] = this.#verdicts.keys()
-    if (this.#verdicts.size > this.#most && oldest !== undefined) this.#verdicts.delete(oldest)
-    return new Scanned(text, verdicts)
-  }
-}
+import { Keywords, type Keyword } from './keywords.ts'
 
 export interface KeyRules {
   isCaseSensitive: boolean
@@ -70,56 +12,175 @@ export interface KeyRules {
   isPattern: boolean
 }
 
-/** Longer texts are searched for patterns in their last part only; plain keys see all of them. */
-const PATTERN_TEXT_CHARACTERS = 65_536
+/** Numbers count the keys of a kind in a book from 0. One that is empty, or a pattern that is not supported, is never found. */
+export type CompiledKey = { written: string } & (
+  { kind: 'plain'; number: number } | { kind: 'pattern'; number: number; pattern: RE2JS } | { kind: 'never' }
+)
 
-export type Key = (text: Pick<Scanned, 'text' | 'folded'>) => boolean
+/** In these a word has no edges that could be seen. */
+const WITHOUT_SPACES =
+  /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}]/u
 
-/** A key that is empty or no valid pattern never stands anywhere; undefined tells. */
-export function compileKey(written: string, rules: KeyRules): Key | undefined {
-  const key = written.trim()
-  if (key === '') return undefined
-  const [, source, flags = ''] = /^\/(.+)\/([a-z]*)$/s.exec(key) ?? []
-  if (source !== undefined) return compilePattern(source, flags)
-  if (rules.isPattern) return compilePattern(key, rules.isCaseSensitive ? '' : 'i')
-  return compilePlain(key, rules)
+/** Collects the keys of a book, for one search over all of them. */
+export class KeyRing {
+  readonly #folded: Keyword[] = []
+  readonly #exact: Keyword[] = []
+  #patterns = 0
+
+  add(written: string, rules: KeyRules): CompiledKey {
+    const key = written.trim()
+    if (key === '') return { written, kind: 'never' }
+    const source = patternOf(key, rules)
+    if (source === undefined) return { written, kind: 'plain', number: this.#addPlain(key, rules) }
+    const pattern = compilePattern(source)
+    if (pattern === undefined) return { written, kind: 'never' }
+    return { written, kind: 'pattern', number: this.#patterns++, pattern }
+  }
+
+  /** A key of several words is looked for as it stands, as SillyTavern does: "black cat" is in "black cats". */
+  #addPlain(key: string, { isCaseSensitive, isWholeWord }: KeyRules): number {
+    const number = this.#folded.length + this.#exact.length
+    const isWhole = isWholeWord && !/\s/.test(key) && !WITHOUT_SPACES.test(key)
+    if (isCaseSensitive) this.#exact.push({ number, text: key, isWholeWord: isWhole })
+    else this.#folded.push({ number, text: key.toLowerCase(), isWholeWord: isWhole })
+    return number
+  }
+
+  close(): ScanMemory {
+    return new ScanMemory(new Keywords(this.#folded), new Keywords(this.#exact), {
+      plain: this.#folded.length + this.#exact.length,
+      patterns: this.#patterns,
+    })
+  }
 }
 
-function compilePattern(source: string, flags: string): Key | undefined {
+interface PatternSource {
+  source: string
+  flags: string
+}
+
+function patternOf(key: string, { isCaseSensitive, isPattern }: KeyRules): PatternSource | undefined {
+  const [, source, flags = ''] = /^\/(.+)\/([a-z]*)$/s.exec(key) ?? []
+  if (source !== undefined) return { source, flags }
+  return isPattern ? { source: key, flags: isCaseSensitive ? '' : 'i' } : undefined
+}
+
+/** Undefined for look-around, back-references, or no pattern at all. */
+function compilePattern({ source, flags }: PatternSource): RE2JS | undefined {
   const options =
     (flags.includes('i') ? RE2JS.CASE_INSENSITIVE : 0) |
     (flags.includes('s') ? RE2JS.DOTALL : 0) |
     (flags.includes('m') ? RE2JS.MULTILINE : 0)
   try {
-    const pattern = RE2JS.compile(RE2JS.translateRegExp(source), options)
-    return ({ text }) => pattern.matcher(text.slice(-PATTERN_TEXT_CHARACTERS)).find()
+    return RE2JS.compile(RE2JS.translateRegExp(source), options)
   } catch {
-    return undefined // Look-around, back-references, or no pattern at all.
+    return undefined // The engine knows it for what it is; nothing is lost but the key, and `never` says so.
   }
 }
 
-/** In these a word has no edges that could be seen. */
-const WITHOUT_SPACES =
-  /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}]/u
-const WORD = /[\p{L}\p{N}\p{M}_]/u
+/** A text on its way through one or more books. */
+export class LoreText {
+  readonly text: string
+  #hash: string | undefined
 
-/** A key of several words is looked for as it stands, as SillyTavern does: "black cat" is in "black cats". */
-function compilePlain(key: string, { isCaseSensitive, isWholeWord }: KeyRules): Key {
-  const wanted = isCaseSensitive ? key : key.toLowerCase()
-  const isFree = !isWholeWord || /\s/.test(key) || WITHOUT_SPACES.test(key)
-  return (scannedText) => {
-    const text = isCaseSensitive ? scannedText.text : scannedText.folded
-    if (isFree) return text.includes(wanted)
-    for (let at = text.indexOf(wanted); at !== -1; at = text.indexOf(wanted, at + 1))
-      if (!isWordAt(text, at - 1) && !isWordAt(text, at + wanted.length)) return true
-    return false
+  constructor(text: string) {
+    this.text = text
+  }
+
+  get hash(): string {
+    return (this.#hash ??= hash('sha256', this.text, 'base64url'))
   }
 }
 
-/** Letters outside the first plane have two halves; either half belongs to a word. */
-function isWordAt(text: string, at: number): boolean {
-  if (at < 0 || at >= text.length) return false
-  const code = text.charCodeAt(at)
-  const start = code >= 0xdc00 && code <= 0xdfff ? at - 1 : at
-  return WORD.test(String.fromCodePoint(text.codePointAt(start) ?? code))
+/** What is remembered of a text: the plain keys in it, sorted, and by pattern 0 not looked for, 1 not there, 2 there. */
+interface Findings {
+  plain: Uint32Array
+  patterns: Uint8Array
+}
+
+/** Longer texts are searched for patterns in their last part only; plain keys see all of them. */
+const PATTERN_TEXT_CHARACTERS = 65_536
+
+/** A text that was searched for the keys of a book. */
+export class Scanned {
+  readonly #text: string
+  readonly #findings: Findings
+
+  constructor(text: string, findings: Findings) {
+    this.#text = text
+    this.#findings = findings
+  }
+
+  /** The numbers of the plain keys in it, sorted. */
+  get plain(): Uint32Array {
+    return this.#findings.plain
+  }
+
+  holds(key: CompiledKey): boolean {
+    if (key.kind === 'never') return false
+    return key.kind === 'plain' ? this.plain.includes(key.number) : this.#matches(key.number, key.pattern)
+  }
+
+  /** Patterns cost more than all plain keys together, so each is looked for when an entry comes to it. */
+  #matches(number: number, pattern: RE2JS): boolean {
+    const known = this.#findings.patterns[number] ?? 0
+    if (known !== 0) return known === 2
+    const isThere = pattern.matcher(this.#text.slice(-PATTERN_TEXT_CHARACTERS)).find()
+    this.#findings.patterns[number] = isThere ? 2 : 1
+    return isThere
+  }
+}
+
+/** What is remembered for one book; a message itself is not kept, only its hash. */
+const REMEMBERED_BYTES = 8 * 1024 * 1024
+/** A hash, two small arrays and a place in a map, as measured in V8. */
+const BYTES_OF_ONE = 400
+
+const sizeBytes = ({ plain, patterns }: Findings): number =>
+  BYTES_OF_ONE + plain.byteLength + patterns.byteLength
+
+/**
+ * Remembers which keys of a book stand in which texts. Every turn brings the whole chat again, and all of it but the last
+ * words was searched before. Forgets the texts that were not asked for longest.
+ */
+export class ScanMemory {
+  readonly count: { readonly plain: number; readonly patterns: number }
+  readonly #folded: Keywords
+  readonly #exact: Keywords
+  readonly #findings = new Map<string, Findings>()
+  #rememberedBytes = 0
+
+  constructor(folded: Keywords, exact: Keywords, count: { plain: number; patterns: number }) {
+    this.#folded = folded
+    this.#exact = exact
+    this.count = count
+  }
+
+  /** In texts. */
+  get size(): number {
+    return this.#findings.size
+  }
+
+  scan({ text, hash: key }: LoreText): Scanned {
+    const known = this.#findings.get(key)
+    const findings = known ?? this.#search(text)
+    if (known === undefined) this.#rememberedBytes += sizeBytes(findings)
+    else this.#findings.delete(key)
+    this.#findings.set(key, findings)
+    this.#forget()
+    return new Scanned(text, findings)
+  }
+
+  #search(text: string): Findings {
+    const plain = [...this.#folded.find(text.toLowerCase()), ...this.#exact.find(text)]
+    return { plain: Uint32Array.from(plain).sort(), patterns: new Uint8Array(this.count.patterns) }
+  }
+
+  #forget(): void {
+    for (const [key, findings] of this.#findings) {
+      if (this.#rememberedBytes <= REMEMBERED_BYTES) return
+      this.#findings.delete(key)
+      this.#rememberedBytes -= sizeBytes(findings)
+    }
+  }
 }
