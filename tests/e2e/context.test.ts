@@ -84,6 +84,87 @@ test('a warm second turn re-reads only the new tokens', async () => {
   }
 })
 
+describe('a chat with a lorebook, turn by turn', () => {
+  const ENTRIES = [
+    ['reef', 'The reef lies two miles out; its rocks are sharp, and no chart shows all of them.'],
+    ['mill', 'The mill by the river stopped when the miller went to sea, and nobody knows why he went.'],
+    ['bell', 'The bell of the chapel was cast from the guns of a ship that ran aground in the great storm.'],
+  ] as const
+  const QUESTIONS = ['reef', 'weather', 'mill', 'bell', 'tide', 'reef'].map(
+    (word) => `And what about the ${word}?`,
+  )
+
+  /** For every turn: the tokens of the prompt, those that the server had to read, and those of the last message. */
+  async function chat(layout: 'cache' | 'sillytavern', position: number) {
+    const troupe = await openTestApp({
+      OPENAI_API_BASE_URLS: `${llama.url}/v1`,
+      TROUPE_CONTEXT_TOKENS: '4096',
+    })
+    try {
+      const id = await troupe.importCard({
+        name: `Mira ${layout} ${String(position)}`,
+        description: PERSONA,
+        extensions: { troupe: { layout } },
+        character_book: {
+          extensions: {},
+          entries: ENTRIES.map(([key, content]) => ({
+            ...{ keys: [key], content, enabled: true, insertion_order: 1, use_regex: false },
+            extensions: { position, depth: 4, scan_depth: 1, selectiveLogic: 0 },
+          })),
+        },
+      })
+      const messages: Message[] = []
+      const turns: { prompt: number; read: number; last: number }[] = []
+      for (const content of QUESTIONS) {
+        messages.push({ role: 'user', content })
+        const preview = await troupe.request('POST', '/troupe/api/prompt/preview', {
+          body: { model: id, messages },
+        })
+        const { prompt } = (await preview.json()) as {
+          prompt: { messages: { content?: { text: string }[] }[] }
+        }
+        const last = (prompt.messages.at(-1)?.content ?? []).map(({ text }) => text).join('\n')
+        const { value } = await ask(troupe, id, messages)
+        const { prompt_tokens: tokens, prompt_tokens_details: details } = value.usage
+        turns.push({ prompt: tokens, read: tokens - details.cached_tokens, last: await tokenCount(last) })
+        messages.push({ role: 'assistant', content: value.choices[0]?.message.content ?? '' })
+      }
+      return turns
+    } finally {
+      await troupe.close()
+    }
+  }
+
+  test('re-reads only the last exchange and the new block in the cache layout; the other layout pays for its places', async () => {
+    const AT_DEPTH = 4
+    const BEFORE_CHARACTER = 0
+    const cache = await chat('cache', AT_DEPTH)
+    const deep = await chat('sillytavern', AT_DEPTH)
+    const before = await chat('sillytavern', BEFORE_CHARACTER)
+    const row = (name: string, turns: typeof cache) =>
+      `${name.padEnd(34)} ${turns.map(({ prompt, read }) => `${String(read)}/${String(prompt)}`.padStart(9)).join('')}`
+    process.stdout.write(
+      [
+        'tokens read / tokens of the prompt, turn by turn',
+        row('cache', cache),
+        row('sillytavern, lore at depth 4', deep),
+        row('sillytavern, lore before character', before),
+        '',
+      ].join('\n'),
+    )
+    for (const [at, turn] of cache.entries()) {
+      const earlier = cache[at - 1]
+      if (earlier === undefined) continue
+      // Everything before the last user message of the turn before is there; its blocks are gone from it now.
+      const kept = earlier.prompt - earlier.last - TEMPLATE_TOKENS
+      expect(turn.read).toBeLessThanOrEqual(turn.prompt - kept)
+    }
+    const readAgain = (turns: typeof cache) => turns.slice(1).reduce((sum, { read }) => sum + read, 0)
+    expect(readAgain(deep)).toBeGreaterThan(readAgain(cache))
+    expect(readAgain(before)).toBeGreaterThan(2 * readAgain(cache))
+  })
+})
+
 test('a chat of three times the context keeps the persona, is never refused, and its record says what was cut', async () => {
   const contextTokens = 1_024
   const { troupe, id } = await openMira(
@@ -117,15 +198,19 @@ test('a chat of three times the context keeps the persona, is never refused, and
   }
 })
 
+async function tokenCount(content: string): Promise<number> {
+  const answer = await fetch(`${llama.url}/tokenize`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ content }),
+  })
+  return ((await answer.json()) as { tokens: unknown[] }).tokens.length
+}
+
+/** Role marks around the last message and the opening of the answer, in ChatML. */
+const TEMPLATE_TOKENS = 12
+
 describe('our estimate against the real tokenizer of a small English vocabulary', () => {
-  const tokenize = async (content: string) => {
-    const answer = await fetch(`${llama.url}/tokenize`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ content }),
-    })
-    return ((await answer.json()) as { tokens: unknown[] }).tokens.length
-  }
   test.each([
     ['English prose is never under-estimated', PERSONA, 1, 1.6],
     [
@@ -150,7 +235,7 @@ describe('our estimate against the real tokenizer of a small English vocabulary'
     ['Korean', '어제 저녁에 우리는 새로운 항구에 대해 오랫동안 이야기했습니다. ', 0.5, 1.5],
     ['emoji', '😀🎉👍🏽❤️🔥', 0.5, 1.5],
   ])('%s', async (_name, text, least, most) => {
-    const ratio = estimateTokens(text) / (await tokenize(text))
+    const ratio = estimateTokens(text) / (await tokenCount(text))
     expect(ratio).toBeGreaterThanOrEqual(least)
     expect(ratio).toBeLessThanOrEqual(most)
   })

@@ -1,13 +1,11 @@
 /** What an answer is made of: who speaks, and which base model on which server speaks for it. */
-import { z } from 'zod'
-
 import { AppError } from '#base/errors.ts'
 import { sha256Hex } from '#base/ids.ts'
-import type { Card } from '#characters/card.ts'
 import { frozenDraw } from '#characters/dice.ts'
+import { settingsOf, type CharacterSettings } from '#characters/settings.ts'
 import { toName } from '#characters/text.ts'
 import type { Library } from '#library/library.ts'
-import { messageText, type Ask } from '#prompt/ask.ts'
+import { messageText, type Ask, type Sampling } from '#prompt/ask.ts'
 import type { Materials } from '#prompt/prompt.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 
@@ -31,14 +29,6 @@ export interface GatherParts {
   now: () => number
 }
 
-const TroupeExtension = z.looseObject({ model: z.string().min(1).optional() })
-
-/** The base model that a card asks for, in `extensions.troupe.model`. */
-function baseModelOf(card: Card): string | undefined {
-  const parsed = TroupeExtension.safeParse(card.extensions['troupe'])
-  return parsed.success ? parsed.data.model : undefined
-}
-
 /** Stands for `{{user}}` when the caller named nobody. */
 const UNNAMED_USER = 'User'
 /** A name stands many times in every prompt. */
@@ -56,7 +46,7 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
       },
     )
   }
-  const ownModel = version === undefined ? undefined : baseModelOf(version.card)
+  const ownModel = version === undefined ? undefined : settingsOf(version.card).model
   if (ask.task !== undefined || version === undefined)
     return { upstream: await on.upstreams.find(on.taskModel ?? ownModel) }
   const upstream = await on.upstreams.find(ownModel)
@@ -75,6 +65,16 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
     },
   }
 }
+
+/** The character's own options count where the client says nothing. */
+export function withOptions(ask: Ask, { materials }: Gathered): Ask {
+  if (materials === undefined) return ask
+  const { options } = settingsOf(materials.speaker.card)
+  return { ...ask, sampling: { ...present(options), ...ask.sampling } }
+}
+
+const present = (options: CharacterSettings['options']): Sampling =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
 /** What tells one chat from another; without an id, who asks and how it began. */
 function chatOf({ conversation, keyId, person, messages }: Ask): string {

@@ -17,6 +17,7 @@ export interface Decided {
   upstream?: Upstream
   prompt?: Prompt
   speaker?: Speaker
+  sampling?: Sampling
 }
 
 export class Journal {
@@ -74,7 +75,7 @@ export class Journal {
   }
 
   #decisions() {
-    const { upstream, prompt, speaker } = this.#decided ?? {}
+    const { upstream, prompt, speaker, sampling = {} } = this.#decided ?? {}
     return {
       characterId: speaker?.characterId ?? null,
       characterVersion: speaker?.version ?? null,
@@ -85,7 +86,7 @@ export class Journal {
       tokensByPart: prompt === undefined ? {} : tokensByPart(prompt),
       cutTurns: prompt?.cutTurns ?? 0,
       prefixHash: prompt?.prefixHash ?? null,
-      anatomy: prompt === undefined ? null : anatomyOf(prompt, this.#ask.sampling),
+      anatomy: prompt === undefined ? null : anatomyOf(prompt, sampling),
     }
   }
 

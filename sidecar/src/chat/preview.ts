@@ -4,7 +4,7 @@ import { compose } from '#prompt/compose.ts'
 import type { Prompt } from '#prompt/prompt.ts'
 import { composeTask } from '#prompt/task.ts'
 
-import { gather, type GatherParts } from './gather.ts'
+import { gather, withOptions, type GatherParts } from './gather.ts'
 
 export interface Preview {
   baseModel: string
@@ -13,8 +13,12 @@ export interface Preview {
 }
 
 export async function preview(ask: Ask, on: GatherParts): Promise<Preview> {
-  const { upstream, materials } = await gather(ask, on)
+  const gathered = await gather(ask, on)
+  const { upstream, materials } = gathered
   const profile = on.upstreams.profile(upstream)
-  const prompt = materials === undefined ? composeTask(ask, profile) : compose(ask, materials, profile)
+  const prompt =
+    materials === undefined
+      ? composeTask(ask, profile)
+      : compose(withOptions(ask, gathered), materials, profile)
   return { baseModel: upstream.model.name, upstream: upstream.provider.name, prompt }
 }

@@ -2,14 +2,15 @@
 import type { CallRecord } from '#analytics/record.ts'
 import { AppError, toAppError } from '#base/errors.ts'
 import type { Metrics } from '#base/metrics.ts'
-import type { Ask } from '#prompt/ask.ts'
+import { settingsOf } from '#characters/settings.ts'
+import type { Ask, Sampling } from '#prompt/ask.ts'
 import { compose } from '#prompt/compose.ts'
 import type { ModelProfile, Prompt, Speaker } from '#prompt/prompt.ts'
 import { composeTask } from '#prompt/task.ts'
 import type { Delta } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
 
-import { gather, type Gathered, type GatherParts } from './gather.ts'
+import { gather, withOptions, type Gathered, type GatherParts } from './gather.ts'
 import { chosenGreeting, speak } from './greeting.ts'
 import { Journal, type JournalParts } from './journal.ts'
 import { taskFormat } from './tasks.ts'
@@ -38,7 +39,7 @@ export function createTurn(on: TurnParts): Turn {
     }
     try {
       const gathered = await gather(ask, on)
-      for await (const delta of answer(ask, gathered, on, journal, signal)) {
+      for await (const delta of answer(withOptions(ask, gathered), gathered, on, journal, signal)) {
         journal.see(delta)
         if (delta.type === 'done') await close('ok')
         yield delta
@@ -82,17 +83,21 @@ const STRICTER_RATIO = 2
 interface Composed {
   upstream: Upstream
   prompt: Prompt
+  /** What the model server is told, the character's own options included. */
+  sampling: Sampling
   speaker?: Speaker
 }
 
 function composeFor(ask: Ask, { upstream, materials }: Gathered, profile: ModelProfile): Composed {
-  if (materials === undefined) return { upstream, prompt: composeTask(ask, profile) }
-  return { upstream, prompt: compose(ask, materials, profile), speaker: materials.speaker }
+  const { sampling } = ask
+  if (materials === undefined) return { upstream, sampling, prompt: composeTask(ask, profile) }
+  return { upstream, sampling, prompt: compose(ask, materials, profile), speaker: materials.speaker }
 }
 
-async function* run({ upstream, prompt }: Composed, ask: Ask, on: TurnParts, signal: AbortSignal) {
+async function* run(composed: Composed, ask: Ask, on: TurnParts, signal: AbortSignal) {
+  const { upstream, prompt } = composed
   let spoke = false
-  for await (const delta of upstream.provider.stream(modelCall(ask, upstream, prompt), signal)) {
+  for await (const delta of upstream.provider.stream(modelCall(ask, composed), signal)) {
     if (delta.type !== 'done') {
       spoke = true
       yield delta
@@ -105,9 +110,10 @@ async function* run({ upstream, prompt }: Composed, ask: Ask, on: TurnParts, sig
   }
 }
 
-function modelCall(ask: Ask, upstream: Upstream, prompt: Prompt) {
+function modelCall(ask: Ask, { upstream, prompt, speaker }: Composed) {
   const prefix = prompt.parts.filter((part) => part.place === 'prefix' && !part.dropped)
   const responseFormat = ask.responseFormat ?? taskFormat(ask.task)
+  const thinking = speaker && settingsOf(speaker.card).thinking
   return {
     model: upstream.model.name,
     messages: prompt.messages,
@@ -118,6 +124,7 @@ function modelCall(ask: Ask, upstream: Upstream, prompt: Prompt) {
     tools: ask.task === undefined ? ask.tools : [],
     ...(ask.toolChoice === undefined ? {} : { toolChoice: ask.toolChoice }),
     ...(responseFormat === undefined ? {} : { responseFormat }),
+    ...(thinking === undefined ? {} : { thinking }),
     extra: ask.extra,
   }
 }

@@ -2,15 +2,26 @@
 import { createHash } from 'node:crypto'
 
 import { AppError } from '#base/errors.ts'
-import type { Activation } from '#characters/lore/activate.ts'
+import { spokenName } from '#characters/card.ts'
 import { expand, type MacroValues } from '#characters/macros.ts'
+import { settingsOf } from '#characters/settings.ts'
 
-import { messageText, type Ask, type ChatMessage, type ContentPart } from './ask.ts'
+import { messageText, type Ask } from './ask.ts'
 import { historyBudget, shareContext } from './budget.ts'
+import { readConversation, type Conversation } from './conversation.ts'
 import { firstKeptTurn, messageTokens, splitTurns, type Turn } from './history.ts'
-import { calledUpLore } from './lore.ts'
+import {
+  arrangeForCache,
+  arrangeLikeSillyTavern,
+  chatMessages,
+  rereadTokens,
+  type Loose,
+  type Placed,
+} from './layouts.ts'
+import { calledUpLore, type CalledUp } from './lore.ts'
 import { macroValues } from './macro-values.ts'
 import { neutralise } from './neutral.ts'
+import { depthNote } from './note.ts'
 import { prefixParts } from './prefix.ts'
 import type { Budget, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
 import { estimateTokens, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
@@ -22,62 +33,70 @@ const CONVERSATION_SHARE = 0.4
 const LORE_SHARE = 0.25
 
 type Composing = Pick<Ask, 'messages' | 'sampling' | 'model'>
-type UserMessage = Extract<ChatMessage, { role: 'user' }>
-
-interface Conversation {
-  /** Everything before the last user message. */
-  history: readonly ChatMessage[]
-  last: UserMessage
-  /** A tool loop or an answer to be continued. */
-  after: readonly ChatMessage[]
-  clientSystem: string
-}
 
 /**
- * Builds the prompt in the cache layout: one system message, the history, and the last user message with everything
- * that changes from turn to turn. Throws AppError `context_length` when the persona or the last message cannot fit:
- * neither is ever cut.
+ * Builds the prompt in the character's layout: one system message, the history, and the last user message. Throws AppError
+ * `context_length` when the persona or the last message cannot fit: neither is ever cut.
  */
 export function compose(ask: Composing, materials: Materials, profile: ModelProfile): Prompt {
+  const { layout } = settingsOf(materials.speaker.card)
   const conversation = readConversation(ask.messages)
+  const { history, last, after } = conversation
   const budget = shareContext(profile, ask.sampling.maxTokens)
   const prefix = fitExamples(prefixParts(materials, conversation.clientSystem), budget)
-  const always = tailParts(materials, conversation)
-  const after = conversation.after.reduce((sum, message) => sum + messageTokens(message), 0)
+  const always = alwaysParts(materials, conversation)
   const prefixTokens = spent(prefix) + MESSAGE_OVERHEAD_TOKENS
-  const alwaysTokens = spent(always) + MESSAGE_OVERHEAD_TOKENS + after
+  const alwaysTokens = spent(partsOf(always)) + MESSAGE_OVERHEAD_TOKENS + sum(after.map(messageTokens))
   refuseWhatCannotFit(materials, budget, prefixTokens, alwaysTokens)
 
   const loreRoom = Math.min(
     budget.promptTokens * LORE_SHARE,
     budget.promptTokens - prefixTokens - alwaysTokens,
   )
-  const lore = calledUpLore(materials, [...conversation.history, conversation.last], loreRoom)
-  const tail = [...loreParts(lore), ...always]
-  const tailTokens = alwaysTokens + spent(loreParts(lore))
+  const called = calledUpLore(materials, [...history, last], loreRoom)
+  const loose: Loose = { ...always, lore: loreParts(called) }
+  const looseTokens = alwaysTokens + spent(loose.lore.map(({ part }) => part))
 
-  const turns = splitTurns(conversation.history)
-  const room = historyBudget(budget.promptTokens - prefixTokens, tailTokens)
+  const turns = splitTurns(history)
   const cutTurns = firstKeptTurn(
     turns.map((turn) => turn.tokens),
-    room,
+    historyBudget(budget.promptTokens - prefixTokens, looseTokens),
   )
   const kept = turns.slice(cutTurns)
+  const chat = kept.flatMap((turn) => turn.messages)
+  const arrangement =
+    layout === 'cache'
+      ? arrangeForCache(prefix, loose)
+      : arrangeLikeSillyTavern(prefix, loose, chat.length + 1)
+  const system = standing(arrangement.prefix).join('\n\n')
+  const messages = [
+    { role: 'system', text: system } as const,
+    ...chatMessages(arrangement, chat, last),
+    ...after,
+  ]
+  const { inserts, lead, words, trail } = arrangement
   return {
-    layout: 'cache',
-    parts: [...prefix, ...historyParts(turns, cutTurns), ...tail],
-    messages: [
-      { role: 'system', text: standing(prefix).join('\n\n') },
-      ...kept.flatMap((turn) => turn.messages),
-      tailMessage(tail, conversation.last),
-      ...conversation.after,
+    layout,
+    parts: [
+      ...arrangement.prefix,
+      ...historyParts(turns, cutTurns),
+      ...inserts.map(({ part }) => part),
+      ...[...lead, words, ...trail],
     ],
+    messages,
     budget,
-    tokens: prefixTokens + tailTokens + kept.reduce((sum, turn) => sum + turn.tokens, 0),
-    prefixHash: createHash('sha256').update(standing(prefix).join('\n\n')).digest('base64url').slice(0, 16),
+    tokens: prefixTokens + looseTokens + sum(kept.map(({ tokens }) => tokens)),
+    rereadTokens: rereadTokens(
+      arrangement,
+      messages,
+      after.length,
+      layout === 'sillytavern' && called.movesPrefix,
+    ),
+    prefixHash: createHash('sha256').update(system).digest('base64url').slice(0, 16),
     cutTurns,
-    lore: lore.trace.map(({ entry, isActive, reason, tokens }) => ({
+    lore: called.trace.map(({ entry, book, isActive, reason, tokens }) => ({
       label: entry.label,
+      book,
       isActive,
       reason,
       tokens,
@@ -85,52 +104,15 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   }
 }
 
+const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0)
 const standing = (parts: readonly Part[]) => parts.filter((part) => !part.dropped).map((part) => part.text)
-const spent = (parts: readonly Part[]) =>
-  parts.reduce((sum, part) => sum + (part.dropped ? 0 : part.tokens), 0)
+const spent = (parts: readonly Part[]) => sum(parts.map((part) => (part.dropped ? 0 : part.tokens)))
 
-function readConversation(messages: readonly ChatMessage[]): Conversation {
-  const spoken = openedByUser(mergeNeighbours(messages.filter((message) => message.role !== 'system')))
-  const lastIndex = spoken.findLastIndex((message) => message.role === 'user')
-  const last = spoken[lastIndex]
-  if (last?.role !== 'user') {
-    throw new AppError('invalid', 'The request has no message of the user; add one with role "user"', {
-      param: 'messages',
-    })
-  }
-  return {
-    history: spoken.slice(0, lastIndex),
-    last,
-    after: spoken.slice(lastIndex + 1),
-    clientSystem: messages
-      .flatMap((message) => (message.role === 'system' ? [message.text] : []))
-      .join('\n\n'),
-  }
-}
-
-/** Strict chat templates refuse two equal roles in a row; a user message that was never answered leaves such a pair. */
-function mergeNeighbours(messages: readonly ChatMessage[]): ChatMessage[] {
-  const merged: ChatMessage[] = []
-  for (const message of messages) {
-    const before = merged.at(-1)
-    if (before?.role === 'user' && message.role === 'user') {
-      merged[merged.length - 1] = { role: 'user', content: [...before.content, ...message.content] }
-    } else if (
-      before?.role === 'assistant' &&
-      message.role === 'assistant' &&
-      before.toolCalls === undefined
-    ) {
-      merged[merged.length - 1] = { ...message, text: `${before.text}\n\n${message.text}` }
-    } else merged.push(message)
-  }
-  return merged
-}
-
-/** Many templates want a user message first; a client that sends the greeting as history begins with the assistant. */
-function openedByUser(messages: ChatMessage[]): ChatMessage[] {
-  if (messages[0]?.role !== 'assistant') return messages
-  return [{ role: 'user', content: [{ type: 'text', text: '[The conversation begins.]' }] }, ...messages]
-}
+const partsOf = ({ note, postHistory, words }: Omit<Loose, 'lore'>): Part[] => [
+  ...(note ? [note.part] : []),
+  ...(postHistory ? [postHistory] : []),
+  words,
+]
 
 /**
  * Drops examples from the last one on until the conversation has its share. Decided by the card and the model alone,
@@ -154,41 +136,47 @@ function fitExamples(parts: readonly Part[], budget: Budget): Part[] {
   return fitted
 }
 
-function tailParts(materials: Materials, { history, last }: Conversation): Part[] {
+function alwaysParts(materials: Materials, { history, last }: Conversation): Omit<Loose, 'lore'> {
   // Sent anew each turn, so dice may fall anew; asking for another answer to the same words gives the same prompt.
   const turn = history.filter(({ role }) => role === 'user').length
-  const values = {
-    ...macroValues(materials, `post_history ${String(turn)}`, 'minute'),
-    echo: echoOf(history, last),
+  const echo = echoOf(history, messageText(last))
+  const values = (field: string) => ({
+    ...macroValues(materials, `${field} ${String(turn)}`, 'minute'),
+    echo,
+  })
+  const { card } = materials.speaker
+  const name = neutralise(spokenName(card))
+  const toNote = (text: string, field: string): string => {
+    const body = neutralise(expand(text, values(field))).trim()
+    return body === '' ? '' : `[Note to ${name}: ${body}]`
   }
-  const instructions = neutralise(expand(materials.speaker.card.post_history_instructions, values)).trim()
-  const note: Part[] =
-    instructions === ''
-      ? []
-      : [
-          part(
-            'post_history',
-            'Post-history instructions',
-            `[Note to ${neutralise(values.char)}: ${instructions}]`,
-            'always, closest to the answer',
-          ),
-        ]
-  const words: Part = {
-    ...part('user', "The user's message", messageText(last), 'always'),
-    tokens: messageTokens(last) - MESSAGE_OVERHEAD_TOKENS,
+  const note = depthNote(card)
+  const noteText = toNote(note.prompt, 'depth_note')
+  const instructions = toNote(card.post_history_instructions, 'post_history')
+  return {
+    note:
+      noteText === ''
+        ? undefined
+        : { part: part('note', "The character's note", noteText, 'always'), place: note.place },
+    postHistory:
+      instructions === ''
+        ? undefined
+        : part('post_history', 'Post-history instructions', instructions, 'always, closest to the answer'),
+    words: {
+      ...part('user', "The user's message", messageText(last), 'always'),
+      tokens: messageTokens(last) - MESSAGE_OVERHEAD_TOKENS,
+    },
   }
-  return [...note, words]
 }
 
-function loreParts({ active }: Activation): Part[] {
+function loreParts({ active }: CalledUp): Placed[] {
   return active.map(({ entry, text, tokens, reason }) => ({
-    ...part('lore', entry.label, `[World: ${text}]`, `called up: ${reason}`),
-    tokens,
+    part: { ...part('lore', entry.label, `[World: ${text}]`, `called up: ${reason}`), tokens },
+    place: entry.place,
   }))
 }
 
-function echoOf(history: readonly ChatMessage[], last: UserMessage): NonNullable<MacroValues['echo']> {
-  const words = messageText(last)
+function echoOf(history: Conversation['history'], words: string): NonNullable<MacroValues['echo']> {
   const answer = history.findLast(({ role }) => role === 'assistant')
   return {
     lastmessage: words,
@@ -199,14 +187,6 @@ function echoOf(history: readonly ChatMessage[], last: UserMessage): NonNullable
 
 function part(kind: Part['kind'], label: string, text: string, reason: string): Part {
   return { kind, place: 'tail', label, text, tokens: estimateTokens(text) + 1, reason, dropped: false }
-}
-
-/** The blocks stand before the user's words in the same message: a second system message would not survive every template. */
-function tailMessage(tail: readonly Part[], last: UserMessage): ChatMessage {
-  const blocks = standing(tail.filter((part) => part.kind !== 'user'))
-  if (blocks.length === 0) return last
-  const lead: ContentPart = { type: 'text', text: blocks.join('\n\n') + '\n' }
-  return { role: 'user', content: [lead, ...last.content] }
 }
 
 function historyParts(turns: readonly Turn[], cutTurns: number): Part[] {

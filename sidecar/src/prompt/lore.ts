@@ -1,67 +1,76 @@
 /** The lorebook of a card in a prompt: what always stands there, and what the conversation calls up. */
-import { z } from 'zod'
-
-import { spokenName, type Card } from '#characters/card.ts'
+import { spokenName, type Card, type Lorebook } from '#characters/card.ts'
 import { activate, type Activation } from '#characters/lore/activate.ts'
 import { compileBook, isFixed, type LoreBook, type LoreEntry } from '#characters/lore/book.ts'
 import type { LoreMessage, LoreSettings } from '#characters/lore/settings.ts'
 import { expand, hiddenKeys } from '#characters/macros.ts'
+import { settingsOf, type CharacterSettings } from '#characters/settings.ts'
 
 import { messageText, type ChatMessage } from './ask.ts'
 import { macroValues } from './macro-values.ts'
 import { neutralise } from './neutral.ts'
+import { depthNote } from './note.ts'
 import type { Materials } from './prompt.ts'
 import { estimateTokens } from './tokens.ts'
 
-/** A card does not change while it is published, and compiling a book costs more than a turn. */
-const books = new WeakMap<Card, LoreBook>()
+/** Neither a card nor a book changes while it is published, and compiling one costs more than a turn. */
+const compiled = new WeakMap<Lorebook, LoreBook>()
 
-function bookOf(card: Card): LoreBook | undefined {
-  if (card.character_book === undefined) return undefined
-  const known = books.get(card)
+/** The card's own book first, as the specification wants it. */
+function booksOf({ speaker, books = [] }: Materials): LoreBook[] {
+  const own = speaker.card.character_book
+  return [...(own === undefined ? [] : [own]), ...books].map(compile)
+}
+
+function compile(book: Lorebook): LoreBook {
+  const known = compiled.get(book)
   if (known !== undefined) return known
-  const book = compileBook(card.character_book)
+  const fresh = compileBook(book)
   // They stand in the prefix, which has a room of its own.
-  const entries = book.entries.map((entry) => (isFixed(entry) ? { ...entry, ignoresBudget: true } : entry))
-  const compiled = { ...book, entries }
-  books.set(card, compiled)
-  return compiled
+  const entries = fresh.entries.map((entry) => (isFixed(entry) ? { ...entry, ignoresBudget: true } : entry))
+  const ready = { ...fresh, entries }
+  compiled.set(book, ready)
+  return ready
 }
 
-const isBeforeCharacter = ({ place }: LoreEntry) => place.kind === 'before_character'
-
-export interface FixedLore {
+export interface FixedEntry {
+  entry: LoreEntry
   book: string
-  /** In the order in which they are printed. */
-  entries: LoreEntry[]
 }
 
-/** The entries that belong into the prefix. */
-export function fixedLore(card: Card): FixedLore {
-  const book = bookOf(card)
-  const entries = (book?.entries ?? []).filter((entry) => isFixed(entry) && entry.content !== '')
-  return {
-    book: book?.name ?? '',
-    entries: entries.sort(
-      (a, b) => Number(isBeforeCharacter(b)) - Number(isBeforeCharacter(a)) || a.order - b.order,
-    ),
-  }
+/** The entries that belong into the prefix, in the order in which they are printed. */
+export function fixedLore(materials: Materials): FixedEntry[] {
+  const { layout } = settingsOf(materials.speaker.card)
+  const fixed = booksOf(materials).flatMap(({ name, entries }) =>
+    entries
+      .filter((entry) => standsInPrefix(entry, layout) && entry.content !== '')
+      .map((entry) => ({ entry, book: name })),
+  )
+  return fixed.sort(
+    (a, b) => Number(isBeforeCharacter(b)) - Number(isBeforeCharacter(a)) || a.entry.order - b.entry.order,
+  )
 }
 
-const NOTHING: Activation = { active: [], trace: [] }
+export const isBeforeCharacter = ({ entry: { place } }: FixedEntry) => place.kind === 'before_character'
+
+export interface CalledUp extends Activation {
+  /** Some entry that comes and goes has its place in the system message, where the author wants it. */
+  movesPrefix: boolean
+}
 
 /** What the conversation calls up, without what stands in the prefix anyway. `messages` end with the user's. */
 export function calledUpLore(
   materials: Materials,
   messages: readonly ChatMessage[],
   budgetTokens: number,
-): Activation {
+): CalledUp {
   const { card } = materials.speaker
-  const book = bookOf(card)
-  if (book === undefined) return NOTHING
+  const { layout } = settingsOf(card)
+  const books = booksOf(materials)
+  if (books.length === 0) return { active: [], trace: [], movesPrefix: false }
   const values = (entry: LoreEntry) => macroValues(materials, `lore ${entry.id}`, 'minute')
   const activation = activate(
-    [book],
+    books,
     messages.flatMap((message) => heard(message, materials)),
     {
       budgetTokens,
@@ -75,21 +84,27 @@ export function calledUpLore(
     },
   )
   return {
-    active: activation.active.filter(({ entry, text }) => !isFixed(entry) && text !== ''),
+    active: activation.active.filter(({ entry, text }) => !standsInPrefix(entry, layout) && text !== ''),
     trace: activation.trace,
+    movesPrefix: books.some(({ entries }) => entries.some((entry) => entry.isEnabled && movesPrefix(entry))),
   }
 }
+
+/** In the compatible layout, what belongs to a depth of the chat goes there though it is always on. */
+const standsInPrefix = (entry: LoreEntry, layout: CharacterSettings['layout']): boolean =>
+  isFixed(entry) && (layout === 'cache' || !FLOATING.has(entry.place.kind))
+
+const FLOATING = new Set<LoreEntry['place']['kind']>(['at_depth', 'before_note', 'after_note', 'outlet'])
+const movesPrefix = (entry: LoreEntry): boolean => !isFixed(entry) && !FLOATING.has(entry.place.kind)
 
 /** Open WebUI tells nothing of the user but the name. The note at a depth is not printed here, but may call up. */
 const sourceTexts = (card: Card): LoreSettings['sources'] => ({
   character_description: card.description,
   character_personality: card.personality,
-  character_depth_prompt: DepthPrompt.parse(card.extensions['depth_prompt']).prompt,
+  character_depth_prompt: depthNote(card).prompt,
   scenario: card.scenario,
   creator_notes: card.creator_notes,
 })
-
-const DepthPrompt = z.object({ prompt: z.string() }).catch({ prompt: '' })
 
 /** The label around an entry. */
 const BLOCK_TOKENS = 8

@@ -1,7 +1,8 @@
 /** The byte-stable beginning of every prompt: one system message per character version, user name and client system text. */
 import { expand } from '#characters/macros.ts'
+import { settingsOf } from '#characters/settings.ts'
 
-import { fixedLore } from './lore.ts'
+import { fixedLore, isBeforeCharacter, type FixedEntry } from './lore.ts'
 import { neutralise } from './neutral.ts'
 import type { Materials, Part, PartKind } from './prompt.ts'
 import { macroValues } from './macro-values.ts'
@@ -28,9 +29,20 @@ function exampleBlocks(text: string): string[] {
     .filter((block) => block !== '')
 }
 
+const toSection = (fixed: FixedEntry, index: number): Section & { isBefore: boolean } => ({
+  kind: 'lore',
+  label: fixed.entry.label,
+  ...(index === 0 ? { heading: 'World' } : {}),
+  text: fixed.entry.content,
+  reason: `a constant entry of ${fixed.book}`,
+  isBefore: isBeforeCharacter(fixed),
+})
+
 function sections(materials: Materials, clientSystem: string): Section[] {
   const { card } = materials.speaker
-  const lore = fixedLore(card)
+  const lore = fixedLore(materials).map(toSection)
+  const isCompatible = settingsOf(card).layout === 'sillytavern'
+  const before = isCompatible ? lore.filter(({ isBefore }) => isBefore) : []
   return [
     {
       kind: 'system_prompt',
@@ -40,6 +52,7 @@ function sections(materials: Materials, clientSystem: string): Section[] {
         ? "the card's own system prompt"
         : "the server's default; the card has none",
     },
+    ...before,
     { kind: 'persona', label: 'Description', heading: '{{char}}', text: card.description, reason: 'always' },
     {
       kind: 'personality',
@@ -49,13 +62,7 @@ function sections(materials: Materials, clientSystem: string): Section[] {
       reason: 'always',
     },
     { kind: 'scenario', label: 'Scenario', heading: 'Scenario', text: card.scenario, reason: 'always' },
-    ...lore.entries.map((entry, index): Section => ({
-      kind: 'lore',
-      label: entry.label,
-      ...(index === 0 ? { heading: 'World' } : {}),
-      text: entry.content,
-      reason: `a constant entry of ${lore.book}`,
-    })),
+    ...lore.filter((section) => !before.includes(section)),
     ...exampleBlocks(card.mes_example).map((block, index): Section => ({
       kind: 'examples',
       label: `Example ${String(index + 1)}`,

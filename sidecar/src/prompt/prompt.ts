@@ -2,9 +2,10 @@
  * The product of prompt assembly is the list of parts (what, why, how many tokens, what was dropped);
  * the messages that go to the model are a projection of it.
  */
-import type { Card } from '#characters/card.ts'
+import type { Card, Lorebook } from '#characters/card.ts'
 import type { Draw } from '#characters/dice.ts'
 import type { Clock } from '#characters/macros.ts'
+import type { CharacterSettings } from '#characters/settings.ts'
 
 import type { ChatMessage } from './ask.ts'
 
@@ -18,6 +19,7 @@ export type PartKind =
   | 'greeting'
   | 'client_system'
   | 'history'
+  | 'note'
   | 'post_history'
   | 'user'
 
@@ -55,6 +57,8 @@ export interface Speaker {
 
 export interface Materials {
   speaker: Speaker
+  /** Lorebooks beside the card, in the order in which they are gone through after its own. */
+  books?: readonly Lorebook[]
   /** Replaces `{{user}}`. */
   userName: string
   /** Absent where a persona is only measured: each choice is its first item then, and there is no date. */
@@ -78,11 +82,8 @@ export interface Budget {
   promptTokens: number
 }
 
-/** `cache`: everything volatile in the last user message. `sillytavern`: where SillyTavern would put it. */
-export type Layout = 'cache' | 'sillytavern'
-
 export interface Prompt {
-  layout: Layout
+  layout: CharacterSettings['layout'] | 'task'
   parts: readonly Part[]
   messages: readonly ChatMessage[]
   budget: Budget
@@ -92,12 +93,15 @@ export interface Prompt {
   prefixHash: string
   /** Turns (a user message and what follows it) left out at the beginning of the history. */
   cutTurns: number
-  /** Every entry of the lorebook: whether it was called up, and why or why not. */
+  /** What the model server reads again in the next turn, besides what is new then; estimated. */
+  rereadTokens: number
+  /** Every entry of the lorebooks: whether it was called up, and why or why not. */
   lore: readonly LoreLine[]
 }
 
 export interface LoreLine {
   label: string
+  book: string
   isActive: boolean
   reason: string
   tokens: number

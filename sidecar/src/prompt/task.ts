@@ -21,7 +21,7 @@ export function composeTask(ask: Pick<Ask, 'messages' | 'sampling'>, profile: Mo
   )
   const messages = shorten(ask.messages, budget.promptTokens)
   return {
-    layout: 'cache',
+    layout: 'task',
     parts: messages.map((message, index) => ({
       kind: message.role === 'system' ? 'client_system' : 'user',
       place: 'tail',
@@ -36,6 +36,7 @@ export function composeTask(ask: Pick<Ask, 'messages' | 'sampling'>, profile: Mo
     tokens: messages.reduce((sum, message) => sum + messageTokens(message), 0),
     prefixHash: createHash('sha256').update('').digest('base64url').slice(0, 16),
     cutTurns: 0,
+    rereadTokens: 0,
     lore: [],
   }
 }

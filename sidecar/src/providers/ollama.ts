@@ -86,7 +86,7 @@ export function toChatBody(call: ModelCall, model: Description): Record<string, 
     ...(tools.length > 0 && { tools: tools.map((tool) => tool.spec) }),
     format: toFormat(call.responseFormat),
     // A model that can think does so unless told otherwise; one that cannot refuses the field when it is true.
-    ...(model.capabilities?.includes('thinking') === true && { think: false }),
+    ...(model.capabilities?.includes('thinking') === true && { think: call.thinking ?? false }),
   }
 }
 

@@ -60,6 +60,7 @@ export function toChatBody(call: ModelCall): Record<string, unknown> {
   const { sampling } = call
   return {
     ...call.extra,
+    ...thinkingOf(call.thinking),
     model: call.model,
     messages: call.messages.map(toMessage),
     stream: true,
@@ -329,4 +330,11 @@ async function readSlotTokens(
   const reply = await connection.ask('/props', undefined, signal)
   const props = Props.safeParse(parseJson(reply.text))
   return reply.status === 200 && props.success ? props.data.default_generation_settings.n_ctx : undefined
+}
+
+/** What vLLM and llama.cpp hand to the chat template, and what models with degrees of effort understand. */
+function thinkingOf(thinking: ModelCall['thinking']): Record<string, unknown> {
+  if (thinking === undefined) return {}
+  const effort = typeof thinking === 'string' ? { reasoning_effort: thinking } : {}
+  return { chat_template_kwargs: { enable_thinking: thinking !== false }, ...effort }
 }

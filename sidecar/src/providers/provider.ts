@@ -37,6 +37,8 @@ export interface ModelCall {
   tools: readonly ToolSpec[]
   toolChoice?: unknown
   responseFormat?: unknown
+  /** Whether a model that can think does so, or how hard; absent leaves it off where the server lets us. */
+  thinking?: boolean | 'low' | 'medium' | 'high'
   /** Unknown body fields of the client, for `/v1` servers only. */
   extra: Readonly<Record<string, unknown>>
 }

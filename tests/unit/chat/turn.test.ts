@@ -240,6 +240,43 @@ describe('a task', () => {
   })
 })
 
+describe("a character's own options", () => {
+  const troupe = {
+    options: { temperature: 0.4, stop: ['END'], maxTokens: 99, topK: 'many' },
+    thinking: 'low',
+  }
+
+  test('count where the client says nothing, and are in the record', async () => {
+    const { run, calls, records } = openTurn(() => say(text('Well.'), DONE), {
+      card: { extensions: { troupe } },
+    })
+    await run(sampleAsk({ sampling: { temperature: 1 } }))
+    expect(calls[0]).toMatchObject({
+      sampling: { temperature: 1, stop: ['END'], maxTokens: 99 },
+      maxTokens: 99,
+      thinking: 'low',
+    })
+    expect(calls[0]?.sampling).not.toHaveProperty('topK')
+    expect(records[0]?.anatomy?.options).toEqual({ temperature: 1, maxTokens: 99, stopStrings: 1 })
+  })
+
+  test('do not touch a task', async () => {
+    const { run, calls } = openTurn(() => say(text('Title'), DONE), { card: { extensions: { troupe } } })
+    await run(sampleAsk({ task: 'title_generation' }))
+    expect(calls[0]?.sampling).toEqual({})
+    expect(calls[0]).not.toHaveProperty('thinking')
+  })
+
+  test.each([{ troupe: 'x' }, { troupe: { options: 7, layout: 'upside down', model: 3 } }, {}])(
+    'that make no sense count as absent: %j',
+    async (extensions) => {
+      const { run, calls } = openTurn(() => say(text('Well.'), DONE), { card: { extensions } })
+      await run(sampleAsk())
+      expect(calls[0]?.sampling).toEqual({})
+    },
+  )
+})
+
 test('a chosen greeting is spoken from the card without a model call', async () => {
   const { run, calls, records, version } = openTurn(() => say(DONE))
   const [offer] = greetingOffers(version.card)

@@ -151,6 +151,8 @@ describe('the request', () => {
 
   test('thinking is switched off where there is such a switch', () => {
     expect(body({}, ['completion', 'thinking'])['think']).toBe(false)
+    expect(body({ thinking: 'high' }, ['completion', 'thinking'])['think']).toBe('high')
+    expect(body({ thinking: true }, ['completion'])).not.toHaveProperty('think')
     expect(body({}, ['completion'])).not.toHaveProperty('think')
   })
 })

@@ -298,3 +298,13 @@ describe('other events', () => {
     })
   })
 })
+
+test.each([
+  [undefined, undefined, undefined],
+  [true, { enable_thinking: true }, undefined],
+  [false, { enable_thinking: false }, undefined],
+  ['low' as const, { enable_thinking: true }, 'low'],
+])('thinking %j reaches the chat template as %j', (thinking, template, effort) => {
+  const sent = body(thinking === undefined ? {} : { thinking })
+  expect([sent['chat_template_kwargs'], sent['reasoning_effort']]).toEqual([template, effort])
+})

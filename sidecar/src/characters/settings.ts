@@ -1,0 +1,45 @@
+/**
+ * How a character wants to be run: what stands in `extensions.troupe` of its card. It travels with the card, and has its
+ * versions, its differences and its way back like everything else in it.
+ */
+import { z } from 'zod'
+
+import type { Card } from './card.ts'
+
+const share = z.number().min(0).max(1).optional().catch(undefined)
+const numeral = z.number().optional().catch(undefined)
+const whole = z.number().int().optional().catch(undefined)
+
+/** What the model is told when the client says nothing else. */
+const Options = z.object({
+  temperature: z.number().min(0).max(5).optional().catch(undefined),
+  topP: share,
+  topK: whole,
+  minP: share,
+  repeatPenalty: numeral,
+  frequencyPenalty: numeral,
+  presencePenalty: numeral,
+  seed: whole,
+  maxTokens: z.number().int().positive().optional().catch(undefined),
+  stop: z.array(z.string().min(1)).max(16).optional().catch(undefined),
+})
+
+const Settings = z.object({
+  /** Base model. */
+  model: z.string().min(1).optional().catch(undefined),
+  options: Options.catch({}).default({}),
+  /** Whether a model that can think does so, or how hard. */
+  thinking: z
+    .union([z.boolean(), z.enum(['low', 'medium', 'high'])])
+    .optional()
+    .catch(undefined),
+  /** `sillytavern` puts lore and notes where SillyTavern would, and pays for it with every turn. */
+  layout: z.enum(['cache', 'sillytavern']).default('cache').catch('cache'),
+  /** Tells the model in a few lines what was said in the turns that no longer fit. */
+  summary: z.boolean().default(false).catch(false),
+})
+export type CharacterSettings = z.infer<typeof Settings>
+
+/** A field that makes no sense counts as absent: a card from elsewhere must still speak. */
+export const settingsOf = (card: Pick<Card, 'extensions'>): CharacterSettings =>
+  Settings.catch(() => Settings.parse({})).parse(card.extensions['troupe'] ?? {})
