@@ -1,7 +1,8 @@
 /** The lorebook of a card in a prompt: what always stands there, and what the conversation calls up. */
 import { spokenName, type Card, type Lorebook } from '#characters/card.ts'
 import { activate, type Activation } from '#characters/lore/activate.ts'
-import { compileBook, isFixed, type LoreBook, type LoreEntry } from '#characters/lore/book.ts'
+import { compileBook, isFixed, type LoreBook } from '#characters/lore/book.ts'
+import type { LoreEntry } from '#characters/lore/entry.ts'
 import type { LoreMessage, LoreSettings } from '#characters/lore/settings.ts'
 import { expand, hiddenKeys } from '#characters/macros.ts'
 import { settingsOf, type CharacterSettings } from '#characters/settings.ts'

@@ -3,7 +3,8 @@
  * several turns (sticky entries, cooldowns) is found by running the earlier turns again, so that nothing is stored, and an
  * edited or branched chat is right by itself.
  */
-import type { LoreBook, LoreEntry } from './book.ts'
+import type { LoreBook } from './book.ts'
+import type { LoreEntry } from './entry.ts'
 import { Lasting } from './lasting.ts'
 import { LoreText } from './match.ts'
 import { OpenBook, type Item } from './open-book.ts'
@@ -48,10 +49,9 @@ export function activate(
   settings: LoreSettings,
 ): Activation {
   const open = openBooks(books, messages, settings)
-  const items = open.flatMap((each) => each.items)
-  const levels = [...new Set(items.map(({ entry }) => entry.recursionLevel))].sort((a, b) => a - b)
+  const levels = [...new Set(open.flatMap(({ book }) => book.index.levels))].sort((a, b) => a - b)
   const run: Run = { open, messages, settings, lasting: new Lasting(), print: printer(settings), levels }
-  if (items.some(isTimed))
+  if (open.some(({ book }) => book.index.isTimed))
     for (const count of earlierTurns(messages)) {
       const active = turnAfter(count, run).active()
       run.lasting.after(
@@ -59,7 +59,7 @@ export function activate(
         count,
       )
     }
-  return toActivation(items, turnAfter(messages.length, run))
+  return toActivation(open, turnAfter(messages.length, run))
 }
 
 function openBooks(
@@ -83,14 +83,15 @@ function printer({ render, countTokens, hidden }: LoreSettings): (item: Item) =>
     const known = printed.get(item)
     if (known !== undefined) return known
     const text = render(item.entry)
-    const fresh = { text, tokens: text === '' ? 0 : countTokens(text), hidden: hidden(item.entry) }
+    const { content, wording } = item.entry
+    // Most texts have no macro; their hash is known since an earlier turn.
+    const own = text === content ? wording : new LoreText(text)
+    const calls = [own, ...hidden(item.entry).map((each) => new LoreText(each))]
+    const fresh = { text, tokens: text === '' ? 0 : countTokens(text), calls }
     printed.set(item, fresh)
     return fresh
   }
 }
-
-const isTimed = ({ entry: { sticky, cooldown, decorators } }: Item) =>
-  sticky > 0 || cooldown > 0 || decorators.keepsAfterMatch || decorators.firesOnce
 
 /** How many messages there were at each earlier answer. */
 function earlierTurns(messages: readonly LoreMessage[]): number[] {
@@ -104,25 +105,30 @@ function turnAfter(count: number, run: Run): Turn {
   return turn
 }
 
-function toActivation(items: readonly Item[], turn: Turn): Activation {
+function toActivation(open: readonly OpenBook[], turn: Turn): Activation {
   const active = turn
     .active()
     .sort((a, b) => a.item.entry.order - b.item.entry.order || a.item.position - b.item.position)
-  const tokens = new Map(active.map((hit) => [hit.item, hit.tokens]))
   return {
-    active: active.map(({ item: { entry, open }, text, reason, tokens }) => ({
-      entry,
-      book: open.book.name,
+    active: active.map(({ item, reason, printed: { text, tokens } }) => ({
+      entry: item.entry,
+      book: item.open.book.name,
       text,
       reason,
       tokens,
     })),
-    trace: items.map((item) => ({
-      entry: item.entry,
-      book: item.open.book.name,
-      isActive: tokens.has(item),
-      reason: turn.reason(item),
-      tokens: tokens.get(item) ?? 0,
-    })),
+    trace: open.flatMap(({ items, book }) =>
+      items.map((item) => {
+        const tokens = turn.tokensOf(item)
+        const isActive = tokens !== undefined
+        return {
+          entry: item.entry,
+          book: book.name,
+          isActive,
+          reason: turn.reason(item),
+          tokens: tokens ?? 0,
+        }
+      }),
+    ),
   }
 }

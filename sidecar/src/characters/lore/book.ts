@@ -1,56 +1,15 @@
 /** A card's lorebook made ready to run: one model for the fields of all programs, keys compiled once. */
 import type { Lorebook, LorebookEntry } from '../card.ts'
-import { characterFilterOf, sourcesOf, type CharacterFilter, type Source } from './conditions.ts'
-import { readDecorators, type Decorators } from './decorators.ts'
+import { indexEntries, type BookIndex } from './book-index.ts'
+import { characterFilterOf, sourcesOf } from './conditions.ts'
+import { readDecorators } from './decorators.ts'
+import type { Logic, LoreEntry } from './entry.ts'
 import { readExtensions } from './extensions.ts'
-import { KeyRing, type CompiledKey, type KeyRules, type ScanMemory } from './match.ts'
-import { placeOf, type Place } from './place.ts'
+import { KeyRing, LoreText, type KeyRules, type ScanMemory } from './match.ts'
+import { placeOf } from './place.ts'
 
 /** Which program's rules a book was written for: SillyTavern's, where it shows its marks, else the V3 specification's. */
 export type Dialect = 'st' | 'v3'
-
-export type Logic = 'and_any' | 'and_all' | 'not_any' | 'not_all'
-
-export interface LoreEntry {
-  /** Unique in its book, and among all books that were compiled under names of their own; the same while the book is not edited. */
-  id: string
-  label: string
-  content: string
-  keys: CompiledKey[]
-  secondary: CompiledKey[]
-  logic: Logic
-  additional: CompiledKey[][]
-  excluded: CompiledKey[]
-  decorators: Decorators
-  isEnabled: boolean
-  isConstant: boolean
-  /** Higher is printed later. */
-  order: number
-  /** Higher gets its place first when there is not enough. */
-  priority: number
-  place: Place
-  /** In messages; undefined takes the book's. */
-  scanDepth: number | undefined
-  /** 0 to 100. */
-  probability: number
-  groups: string[]
-  isPrioritised: boolean
-  weight: number
-  usesScoring: boolean
-  /** In messages; 0 for none. */
-  sticky: number
-  cooldown: number
-  delay: number
-  excludesRecursion: boolean
-  preventsRecursion: boolean
-  /** 0 for an entry that need not wait. */
-  recursionLevel: number
-  ignoresBudget: boolean
-  /** Kinds of requests it is meant for, in SillyTavern's words; empty for all. */
-  triggers: readonly string[]
-  characterFilter: CharacterFilter | undefined
-  sources: readonly Source[]
-}
 
 export interface LoreBook {
   name: string
@@ -61,8 +20,7 @@ export interface LoreBook {
   budgetTokens: number
   entries: LoreEntry[]
   memory: ScanMemory
-  /** By the number of a plain key, the index of the entry that it calls up. */
-  owners: readonly (number | undefined)[]
+  index: BookIndex
 }
 
 /** In messages. Sources: SillyTavern's setting as shipped; ours for books without marks. */
@@ -78,6 +36,8 @@ const dialectOf = ({ entries }: Lorebook): Dialect =>
 /** `shelf` stands before the entries' ids, so that books that are used together do not share dice. */
 export function compileBook(book: Lorebook, shelf = ''): LoreBook {
   const dialect = dialectOf(book)
+  // SillyTavern itself does not use the book's own numbers, its authors mean them all the same.
+  const scanDepth = book.scan_depth ?? SCAN_DEPTH[dialect]
   const ring = new KeyRing()
   const entries = book.entries.map((entry, index) =>
     compileEntry(entry, `${shelf}${String(entry.id ?? '')}#${String(index)}`, index, dialect, ring),
@@ -85,22 +45,14 @@ export function compileBook(book: Lorebook, shelf = ''): LoreBook {
   return {
     name: book.name ?? 'the character book',
     dialect,
-    // SillyTavern itself does not use the book's values, its authors mean them all the same.
-    scanDepth: book.scan_depth ?? SCAN_DEPTH[dialect],
+    scanDepth,
     isRecursive: book.recursive_scanning ?? dialect === 'st',
     // Editors write 0 into a field that nobody filled.
     budgetTokens: (book.token_budget ?? 0) > 0 ? (book.token_budget ?? Infinity) : Infinity,
     entries,
     memory: ring.close(),
-    owners: ownersOf(entries),
+    index: indexEntries(entries, scanDepth),
   }
-}
-
-function ownersOf(entries: readonly LoreEntry[]): number[] {
-  const owners: number[] = []
-  for (const [index, { keys }] of entries.entries())
-    for (const key of keys) if (key.kind === 'plain') owners[key.number] = index
-  return owners
 }
 
 function compileEntry(
@@ -123,6 +75,7 @@ function compileEntry(
     id,
     label: entry.name || entry.comment || entry.keys[0] || `Entry ${String(index + 1)}`,
     content: text,
+    wording: new LoreText(text),
     keys: compile(entry.keys),
     secondary: usesSecondary
       ? compile(entry.secondary_keys ?? []).filter(({ written }) => written.trim() !== '')

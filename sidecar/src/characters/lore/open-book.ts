@@ -1,6 +1,8 @@
 /** A book during one activation, and where its keys stand in one turn. */
-import type { LoreBook, LoreEntry } from './book.ts'
-import { SOURCE_NAMES, SOURCES, type Source } from './conditions.ts'
+import { depthOf } from './book-index.ts'
+import type { LoreBook } from './book.ts'
+import { SOURCE_NAMES, type Source } from './conditions.ts'
+import type { LoreEntry } from './entry.ts'
 import { LoreText, type CompiledKey, type Scanned } from './match.ts'
 import type { LoreSettings } from './settings.ts'
 
@@ -12,22 +14,13 @@ export interface Item {
   position: number
 }
 
-/** In messages, as in SillyTavern. */
-export const DEEPEST_SCAN = 1_000
-
-const depthOf = (entry: LoreEntry, book: LoreBook): number =>
-  Math.max(0, Math.min(entry.scanDepth ?? book.scanDepth, DEEPEST_SCAN))
-
 export class OpenBook {
   readonly book: LoreBook
   readonly items: readonly Item[]
-  /** How far back any entry looks. */
-  readonly deepest: number
-  /** Those that may be on though none of their plain keys is found. */
-  readonly unasked: readonly Item[]
   readonly sources: ReadonlyMap<Source, Scanned>
   readonly #messages: readonly LoreText[]
-  readonly #scanned: Scanned[] = []
+  /** What was scanned in this activation; the memory of the book may forget it meanwhile. */
+  readonly #scanned = new Map<LoreText, Scanned>()
 
   constructor(
     book: LoreBook,
@@ -37,14 +30,8 @@ export class OpenBook {
   ) {
     this.book = book
     this.items = book.entries.map((entry, index) => ({ entry, open: this, position: firstPosition + index }))
-    this.deepest = book.entries.reduce((deepest, entry) => Math.max(deepest, depthOf(entry, book)), 0)
-    this.unasked = this.items.filter(({ entry }) => isUnasked(entry))
-    const wanted = new Set(book.entries.flatMap((entry) => entry.sources))
     this.sources = new Map(
-      SOURCES.filter((source) => wanted.has(source)).map((source) => [
-        source,
-        book.memory.scan(new LoreText(sources[source] ?? '')),
-      ]),
+      book.index.sources.map((source) => [source, this.scan(new LoreText(sources[source] ?? ''))]),
     )
     this.#messages = messages
   }
@@ -52,20 +39,22 @@ export class OpenBook {
   /** Undefined where there is no such message. */
   message(index: number): Scanned | undefined {
     const text = this.#messages[index]
-    return text && (this.#scanned[index] ??= this.book.memory.scan(text))
+    return text && this.scan(text)
+  }
+
+  scan(text: LoreText): Scanned {
+    const known = this.#scanned.get(text)
+    if (known !== undefined) return known
+    const scanned = this.book.memory.scan(text)
+    this.#scanned.set(text, scanned)
+    return scanned
   }
 
   /** The entry that a plain key calls up; undefined for one that only adds a condition. */
   owner(plainKey: number): Item | undefined {
-    return this.items[this.book.owners[plainKey] ?? -1]
+    return this.items[this.book.index.owners[plainKey] ?? -1]
   }
 }
-
-const isUnasked = ({ isConstant, decorators, keys }: LoreEntry): boolean =>
-  isConstant ||
-  decorators.isForcedOn ||
-  decorators.keepsAfterMatch ||
-  keys.some(({ kind }) => kind === 'pattern')
 
 /** What an entry may look at. */
 export interface Scope {
@@ -98,42 +87,43 @@ export class Reading {
     this.#nearest = new Uint16Array(open.book.memory.count.plain).fill(NOWHERE)
   }
 
-  /** Reads on until so many messages before the end are read, and says which entries might be called up by that. */
-  *readTo(depth: number): Iterable<Item> {
+  /** Reads on until so many messages before the end are read, and proposes the entries that might be called up by that. */
+  readTo(depth: number, proposed: Set<Item>): void {
     for (; this.#read < Math.min(depth, this.#messageCount); this.#read++) {
-      const plain = this.#open.message(this.#messageCount - 1 - this.#read)?.plain ?? []
-      for (const key of plain) {
+      const scanned = this.#open.message(this.#messageCount - 1 - this.#read)
+      if (scanned === undefined) continue
+      for (const key of scanned.plain) {
         if (this.#nearest[key] !== NOWHERE) continue
         this.#nearest[key] = this.#read
-        const owner = this.#open.owner(key)
-        if (owner !== undefined) yield owner
+        this.#propose(key, proposed)
       }
     }
   }
 
-  *readSources(): Iterable<Item> {
-    for (const scanned of this.#open.sources.values()) yield* this.#owners(scanned.plain)
+  readSources(proposed: Set<Item>): void {
+    for (const scanned of this.#open.sources.values())
+      for (const key of scanned.plain) this.#propose(key, proposed)
   }
 
   /** A text of an entry that was called up. */
-  *readRecursed(text: LoreText): Iterable<Item> {
-    const scanned = this.#open.book.memory.scan(text)
+  readRecursed(text: LoreText, proposed: Set<Item>): void {
+    const scanned = this.#open.scan(text)
     this.#recursed.push(scanned)
-    for (const key of scanned.plain) this.#recursedKeys.add(key)
-    yield* this.#owners(scanned.plain)
+    for (const key of scanned.plain) {
+      this.#recursedKeys.add(key)
+      this.#propose(key, proposed)
+    }
   }
 
-  *#owners(keys: Iterable<number>): Iterable<Item> {
-    for (const key of keys) {
-      const owner = this.#open.owner(key)
-      if (owner !== undefined) yield owner
-    }
+  #propose(plainKey: number, proposed: Set<Item>): void {
+    const owner = this.#open.owner(plainKey)
+    if (owner !== undefined) proposed.add(owner)
   }
 
   /** Says where a key stands, the nearest place first. A depth of 0 looks at nothing, not even at what others called up. */
   find(key: CompiledKey, entry: LoreEntry, scope: Scope): string | undefined {
     const { book, sources } = this.#open
-    const depth = depthOf(entry, book)
+    const depth = depthOf(entry, book.scanDepth)
     if (key.kind === 'never' || depth === 0) return undefined
     const distance = this.#distance(key, entry.scanDepth === undefined ? furtherThan(depth, scope) : depth)
     if (distance !== undefined) return wordsFor(distance)

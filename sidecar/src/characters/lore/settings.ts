@@ -1,6 +1,6 @@
 /** What an activation is told. */
-import type { LoreEntry } from './book.ts'
 import type { LoreCharacter, Source } from './conditions.ts'
+import type { LoreEntry } from './entry.ts'
 
 export interface LoreMessage {
   role: 'user' | 'assistant'

@@ -1,8 +1,10 @@
 /** One turn: the entries are gone through again and again, until nothing more is called up. */
+import { DEEPEST_SCAN } from './book-index.ts'
 import { isForOrdinaryRequests, refusesCharacter } from './conditions.ts'
+import type { Logic } from './entry.ts'
 import type { Lasting } from './lasting.ts'
-import { LoreText, type CompiledKey } from './match.ts'
-import { DEEPEST_SCAN, Reading, type Item, type OpenBook, type Scope } from './open-book.ts'
+import type { CompiledKey, LoreText } from './match.ts'
+import { Reading, type Item, type OpenBook, type Scope } from './open-book.ts'
 import type { LoreMessage, LoreSettings, MinimumActivations } from './settings.ts'
 
 const MOST_PASSES = 10
@@ -16,16 +18,20 @@ interface Hit {
   score: number
 }
 
-/** As it stands in the prompt, and what it says to other entries besides. */
+/** As it stands in the prompt. */
 export interface Printed {
   text: string
   tokens: number
-  hidden: readonly string[]
+  /** What it says to other entries: its text, and what no prompt shows. */
+  calls: readonly LoreText[]
 }
 
-export type ActiveHit = Hit & Printed
+export interface ActiveHit extends Hit {
+  printed: Printed
+}
 
-type Verdict = { hit: Hit } | { blocked: string }
+/** On, or a sentence that says what keeps it out. */
+type Verdict = Hit | string
 
 /** What all turns of one activation share. */
 export interface Run {
@@ -38,17 +44,36 @@ export interface Run {
   levels: readonly number[]
 }
 
+const hit = (item: Item, reason: string, score = 0): Hit => ({ item, reason, score })
+
+const UNUSABLE_KEYS = 'its keys are empty, or patterns that are not supported'
+const isNever = ({ kind }: CompiledKey): boolean => kind === 'never'
+
+function isContent(logic: Logic, found: number, all: number): boolean {
+  switch (logic) {
+    case 'and_any':
+      return found > 0
+    case 'and_all':
+      return found === all
+    case 'not_any':
+      return found === 0
+    case 'not_all':
+      return found < all
+  }
+}
+
 export class Turn {
   readonly #run: Run
   readonly #count: number
   readonly #answers: number
   readonly #readings: ReadonlyMap<OpenBook, Reading>
-  /** Only these can be on: of a book of thousands, a turn has to look at a few dozen. */
+  /** Only these can still come on: of a book of thousands, a turn has to look at a few dozen. */
   readonly #candidates = new Set<Item>()
   readonly #active = new Map<Item, ActiveHit>()
   /** Entries that are out of this turn for good: lost dice, a lost group, no room. */
   readonly #out = new Map<Item, string>()
-  readonly #spentTokens = new Map<OpenBook, number>()
+  readonly #spentByBook = new Map<OpenBook, number>()
+  #spentTokens = 0
   #scope: Scope = { furtherMessages: 0, deepest: DEEPEST_SCAN, isRecursion: false }
   /** What the entries of the last pass say, for the next one. */
   #unread: LoreText[] = []
@@ -61,17 +86,21 @@ export class Turn {
   constructor(run: Run, count: number) {
     this.#run = run
     this.#count = count
-    this.#answers = run.messages.slice(0, count).filter(({ role }) => role === 'assistant').length
+    this.#answers = run.messages.reduce(
+      (sum, { role }, index) => (role === 'assistant' && index < count ? sum + 1 : sum),
+      0,
+    )
     this.#readings = new Map(run.open.map((open) => [open, new Reading(open, count)]))
   }
 
   run(): void {
     this.#run.lasting.begin(this.#count)
-    this.#propose(this.#run.lasting.sticky())
+    for (const item of this.#run.lasting.sticky()) this.#candidates.add(item)
     for (const [open, reading] of this.#readings) {
-      this.#propose(open.unasked)
-      this.#propose(reading.readTo(open.deepest))
-      this.#propose(reading.readSources())
+      const { unasked, deepest } = open.book.index
+      for (const index of unasked) this.#consider(open.items[index])
+      reading.readTo(deepest, this.#candidates)
+      reading.readSources(this.#candidates)
     }
     do {
       const added = this.#admit(this.#settleGroups(this.#scan()))
@@ -84,24 +113,26 @@ export class Turn {
     return [...this.#active.values()]
   }
 
+  /** Undefined for an entry that is not on. */
+  tokensOf = (item: Item): number | undefined => this.#active.get(item)?.printed.tokens
+
   /** A sentence: which key in which message, or what keeps it out. */
   reason(item: Item): string {
     const known = this.#active.get(item)?.reason ?? this.#out.get(item)
     if (known !== undefined) return known
     const verdict = this.#judge(item)
-    return 'blocked' in verdict ? verdict.blocked : `${verdict.hit.reason}, but enough was called up before`
+    return typeof verdict === 'string' ? verdict : `${verdict.reason}, but enough was called up before`
   }
 
-  #propose(items: Iterable<Item>): void {
-    for (const item of items) this.#candidates.add(item)
+  #consider(item: Item | undefined): void {
+    if (item !== undefined) this.#candidates.add(item)
   }
 
   // -- from pass to pass ----------------------------------------------------------------------------------------------
 
   #spread(added: readonly ActiveHit[]): void {
-    for (const { item, text, hidden } of added)
-      if (!item.entry.preventsRecursion && item.open.book.isRecursive)
-        this.#unread.push(...[text, ...hidden].map((each) => new LoreText(each)))
+    for (const { item, printed } of added)
+      if (!item.entry.preventsRecursion && item.open.book.isRecursive) this.#unread.push(...printed.calls)
   }
 
   /** Prepares the next pass: over what others say, then further back, then for those that wait for the next level. */
@@ -120,7 +151,7 @@ export class Turn {
   #recurse(): true {
     for (const text of this.#unread)
       for (const [open, reading] of this.#readings)
-        if (open.book.isRecursive) this.#propose(reading.readRecursed(text))
+        if (open.book.isRecursive) reading.readRecursed(text, this.#candidates)
     this.#hasRecursed ||= this.#unread.length > 0
     this.#unread = []
     this.#passes++
@@ -135,37 +166,37 @@ export class Turn {
     if (this.#run.open.every(({ book }) => book.scanDepth + furtherMessages > deepest)) return false
     this.#scope = { furtherMessages, deepest, isRecursion: false }
     for (const [open, reading] of this.#readings)
-      this.#propose(reading.readTo(Math.min(open.book.scanDepth + furtherMessages, deepest)))
+      reading.readTo(Math.min(open.book.scanDepth + furtherMessages, deepest), this.#candidates)
     return true
   }
 
   // -- one entry ------------------------------------------------------------------------------------------------------
 
   #scan(): Hit[] {
-    const waiting = [...this.#candidates].filter((item) => !this.#active.has(item) && !this.#out.has(item))
-    return waiting
-      .sort((a, b) => a.position - b.position)
-      .map((item) => this.#judge(item))
-      .flatMap((verdict) => ('hit' in verdict ? [verdict.hit] : []))
+    for (const item of this.#candidates)
+      if (this.#active.has(item) || this.#out.has(item)) this.#candidates.delete(item)
+    const hits: Hit[] = []
+    for (const item of [...this.#candidates].sort((a, b) => a.position - b.position)) {
+      const verdict = this.#judge(item)
+      if (typeof verdict !== 'string') hits.push(verdict)
+    }
+    return hits
   }
 
   #judge(item: Item): Verdict {
     const { entry } = item
     const isSticky = this.#run.lasting.isSticky(item)
-    const blocked = this.#obstacle(item, isSticky)
-    if (blocked !== undefined) return { blocked }
-    const on = (reason: string, score = 0): Verdict => ({ hit: { item, reason, score } })
-    if (entry.decorators.isForcedOn) return on('it says that it is always on')
-    if (entry.decorators.isForcedOff) return { blocked: 'it says that it is never on' }
+    const obstacle = this.#obstacle(item, isSticky)
+    if (obstacle !== undefined) return obstacle
+    if (entry.decorators.isForcedOn) return hit(item, 'it says that it is always on')
+    if (entry.decorators.isForcedOff) return 'it says that it is never on'
     if (entry.decorators.keepsAfterMatch && this.#run.lasting.hasMatched(item))
-      return on('it was called up before and stays')
-    if (isSticky) return on('it was called up before and is sticky')
-    const stands = (key: CompiledKey) => this.#find(key, item) !== undefined
-    if (entry.excluded.some(stands)) return { blocked: 'one of its excluding keys was found' }
-    if (!entry.additional.every((keys) => keys.some(stands)))
-      return { blocked: 'none of its additional keys was found' }
-    if (entry.isConstant) return on('it is constant')
-    return this.#matchKeys(item, on)
+      return hit(item, 'it was called up before and stays')
+    if (isSticky) return hit(item, 'it was called up before and is sticky')
+    if (this.#found(entry.excluded, item).length > 0) return 'one of its excluding keys was found'
+    if (!entry.additional.every((keys) => this.#found(keys, item).length > 0))
+      return 'none of its additional keys was found'
+    return entry.isConstant ? hit(item, 'it is constant') : this.#matchKeys(item)
   }
 
   #obstacle(item: Item, isSticky: boolean): string | undefined {
@@ -202,27 +233,22 @@ export class Turn {
     return this.#readings.get(open)?.find(key, entry, this.#scope)
   }
 
-  #matchKeys(item: Item, on: (reason: string, score: number) => Verdict): Verdict {
+  #found(keys: readonly CompiledKey[], item: Item): CompiledKey[] {
+    return keys.filter((key) => this.#find(key, item) !== undefined)
+  }
+
+  #matchKeys(item: Item): Verdict {
     const { keys, secondary, logic } = item.entry
-    if (keys.length === 0) return { blocked: 'it has no key' }
-    if (keys.every(({ kind }) => kind === 'never'))
-      return { blocked: 'its keys are empty, or patterns that are not supported' }
-    const stands = (key: CompiledKey) => this.#find(key, item) !== undefined
-    const primary = keys.filter(stands)
+    if (keys.length === 0) return 'it has no key'
+    const primary = this.#found(keys, item)
     const [first] = primary
-    if (first === undefined) return { blocked: 'no key was found' }
+    if (first === undefined) return keys.every(isNever) ? UNUSABLE_KEYS : 'no key was found'
     const reason = `"${first.written.trim()}" ${this.#find(first, item) ?? ''}`
-    if (secondary.length === 0) return on(reason, primary.length)
-    const found = secondary.filter(stands).length
-    const holds = {
-      and_any: found > 0,
-      and_all: found === secondary.length,
-      not_any: found === 0,
-      not_all: found < secondary.length,
-    }[logic]
-    if (!holds) return { blocked: `${reason}, but its secondary keys say no` }
+    if (secondary.length === 0) return hit(item, reason, primary.length)
+    const found = this.#found(secondary, item).length
+    if (!isContent(logic, found, secondary.length)) return `${reason}, but its secondary keys say no`
     const counts = logic === 'and_any' || logic === 'and_all'
-    return on(reason, primary.length + (counts ? found : 0))
+    return hit(item, reason, primary.length + (counts ? found : 0))
   }
 
   // -- groups, dice, room ---------------------------------------------------------------------------------------------
@@ -272,24 +298,27 @@ export class Turn {
 
   /** Who is more important gets its place first; what does not fit is left out, and smaller ones still get theirs. */
   #admit(found: readonly Hit[]): ActiveHit[] {
-    const rank = ({ item }: Hit) => {
-      if (this.#run.lasting.isSticky(item)) return Infinity
-      return item.entry.isConstant ? Number.MAX_VALUE : item.entry.priority
-    }
-    const byRank = (a: Hit, b: Hit) => rank(b) - rank(a) || b.item.entry.order - a.item.entry.order
     const added: ActiveHit[] = []
-    for (const hit of [...found].sort(byRank)) {
+    const byRank = [...found].sort(
+      (a, b) => this.#rank(b) - this.#rank(a) || b.item.entry.order - a.item.entry.order,
+    )
+    for (const { item, reason, score } of byRank) {
       if (this.#active.size >= MOST_ACTIVE) break
-      const refusal = this.#unlucky(hit.item) ?? this.#lacksRoom(hit.item)
+      const refusal = this.#unlucky(item) ?? this.#lacksRoom(item)
       if (refusal !== undefined) {
-        this.#out.set(hit.item, `${hit.reason}, ${refusal}`)
+        this.#out.set(item, `${reason}, ${refusal}`)
         continue
       }
-      const admitted = { ...hit, ...this.#run.print(hit.item) }
-      this.#active.set(hit.item, admitted)
+      const admitted = { item, reason, score, printed: this.#run.print(item) }
+      this.#active.set(item, admitted)
       added.push(admitted)
     }
     return added
+  }
+
+  #rank({ item }: Hit): number {
+    if (this.#run.lasting.isSticky(item)) return Infinity
+    return item.entry.isConstant ? Number.MAX_VALUE : item.entry.priority
   }
 
   #unlucky(item: Item): string | undefined {
@@ -303,15 +332,15 @@ export class Turn {
   #lacksRoom(item: Item): string | undefined {
     if (item.entry.ignoresBudget) return undefined
     const { tokens } = this.#run.print(item)
-    const all = [...this.#spentTokens.values()].reduce((sum, spent) => sum + spent, 0)
-    const own = this.#spentTokens.get(item.open) ?? 0
-    const isTooMuch = all + tokens > this.#run.settings.budgetTokens
+    const own = this.#spentByBook.get(item.open) ?? 0
+    const isTooMuch = this.#spentTokens + tokens > this.#run.settings.budgetTokens
     if (isTooMuch || own + tokens > item.open.book.budgetTokens) {
       this.#isFull = true
       const where = isTooMuch ? 'there was no room' : 'its book allows no room'
       return `but ${where} for its ${String(tokens)} tokens`
     }
-    this.#spentTokens.set(item.open, own + tokens)
+    this.#spentTokens += tokens
+    this.#spentByBook.set(item.open, own + tokens)
     return undefined
   }
 }
