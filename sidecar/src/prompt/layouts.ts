@@ -2,7 +2,7 @@
  * Where the parts of a prompt stand. Both layouts are made of the same parts: the cache layout keeps everything that may
  * change in the last user message; the compatible one puts it where SillyTavern would, and says what that costs.
  */
-import type { LoreEntry } from '#characters/lore/book.ts'
+import type { Place } from '#characters/lore/place.ts'
 
 import type { ChatMessage, ContentPart } from './ask.ts'
 import type { UserMessage } from './conversation.ts'
@@ -12,7 +12,7 @@ import type { Part } from './prompt.ts'
 /** A part with the place that its author wanted for it. */
 export interface Placed {
   part: Part
-  place: LoreEntry['place']
+  place: Place
 }
 
 export interface Loose {
@@ -82,21 +82,20 @@ export function arrangeLikeSillyTavern(
 
 type Slot = 'before_character' | 'after_character' | 'before_examples' | 'after_examples'
 
-function slotIn({ kind }: LoreEntry['place']): Slot | undefined {
+function slotIn({ kind }: Place): Slot | undefined {
   if (kind === 'with_personality' || kind === 'with_scenario') return 'after_character'
   if (kind === 'before_note' || kind === 'after_note' || kind === 'at_depth' || kind === 'outlet')
     return undefined
   return kind
 }
 
-function depthOf(place: LoreEntry['place'], messageCount: number): number {
+function depthOf(place: Place, messageCount: number): number {
   if (place.kind !== 'at_depth') return NOTE_DEPTH
   return place.countedFrom === 'newest' ? place.depth : Math.max(0, messageCount - place.depth)
 }
 
 /** What is bound to the note stands around it. */
-const noteRank = ({ kind }: LoreEntry['place']): number =>
-  kind === 'before_note' ? 0 : kind === 'after_note' ? 2 : 1
+const noteRank = ({ kind }: Place): number => (kind === 'before_note' ? 0 : kind === 'after_note' ? 2 : 1)
 
 const CHARACTER = new Set<Part['kind']>(['persona', 'personality', 'scenario'])
 

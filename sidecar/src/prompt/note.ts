@@ -2,7 +2,7 @@
 import { z } from 'zod'
 
 import type { Card } from '#characters/card.ts'
-import type { LoreEntry } from '#characters/lore/book.ts'
+import type { Place } from '#characters/lore/place.ts'
 
 const DepthPrompt = z
   .looseObject({
@@ -18,7 +18,7 @@ const ROLES = ['system', 'user', 'assistant'] as const
 export interface DepthNote {
   /** Empty without a note. */
   prompt: string
-  place: LoreEntry['place']
+  place: Place
 }
 
 export function depthNote(card: Card): DepthNote {
