@@ -71,10 +71,32 @@ export async function readSession(): Promise<Visitor> {
   return { name: text(fields(body['user'])['name']), openWebUiUrl: webAddress(body['openWebUiUrl']) }
 }
 
+/** All of them, page by page: searching and filtering happen here. */
 export async function listCharacters(): Promise<Character[]> {
-  return list(fields(await json(await call('/characters')))['characters']).map(readCharacter)
+  const characters: Character[] = []
+  let cursor = ''
+  do {
+    const page = fields(await json(await call(`/characters?limit=500${cursor}`)))
+    characters.push(...list(page['characters']).map(readCharacter))
+    const next = text(page['nextCursor'])
+    cursor = next === '' ? '' : `&cursor=${encodeURIComponent(next)}`
+  } while (cursor !== '')
+  return characters
 }
 
+/** The greetings in full; the list has their beginnings only. */
+export async function readGreetings(id: string): Promise<string[]> {
+  const { card } = fields(await json(await call(`/characters/${encodeURIComponent(id)}`)))
+  const { first_mes: first, alternate_greetings: others } = fields(card)
+  return [text(first), ...list(others).map(text)].filter((greeting) => greeting.trim() !== '')
+}
+
+/** Out of the trash. */
+export async function restoreCharacter(id: string): Promise<void> {
+  await call(`/characters/${encodeURIComponent(id)}/restore`, { method: 'POST', headers: REQUEST_MARK })
+}
+
+/** Into the trash. */
 export async function deleteCharacter(id: string): Promise<void> {
   await call(`/characters/${encodeURIComponent(id)}`, { method: 'DELETE', headers: REQUEST_MARK })
 }

@@ -1,5 +1,5 @@
 /** The characters on the page, and whether the sidecar can be reached. */
-import { ApiError, deleteCharacter, listCharacters, type Character } from './api.ts'
+import { ApiError, deleteCharacter, listCharacters, restoreCharacter, type Character } from './api.ts'
 import { RETRY_MS, type Session } from './session.svelte.ts'
 
 export class Library {
@@ -39,6 +39,12 @@ export class Library {
       if (!(error instanceof ApiError && error.status === 404)) throw error
     }
     this.characters = this.characters.filter((character) => character.id !== id)
+  }
+
+  /** Out of the trash. Throws ApiError. */
+  async restore(id: string): Promise<void> {
+    await restoreCharacter(id)
+    await this.load()
   }
 
   async #readUntilFresh(): Promise<void> {
