@@ -29,6 +29,9 @@ export class Keywords {
   readonly #ending: Int32Array
   readonly #same: Int32Array
   #states = 1
+  /** By keyword, the number of the search that found it last; a fresh list for each would cost more than a short text. */
+  readonly #foundIn: Float64Array
+  #searches = 0
 
   constructor(keywords: readonly Keyword[]) {
     const most = keywords.reduce((sum, { text }) => sum + text.length, 1)
@@ -42,21 +45,23 @@ export class Keywords {
     this.#nextEnd = new Int32Array(most)
     this.#ending = new Int32Array(most).fill(NONE)
     this.#same = new Int32Array(keywords.length).fill(NONE)
+    this.#foundIn = new Float64Array(keywords.length)
     this.#build()
   }
 
   /** The numbers of the keywords that stand in a text, each once. */
   find(text: string): number[] {
     const found: number[] = []
-    const isFound = new Uint8Array(this.#keywords.length)
+    const search = ++this.#searches
     let state = ROOT
     for (let at = 0; at < text.length; at++) {
       state = this.#advance(state, text.charCodeAt(at))
       for (let end = this.#firstEnd(state); end !== ROOT; end = this.#nextEnd[end] ?? ROOT)
         for (let index = this.#ending[end] ?? NONE; index !== NONE; index = this.#same[index] ?? NONE) {
           const keyword = this.#keywords[index]
-          if (keyword === undefined || isFound[index] === 1 || !countsAt(text, at + 1, keyword)) continue
-          isFound[index] = 1
+          if (keyword === undefined || this.#foundIn[index] === search || !countsAt(text, at + 1, keyword))
+            continue
+          this.#foundIn[index] = search
           found.push(keyword.number)
         }
     }

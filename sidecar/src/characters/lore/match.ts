@@ -14,12 +14,17 @@ export interface KeyRules {
 
 /** Numbers count the keys of a kind in a book from 0. One that is empty, or a pattern that is not supported, is never found. */
 export type CompiledKey = { written: string } & (
-  { kind: 'plain'; number: number } | { kind: 'pattern'; number: number; pattern: RE2JS } | { kind: 'never' }
+  | { kind: 'plain'; number: number; isWholeWord: boolean }
+  | { kind: 'pattern'; number: number; pattern: RE2JS }
+  | { kind: 'never' }
 )
 
 /** In these a word has no edges that could be seen. */
 const WITHOUT_SPACES =
   /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}]/u
+
+/** Written in a script that does not part words. */
+export const hasNoSpaces = (key: string): boolean => WITHOUT_SPACES.test(key)
 
 /** Collects the keys of a book, for one search over all of them. */
 export class KeyRing {
@@ -31,19 +36,20 @@ export class KeyRing {
     const key = written.trim()
     if (key === '') return { written, kind: 'never' }
     const source = patternOf(key, rules)
-    if (source === undefined) return { written, kind: 'plain', number: this.#addPlain(key, rules) }
+    if (source === undefined) return this.#addPlain(written, rules)
     const pattern = compilePattern(source)
     if (pattern === undefined) return { written, kind: 'never' }
     return { written, kind: 'pattern', number: this.#patterns++, pattern }
   }
 
   /** A key of several words is looked for as it stands, as SillyTavern does: "black cat" is in "black cats". */
-  #addPlain(key: string, { isCaseSensitive, isWholeWord }: KeyRules): number {
+  #addPlain(written: string, rules: KeyRules): CompiledKey {
+    const key = written.trim()
     const number = this.#folded.length + this.#exact.length
-    const isWhole = isWholeWord && !/\s/.test(key) && !WITHOUT_SPACES.test(key)
-    if (isCaseSensitive) this.#exact.push({ number, text: key, isWholeWord: isWhole })
-    else this.#folded.push({ number, text: key.toLowerCase(), isWholeWord: isWhole })
-    return number
+    const isWholeWord = rules.isWholeWord && !/\s/.test(key) && !hasNoSpaces(key)
+    if (rules.isCaseSensitive) this.#exact.push({ number, text: key, isWholeWord })
+    else this.#folded.push({ number, text: key.toLowerCase(), isWholeWord })
+    return { written, kind: 'plain', number, isWholeWord }
   }
 
   close(): ScanMemory {
