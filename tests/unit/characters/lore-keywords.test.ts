@@ -84,10 +84,38 @@ describe('what is remembered of texts', () => {
 
   test('has a bound', () => {
     const ring = new KeyRing()
-    for (let at = 0; at < 1_000; at++) ring.add(`/a{${String(at % 9)}}b/`, RULES)
+    for (let at = 0; at < 500; at++) ring.add(`/a{${String(at % 9)}}b/`, RULES)
     const memory = ring.close()
     for (let at = 0; at < 20_000; at++) memory.scan(new LoreText(`text ${String(at)}`))
     expect(memory.size).toBeLessThan((8 * 1024 * 1024) / 1_000)
     expect(memory.size).toBeGreaterThan(1_000)
+  })
+})
+
+describe('the keys of a book', () => {
+  const RULES = { isCaseSensitive: false, isWholeWord: true, isPattern: true }
+  const kindOf = (written: string, over = {}) => new KeyRing().add(written, { ...RULES, ...over }).kind
+  test.each([
+    ['cat', 'plain'],
+    ['/black cat/i', 'plain'],
+    ['c.t', 'pattern'],
+    ['cats?', 'pattern'],
+    ['/кот/i', 'pattern'],
+    ['(?=x)', 'never'],
+    [' ', 'never'],
+  ])('which are all patterns: "%s" is %s', (written, kind) => {
+    expect(kindOf(written)).toBe(kind)
+  })
+
+  test('which a hostile card has a million of, are bounded', () => {
+    const ring = new KeyRing()
+    const letters = Array.from({ length: 60_000 }, (_, at) =>
+      ring.add(String(at * 7_919).padStart(10, 'x'), { ...RULES, isPattern: false }),
+    )
+    const patterns = Array.from({ length: 600 }, (_, at) => ring.add(`a{${String(at % 9)}}b`, RULES))
+    const dropped = [...letters, ...patterns].filter((key) => key.kind === 'never' && key.why === 'too_many')
+    expect(dropped).toHaveLength(10_000 + 100)
+    const memory = ring.close()
+    expect(letters.filter((key) => memory.scan(new LoreText('a xxxxxx7919!')).holds(key))).toHaveLength(1)
   })
 })

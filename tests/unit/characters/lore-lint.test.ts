@@ -99,6 +99,13 @@ describe('an entry that never comes', () => {
   })
 })
 
+test('keys beyond what a book may have are told', () => {
+  const keys = Array.from({ length: 600 }, (_, at) => `/many${String(at)}x?/`)
+  const [first] = lint([entry('early', { keys }), entry('late', { keys: ['/late.+/'] })])
+  expect(first).toMatchObject({ code: 'unsupported_keys', entries: [{ label: 'late' }] })
+  expect(first?.message).toContain('Split the book')
+})
+
 describe('a key', () => {
   test('of several entries is one finding', () => {
     const both = [entry('a', { keys: ['Lamp', 'lamp'] }), entry('b', { keys: ['lamp'] }), entry('c')]

@@ -54,16 +54,26 @@ function dead(book: LoreBook, entry: LoreEntry): Finding[] {
   if (entry.decorators.isForcedOff)
     return one('no_chance', 'says @@dont_activate. Take that line out, or switch it off.')
   if (entry.isConstant) return []
-  const isPattern = entry.keys.some(({ kind, written }) => kind === 'never' && written.trim() !== '')
-  if (entry.keys.every(isNever))
-    return isPattern
-      ? one(
-          'unsupported_keys',
-          'has only keys that are patterns of an unknown kind. Write them without look-around and back-references.',
-        )
-      : one('no_key', 'has no key. Give it one, or make it constant.')
+  if (entry.keys.every(isNever)) return [unusable(entry)]
   const contradiction = contradictionOf(book, entry)
   return contradiction === undefined ? [] : one('impossible_conditions', contradiction)
+}
+
+function unusable(entry: LoreEntry): Finding {
+  const reasons = new Set(entry.keys.map((key) => (key.kind === 'never' ? key.why : undefined)))
+  const say = (code: Finding['code'], message: string) =>
+    finding(code, [entry], `"${entry.label}" ${message}`)
+  if (reasons.has('too_many'))
+    return say(
+      'unsupported_keys',
+      'has keys beyond what a book may have. Split the book, or shorten its keys.',
+    )
+  if (reasons.has('unsupported'))
+    return say(
+      'unsupported_keys',
+      'has only keys that are patterns of an unknown kind. Write them without look-around and back-references.',
+    )
+  return say('no_key', 'has no key. Give it one, or make it constant.')
 }
 
 const isNever = ({ kind }: CompiledKey): boolean => kind === 'never'
