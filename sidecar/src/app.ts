@@ -9,12 +9,14 @@ import { findRecord } from '#analytics/queries.ts'
 import { AppError } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
+import { createSummaries } from '#chat/summary.ts'
 import { createTurn } from '#chat/turn.ts'
 import { createGuesses } from '#gateway/guesses.ts'
 import { createKeys } from '#gateway/keys.ts'
 import { routes } from '#http/routes.ts'
 import { openMemoryKv } from '#kv/memory.ts'
 import { openLibrary } from '#library/characters.ts'
+import { openLorebooks } from '#library/lorebooks.ts'
 import { exportArchive } from '#library/export-archive.ts'
 import { openImportJobs } from '#library/import-jobs.ts'
 import { keepUp } from '#library/upkeep.ts'
@@ -63,6 +65,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const analytics = await openStore(config.analyticsDatabaseUrl)
   const recorder = openRecorder({ store: analytics })
   const library = await openLibrary({ store, dataDir: config.dataDir, now })
+  const lorebooks = await openLorebooks({ store, now })
   const imports = await openImportJobs({ store, library, dataDir: config.dataDir, log, now })
   const upkeep = keepUp({ library, imports, log })
   const upstreams = openUpstreams({
@@ -75,11 +78,14 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const kv = openMemoryKv({ now })
   const metrics = createPrometheus()
   const named = (kind: string, id: string) => pseudonym(secret, kind, id)
+  const summaries = createSummaries({ kv, pseudonym: named, log, now })
   const desk = openDesk({ config, library, keys, recorder, pseudonym: named, log })
 
   const app = routes({
     turn: createTurn({
       library,
+      lorebooks,
+      summaries,
       upstreams,
       taskModel: config.taskModel,
       diceSecret: secret,
@@ -90,6 +96,8 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       now,
     }),
     library,
+    lorebooks,
+    summaries,
     imports,
     exportArchive: () => exportArchive(library, library.files),
     upstreams,
@@ -126,6 +134,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       upkeep.stop()
       await imports.close()
       await desk?.close()
+      await summaries.close()
       await upstreams.close()
       await recorder.close()
       await kv.close()

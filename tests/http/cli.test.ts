@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { runCli } from '#cli/run.ts'
 
 import { ADMIN_KEY, openTestApp, type TestApp } from '../support/app.ts'
+import { sampleCard } from '../support/samples.ts'
+import { zipOf } from '../support/zip.ts'
 
 let troupe: TestApp
 let folder: string
@@ -75,6 +77,111 @@ describe('import and export', () => {
     expect((await readFile(target)).subarray(1, 4).toString()).toBe('PNG')
     expect((await troupeCommand(['export', 'nobody'])).err).toContain('no character "nobody"')
     expect(await readdir(folder)).not.toContain('nobody.json')
+  })
+})
+
+describe('the library', () => {
+  const cardOf = (name: string, over = {}) =>
+    Buffer.from(
+      JSON.stringify({ spec: 'chara_card_v3', spec_version: '3.0', data: sampleCard({ name, ...over }) }),
+    )
+  const save = async (name: string, bytes: Buffer) => {
+    const file = path.join(folder, name)
+    await mkdir(path.dirname(file), { recursive: true })
+    await writeFile(file, bytes)
+    return file
+  }
+  const saying = async (...args: string[]) => {
+    const said = await troupeCommand(args)
+    expect(said.err).toBe('')
+    expect(said.code).toBe(0)
+    return said.out
+  }
+
+  test('takes a folder of cards, as deep as it goes, and a zip archive with its progress', async () => {
+    await save('deep/one.json', cardOf('Deep One'))
+    await save('deep/down/two.json', cardOf('Deep Two'))
+    expect(await saying('import', path.join(folder, 'deep'))).toMatch(/deep-two[^]*deep-one/)
+    const archive = zipOf([
+      { name: 'a.json', content: cardOf('Packed One') },
+      { name: 'b.json', content: cardOf('Packed Two') },
+      { name: 'c.json', content: 'no card' },
+    ])
+    const said = await troupeCommand(['import', await save('many.zip', archive)])
+    expect(said).toMatchObject({ code: 1, err: '' })
+    expect(said.out).toMatch(/3 files[^]*created 2, failed 1[^]*failed\s+-\s+\(c\.json\)/)
+    expect(await saying('imports', 'list')).toMatch(/done\s+3\/3\s+many\.zip/)
+    expect(await saying('list', '--search', 'packed')).toMatch(/packed-one.*\n.*packed-two/)
+  })
+
+  test('edits by import, shows versions and differences, publishes, rolls back, and tells who did it', async () => {
+    await saying('import', await save('ed.json', cardOf('Ed')))
+    const edited = await save('ed2.json', cardOf('Ed', { scenario: 'Calm.' }))
+    await saying('import', edited, '--into', 'ed', '--draft', '--note', 'quieter')
+    expect(await saying('versions', 'ed')).toMatch(/\* +1 [^]*  +2 .*never published.*quieter/)
+    expect(await saying('diff', 'ed', '1', '2')).toBe('scenario\n  - A storm is coming.\n  + Calm.\n')
+    expect(await saying('publish', 'ed', '2')).toContain('ed: version 2')
+    expect(await saying('rollback', 'ed')).toContain('ed: version 1 of 2')
+    expect(await saying('unpublish', 'ed')).toContain('ed: draft 2')
+    expect(await saying('delete', 'ed')).toContain('30 days')
+    expect(await saying('list', '--state', 'trash')).toContain('ed ')
+    await saying('restore', 'ed')
+    await saying('groups', 'ed', 'Club, Staff')
+    expect(await saying('groups', 'ed')).toBe('ed: Club, Staff\n')
+    expect(await saying('groups', 'ed', 'everybody')).toBe('ed: as Open WebUI says\n')
+    expect(await saying('audit', 'ed')).toMatch(
+      /groups [^]*restore [^]*delete [^]*rollback [^]*publish [^]*import .*admin/,
+    )
+    await saying('delete', 'ed', '--forever')
+    expect((await troupeCommand(['versions', 'ed'])).err).toContain('no character "ed"')
+  })
+
+  test('leaves as one archive, which comes back without a change', async () => {
+    const target = path.join(folder, 'library.zip')
+    expect(await saying('archive', '--out', target)).toContain(target)
+    expect(await saying('import', target)).toMatch(/skipped \d+\n$/)
+  })
+
+  test('a doctor reads cards without a sidecar, and its exit code tells whether all can be read', async () => {
+    await save('ward/fine.json', cardOf('Fine'))
+    await save('ward/odd.json', cardOf('Odd', { tags: null }))
+    const ward = path.join(folder, 'ward')
+    const nowhere = { TROUPE_URL: 'http://127.0.0.1:9', TROUPE_ADMIN_KEY: '' }
+    const mended = await troupeCommand(['doctor', ward], nowhere)
+    expect(mended).toMatchObject({ code: 0, err: '' })
+    expect(mended.out).toMatch(
+      /fine .*fine\.json[^]*mended .*odd\.json[^]*tags: [^]*2 files: 0 cannot be read, 1 were/,
+    )
+    await save('ward/broken.json', Buffer.from('{'))
+    const broken = await troupeCommand(['doctor', ward, '--json'], nowhere)
+    expect(broken.code).toBe(1)
+    const { files } = JSON.parse(broken.out) as { files: { error: string | null }[] }
+    expect(files.map(({ error }) => error !== null)).toEqual([true, false, false])
+  })
+
+  test('lorebooks are added, attached, tested, linted, written and deleted', async () => {
+    const entry = (key: string) => ({
+      ...{ keys: [key], content: `About the ${key}.`, name: key, extensions: {}, enabled: true },
+      ...{ insertion_order: 1, use_regex: false },
+    })
+    const book = { name: 'Coast', extensions: {}, entries: [entry('reef'), entry('a')] }
+    const file = await save('coast.json', Buffer.from(JSON.stringify({ spec: 'lorebook_v3', data: book })))
+    expect(await saying('lorebooks', 'import', file)).toMatch(/created\s+coast/)
+    await saying('import', await save('guide.json', cardOf('Guide')))
+    expect(await saying('lorebooks', 'attach', 'coast', 'guide')).toBe('coast: guide\n')
+    expect(await saying('lorebooks', 'list')).toMatch(/coast +2 entries +Coast +\(guide\)/)
+    const tested = await saying('lorebooks', 'test', 'guide', '--say', 'What about the reef?')
+    expect(tested).toMatch(/on +reef +"reef" in the newest message\noff +a /)
+    expect(await saying('lorebooks', 'test', file, '--say', 'A mill.')).toMatch(/off +reef/)
+    expect(await saying('lorebooks', 'lint', '--book', 'coast')).toContain('"a"')
+    const target = path.join(folder, 'coast-out.json')
+    await saying('lorebooks', 'export', 'coast', '--out', target)
+    expect(JSON.parse(await readFile(target, 'utf8'))).toMatchObject({
+      spec: 'lorebook_v3',
+      data: { entries: [{}, {}] },
+    })
+    await saying('lorebooks', 'delete', 'coast')
+    expect(await saying('lorebooks', 'test', 'guide', '--say', 'the reef')).toBe('0 entries, 0 tokens\n')
   })
 })
 

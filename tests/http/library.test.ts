@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
+import { ADMIN_KEY, CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
 import { openFakeOpenAi, type FakeOpenAi } from '../support/fake-openai.ts'
 import { sampleCard } from '../support/samples.ts'
+import { zipOf } from '../support/zip.ts'
 
 let server: FakeOpenAi
 let troupe: TestApp
@@ -172,6 +173,93 @@ test('the preview shows parts and messages without calling a model', async () =>
   expect(prompt.parts.map((part) => part.kind)).toContain('persona')
   expect(prompt.messages).toHaveLength(2)
   expect(server.chats()).toHaveLength(before)
+})
+
+test('a lorebook beside the card is called up in its chats, and in no others', async () => {
+  await importFiles([cardFile({ name: 'Has' }), 'has.json'], [cardFile({ name: 'Not' }), 'not.json'])
+  const entry = {
+    ...{ keys: ['reef'], content: 'Sharp rocks of the reef.', extensions: {}, enabled: true },
+    ...{ insertion_order: 1, use_regex: false },
+  }
+  const added = await troupe.request('POST', '/troupe/api/lorebooks', {
+    body: { name: 'Coast', book: { extensions: {}, entries: [entry] }, characterIds: ['has'] },
+  })
+  expect(added.status).toBe(201)
+  const promptOf = async (model: string) => {
+    const messages = [{ role: 'user', content: 'The reef?' }]
+    return (await troupe.request('POST', '/troupe/api/prompt/preview', { body: { model, messages } })).text()
+  }
+  expect(await promptOf('has')).toContain('Sharp rocks')
+  expect(await promptOf('not')).not.toContain('Sharp rocks')
+  await troupe.request('PATCH', '/troupe/api/lorebooks/coast', { body: { characterIds: null } })
+  expect(await promptOf('not')).toContain('Sharp rocks')
+  const wrong = await troupe.request('PATCH', '/troupe/api/lorebooks/coast', {
+    body: { book: { entries: 1 } },
+  })
+  expect(await wrong.json()).toMatchObject({ error: { param: 'book.extensions' } })
+  await troupe.request('DELETE', '/troupe/api/lorebooks/coast')
+  expect(await promptOf('has')).not.toContain('Sharp rocks')
+})
+
+test('the room of a character says what is spent before anybody speaks, and how many turns are left', async () => {
+  await importFiles(
+    [cardFile({ name: 'Roomy' }), 'roomy.json'],
+    [
+      cardFile({
+        name: 'Talker',
+        description: 'word '.repeat(1_000),
+        extensions: { troupe: { options: { maxTokens: 99 } } },
+      }),
+      'talker.json',
+    ],
+  )
+  const roomOf = async (query: string) => {
+    const answer = await troupe.request('GET', `/troupe/api/prompt/room?${query}`)
+    return { status: answer.status, ...((await answer.json()) as Record<string, number>) } as Record<
+      string,
+      number
+    >
+  }
+  const [roomy, talker] = [await roomOf('character=roomy'), await roomOf('character=talker')]
+  expect(talker['replyTokens']).toBe(99)
+  expect((talker['personaTokens'] ?? 0) - (roomy['personaTokens'] ?? 0)).toBeGreaterThan(900)
+  expect(talker['turns']).toBeGreaterThan(0)
+  expect(roomy['personaTokens']).toBeGreaterThan(50)
+  expect(await roomOf('character=nobody')).toMatchObject({ status: 404 })
+  expect(await roomOf('character=roomy&model=nothing')).toMatchObject({ status: 404 })
+})
+
+describe('an archive of cards', () => {
+  test('is read in the background, and tells of each file', async () => {
+    const body = zipOf([
+      { name: 'x.json', content: await cardFile({ name: 'From Archive' }).text() },
+      { name: 'y.json', content: '[]' },
+    ])
+    const send = (bytes: Buffer) =>
+      fetch(`${troupe.url}/troupe/api/imports?name=two.zip`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${ADMIN_KEY}` },
+        body: new Uint8Array(bytes),
+      })
+    const begun = await send(body)
+    expect(begun.status).toBe(202)
+    const { id } = (await begun.json()) as { id: string }
+    const job = async () =>
+      (await (await troupe.request('GET', `/troupe/api/imports/${id}`)).json()) as unknown
+    await expect.poll(job).toMatchObject({ state: 'done', counts: { created: 1, failed: 1 } })
+    const results = await troupe.request('GET', `/troupe/api/imports/${id}/results?status=created`)
+    expect(await results.json()).toMatchObject({ results: [{ file: 'x.json', id: 'from-archive' }] })
+    expect((await send(Buffer.from('no zip'))).status).toBe(400)
+    expect((await troupe.request('GET', '/troupe/api/imports/nothing')).status).toBe(404)
+  })
+
+  test('holds the whole library when it leaves', async () => {
+    const answer = await troupe.request('GET', '/troupe/api/library/archive')
+    expect(answer.headers.get('content-type')).toBe('application/zip')
+    const bytes = Buffer.from(await answer.arrayBuffer())
+    expect(bytes.subarray(0, 2).toString()).toBe('PK')
+    expect(bytes.includes('characters/first.json')).toBe(true)
+  })
 })
 
 describe('keys', () => {

@@ -5,10 +5,12 @@ import { frozenDraw } from '#characters/dice.ts'
 import { settingsOf, type CharacterSettings } from '#characters/settings.ts'
 import { toName } from '#characters/text.ts'
 import type { Library } from '#library/library.ts'
+import type { Lorebooks } from '#library/lorebooks.ts'
 import { messageText, type Ask, type Sampling } from '#prompt/ask.ts'
 import type { Materials } from '#prompt/prompt.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 
+import type { Summaries } from './summary.ts'
 import { TASK_MODEL_ID } from './tasks.ts'
 
 export interface Gathered {
@@ -19,6 +21,8 @@ export interface Gathered {
 
 export interface GatherParts {
   library: Pick<Library, 'published'>
+  lorebooks: Pick<Lorebooks, 'of'>
+  summaries: Pick<Summaries, 'recall'>
   upstreams: Upstreams
   /** Base model for Open WebUI's tasks; undefined takes the character's own. */
   taskModel: string | undefined
@@ -50,12 +54,15 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
   if (ask.task !== undefined || version === undefined)
     return { upstream: await on.upstreams.find(on.taskModel ?? ownModel) }
   const upstream = await on.upstreams.find(ownModel)
-  const { characterId } = version
+  const { characterId, number, card } = version
+  const speaker = { characterId, version: number, card }
   const chat = chatOf(ask)
   return {
     upstream,
     materials: {
-      speaker: { characterId, version: version.number, card: version.card },
+      speaker,
+      ...(settingsOf(card).summary && { summaries: await on.summaries.recall(ask, speaker) }),
+      books: on.lorebooks.of(characterId),
       userName: toName(ask.person?.name ?? '', USER_NAME_CHARACTERS) || UNNAMED_USER,
       scene: {
         modelName: upstream.model.name,

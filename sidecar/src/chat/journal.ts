@@ -39,6 +39,10 @@ export class Journal {
     this.#decided = decided
   }
 
+  get decided(): Decided {
+    return this.#decided ?? {}
+  }
+
   see(delta: Delta): void {
     this.#firstTokenMs ??= this.#on.now() - this.#startedAtMs
     if (delta.type === 'done') this.#done = delta

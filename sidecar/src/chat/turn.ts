@@ -13,11 +13,13 @@ import type { Upstream } from '#providers/upstreams.ts'
 import { gather, withOptions, type Gathered, type GatherParts } from './gather.ts'
 import { chosenGreeting, speak } from './greeting.ts'
 import { Journal, type JournalParts } from './journal.ts'
+import type { Summaries } from './summary.ts'
 import { taskFormat } from './tasks.ts'
 
 export interface TurnParts extends JournalParts, GatherParts {
   /** Resolves once the record is committed. */
   record: (record: CallRecord) => Promise<void>
+  summaries: Pick<Summaries, 'recall' | 'extend'>
   metrics: Metrics
 }
 
@@ -41,7 +43,10 @@ export function createTurn(on: TurnParts): Turn {
       const gathered = await gather(ask, on)
       for await (const delta of answer(withOptions(ask, gathered), gathered, on, journal, signal)) {
         journal.see(delta)
-        if (delta.type === 'done') await close('ok')
+        if (delta.type === 'done') {
+          await close('ok')
+          on.summaries.extend(ask, journal.decided, turn)
+        }
         yield delta
       }
     } catch (thrown) {

@@ -1,4 +1,8 @@
 /** The sidecar's admin API as the command line uses it. */
+import { createReadStream, createWriteStream } from 'node:fs'
+import { rm, stat } from 'node:fs/promises'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
@@ -7,6 +11,10 @@ export interface AdminApi {
   /** Sends and parses JSON. Throws AppError with the sidecar's own message. */
   call<T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown): Promise<T>
   upload<T>(path: string, file: { name: string; bytes: Uint8Array }, schema: z.ZodType<T>): Promise<T>
+  /** Sends a file as it is, however large. */
+  send<T>(method: string, path: string, file: string, schema: z.ZodType<T>): Promise<T>
+  /** Into a file, however large; its size. An answer that breaks off leaves no file. */
+  downloadTo(path: string, file: string): Promise<number>
   download(path: string): Promise<{ name: string; bytes: Uint8Array }>
 }
 
@@ -34,10 +42,11 @@ export function openAdminApi({ url, key }: { url: string; key: string | undefine
   async function send(
     method: string,
     path: string,
-    more: { headers?: Record<string, string>; body?: string | FormData },
+    more: { headers?: Record<string, string>; body?: BodyInit },
   ): Promise<Response> {
     try {
-      return await fetch(new URL(path, url), { method, ...more, headers: { ...headers, ...more.headers } })
+      const init = { method, ...more, headers: { ...headers, ...more.headers }, duplex: 'half' }
+      return await fetch(new URL(path, url), init)
     } catch (cause) {
       throw new AppError(
         'unavailable',
@@ -72,6 +81,23 @@ export function openAdminApi({ url, key }: { url: string; key: string | undefine
       const body = new FormData()
       body.append('files', new Blob([new Uint8Array(file.bytes)]), file.name)
       return read(await send('POST', path, { body }), schema)
+    },
+    async send(method, path, file, schema) {
+      const { size } = await stat(file)
+      const body = Readable.toWeb(createReadStream(file)) as BodyInit
+      const headers = { 'content-type': 'application/zip', 'content-length': String(size) }
+      return read(await send(method, path, { headers, body }), schema)
+    },
+    async downloadTo(path, file) {
+      const answer = await send('GET', path, {})
+      if (!answer.ok || answer.body === null) return read(answer, z.never())
+      try {
+        await pipeline(answer.body, createWriteStream(file))
+      } catch (cause) {
+        await rm(file, { force: true })
+        throw new AppError('unavailable', `The download broke off; ${file} was not written`, { cause })
+      }
+      return (await stat(file)).size
     },
     async download(path) {
       const answer = await send('GET', path, {})

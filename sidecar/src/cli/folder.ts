@@ -1,9 +1,22 @@
-/** A character folder (card.json, avatar.png) becomes one PNG card; a file is uploaded as it is. */
-import { readFile, stat } from 'node:fs/promises'
+/** Files and folders as a person names them. A character folder (card.json, avatar.png) becomes one PNG card. */
+import { readdir, readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 
 import { AppError } from '#base/errors.ts'
 import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
+
+/** A folder with a card is one character; any other folder stands for what lies in it, as deep as it goes. */
+export async function cardFilesIn(name: string): Promise<string[]> {
+  const found = await stat(name).catch(() => undefined)
+  if (found?.isDirectory() !== true) return [name]
+  const entries = await readdir(name, { withFileTypes: true })
+  if (entries.some((entry) => entry.name === FOLDER_CARD)) return [name]
+  const deeper = entries
+    .filter((entry) => !entry.name.startsWith('.'))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map((entry) => cardFilesIn(path.join(name, entry.name)))
+  return (await Promise.all(deeper)).flat()
+}
 
 /** Throws AppError `invalid` when nothing can be read there. */
 export async function readUpload(name: string): Promise<{ name: string; bytes: Uint8Array }> {

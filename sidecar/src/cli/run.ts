@@ -5,7 +5,8 @@ import { parseArgs } from 'node:util'
 import { toAppError } from '#base/errors.ts'
 
 import { openAdminApi } from './admin-api.ts'
-import { COMMANDS, type Command } from './commands.ts'
+import type { Command } from './command.ts'
+import { COMMANDS } from './commands.ts'
 import { createScreen } from './screen.ts'
 
 /** Exit codes: 0 done, 1 something failed, 2 the command line is wrong. */
@@ -73,9 +74,13 @@ async function dispatch(argv: readonly string[], { env, out, err }: Terminal): P
     return 0
   }
   const screen = createScreen({ json: values.json === true, out, err })
-  const api = openAdminApi({
-    url: env['TROUPE_URL'] ?? 'http://127.0.0.1:8787',
-    key: env['TROUPE_ADMIN_KEY'],
+  const url = env['TROUPE_URL'] ?? 'http://127.0.0.1:8787'
+  return command.run({
+    positionals,
+    values,
+    get api() {
+      return openAdminApi({ url, key: env['TROUPE_ADMIN_KEY'] })
+    },
+    screen,
   })
-  return command.run({ positionals, values, api, screen })
 }

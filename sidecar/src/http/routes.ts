@@ -5,24 +5,37 @@ import { AppError, toAppError } from '#base/errors.ts'
 import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
 import type { Library } from '#library/library.ts'
+import type { Lorebooks } from '#library/lorebooks.ts'
 
 import { auditRoutes, characterRoutes, pictureRoutes, type CharacterParts } from './api/characters.ts'
 import { archiveRoutes, importRoutes, type ImportParts } from './api/imports.ts'
 import { keyRoutes } from './api/keys.ts'
 import { eventRoutes, openWebUiRoutes, sessionRoutes, type OpenWebUiParts } from './api/openwebui.ts'
-import { previewRoutes, requestRoutes, type PromptParts } from './api/prompts.ts'
+import { lorebookRoutes, type LorebookParts } from './api/lorebooks.ts'
+import { previewRoutes, requestRoutes, roomRoutes, type PromptParts } from './api/prompts.ts'
+import { AREAS } from './areas.ts'
 import { withAdmin, withKey, type AuthParts } from './auth.ts'
 import type { AppEnv } from './env.ts'
 import { errorAnswer } from './errors.ts'
 import { healthRoutes, type HealthParts } from './health.ts'
+import { describeApi } from './openapi.ts'
 import { pageRoutes } from './pages.ts'
 import { chatHandler, type ChatParts } from './v1/chat.ts'
 import { modelRoutes } from './v1/models.ts'
 
 export interface RouteParts
-  extends AuthParts, CharacterParts, ImportParts, PromptParts, HealthParts, ChatParts, OpenWebUiParts {
+  extends
+    AuthParts,
+    CharacterParts,
+    ImportParts,
+    LorebookParts,
+    PromptParts,
+    HealthParts,
+    ChatParts,
+    OpenWebUiParts {
   keys: Parameters<typeof keyRoutes>[0]['keys']
   library: Library
+  lorebooks: Lorebooks
   log: Log
   webDir: string
 }
@@ -64,6 +77,7 @@ function adminApi(on: RouteParts) {
     c.header('cache-control', c.res.headers.get('cache-control') ?? 'no-store')
     c.header('x-content-type-options', 'nosniff')
   })
+  api.get('/openapi.json', (c) => c.json(describeApi(AREAS)))
   api.use('/openwebui/events', withKey('events', on))
   api.route('/openwebui/events', eventRoutes(on))
   api.use(withAdmin(on))
@@ -72,8 +86,10 @@ function adminApi(on: RouteParts) {
   api.route('/pictures', pictureRoutes(on))
   api.route('/audit', auditRoutes(on))
   api.route('/imports', importRoutes(on))
+  api.route('/lorebooks', lorebookRoutes(on))
   api.route('/library/archive', archiveRoutes(on))
   api.route('/prompt', previewRoutes(on))
+  api.route('/prompt/room', roomRoutes(on))
   api.route('/requests', requestRoutes(on))
   api.route('/keys', keyRoutes(on))
   api.route('/openwebui', openWebUiRoutes(on))

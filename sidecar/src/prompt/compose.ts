@@ -30,7 +30,11 @@ import { estimateTokens, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
 const CONVERSATION_SHARE = 0.4
 
 /** What called-up lore may take of the prompt, as SillyTavern ships it. */
-const LORE_SHARE = 0.25
+export const LORE_SHARE = 0.25
+
+/** What summaries of cut turns may take. */
+const SUMMARY_SHARE = 0.1
+const SUMMARY_TOKENS = 800
 
 type Composing = Pick<Ask, 'messages' | 'sampling' | 'model'>
 
@@ -60,14 +64,16 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   const turns = splitTurns(history)
   const cutTurns = firstKeptTurn(
     turns.map((turn) => turn.tokens),
-    historyBudget(budget.promptTokens - prefixTokens, looseTokens),
+    historyBudget(budget.promptTokens - prefixTokens, looseTokens) - summaryReserve(materials, budget),
   )
   const kept = turns.slice(cutTurns)
   const chat = kept.flatMap((turn) => turn.messages)
-  const arrangement =
+  const summaries = summaryParts(materials, cutTurns, summaryReserve(materials, budget))
+  const arranged =
     layout === 'cache'
       ? arrangeForCache(prefix, loose)
       : arrangeLikeSillyTavern(prefix, loose, chat.length + 1)
+  const arrangement = { ...arranged, summaries }
   const system = standing(arrangement.prefix).join('\n\n')
   const messages = [
     { role: 'system', text: system } as const,
@@ -80,12 +86,13 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     parts: [
       ...arrangement.prefix,
       ...historyParts(turns, cutTurns),
+      ...summaries,
       ...inserts.map(({ part }) => part),
       ...[...lead, words, ...trail],
     ],
     messages,
     budget,
-    tokens: prefixTokens + looseTokens + sum(kept.map(({ tokens }) => tokens)),
+    tokens: prefixTokens + looseTokens + spent(summaries) + sum(kept.map(({ tokens }) => tokens)),
     rereadTokens: rereadTokens(
       arrangement,
       messages,
@@ -167,6 +174,28 @@ function alwaysParts(materials: Materials, { history, last }: Conversation): Omi
       tokens: messageTokens(last) - MESSAGE_OVERHEAD_TOKENS,
     },
   }
+}
+
+/** Kept free at all times, so that a block that comes does not move the cut. */
+function summaryReserve({ summaries }: Materials, { promptTokens }: Budget): number {
+  return summaries === undefined ? 0 : Math.min(SUMMARY_TOKENS, Math.floor(promptTokens * SUMMARY_SHARE))
+}
+
+/** The newest blocks that fit, in the order of the chat. */
+function summaryParts({ summaries = [] }: Materials, cutTurns: number, roomTokens: number): Part[] {
+  const parts = summaries
+    .filter(({ turns }) => turns <= cutTurns)
+    .map(({ turns, text }) =>
+      part(
+        'summary',
+        `Up to turn ${String(turns)}`,
+        `[What was said earlier: ${neutralise(text)}]`,
+        'turns that were cut, in a few sentences',
+      ),
+    )
+  let left = roomTokens
+  const firstKept = parts.findLastIndex(({ tokens }) => (left -= tokens) < 0) + 1
+  return parts.slice(firstKept).map((each): Part => ({ ...each, place: 'history' }))
 }
 
 function loreParts({ active }: CalledUp): Placed[] {

@@ -32,6 +32,8 @@ interface Insert {
 export interface Arrangement {
   prefix: readonly Part[]
   inserts: readonly Insert[]
+  /** At the top of the kept history. */
+  summaries?: readonly Part[]
   /** Before and after the words in the last user message. */
   lead: readonly Part[]
   words: Part
@@ -129,7 +131,7 @@ const orElse = (index: number, otherwise: number): number => (index <= 0 ? other
  * survive every chat template. What belongs before the first message of the kept history stands at its top.
  */
 export function chatMessages(
-  { inserts, lead, trail }: Arrangement,
+  { inserts, lead, trail, summaries = [] }: Arrangement,
   history: readonly ChatMessage[],
   last: UserMessage,
 ): ChatMessage[] {
@@ -146,6 +148,8 @@ export function chatMessages(
     const parts = (at === -1 ? before : places).get(target) ?? []
     ;(at === -1 ? before : places).set(target, [...parts, part])
   }
+  const top = chat.findIndex(({ role }) => role === 'user')
+  before.set(top, [...summaries, ...(before.get(top) ?? [])])
   return chat.map((message, index) =>
     message.role === 'user' ? withBlocks(message, before.get(index) ?? [], behind.get(index) ?? []) : message,
   )

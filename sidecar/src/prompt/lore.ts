@@ -20,16 +20,19 @@ const compiled = new WeakMap<Lorebook, LoreBook>()
 /** The card's own book first, as the specification wants it. */
 function booksOf({ speaker, books = [] }: Materials): LoreBook[] {
   const own = speaker.card.character_book
-  return [...(own === undefined ? [] : [own]), ...books].map(compile)
+  return [
+    ...(own === undefined ? [] : [compile(own)]),
+    ...books.map(({ id, name, book }) => compile(book, `${id} `, name)),
+  ]
 }
 
-function compile(book: Lorebook): LoreBook {
+function compile(book: Lorebook, shelf = '', name?: string): LoreBook {
   const known = compiled.get(book)
   if (known !== undefined) return known
-  const fresh = compileBook(book)
+  const fresh = compileBook(book, shelf)
   // They stand in the prefix, which has a room of its own.
   const entries = fresh.entries.map((entry) => (isFixed(entry) ? { ...entry, ignoresBudget: true } : entry))
-  const ready = { ...fresh, entries }
+  const ready = { ...fresh, entries, ...(name !== undefined && { name }) }
   compiled.set(book, ready)
   return ready
 }

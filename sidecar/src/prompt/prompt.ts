@@ -19,6 +19,7 @@ export type PartKind =
   | 'greeting'
   | 'client_system'
   | 'history'
+  | 'summary'
   | 'note'
   | 'post_history'
   | 'user'
@@ -55,10 +56,26 @@ export interface Speaker {
   card: Card
 }
 
+/** A few sentences about the first turns of a chat. */
+export interface SummaryBlock {
+  /** It tells of the turns up to this one, from where the block before ends. */
+  turns: number
+  text: string
+}
+
+/** A lorebook beside the cards. */
+export interface NamedBook {
+  id: string
+  name: string
+  book: Lorebook
+}
+
 export interface Materials {
   speaker: Speaker
   /** Lorebooks beside the card, in the order in which they are gone through after its own. */
-  books?: readonly Lorebook[]
+  books?: readonly NamedBook[]
+  /** Of the turns that may have been cut, oldest first; absent for characters that want none. */
+  summaries?: readonly SummaryBlock[]
   /** Replaces `{{user}}`. */
   userName: string
   /** Absent where a persona is only measured: each choice is its first item then, and there is no date. */

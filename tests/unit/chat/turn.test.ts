@@ -61,6 +61,8 @@ function openTurn(
     publishedAtMs: null,
   }
   const turn = createTurn({
+    lorebooks: { of: () => [] },
+    summaries: { recall: () => Promise.resolve([]), extend: () => undefined },
     library: { published: (id) => Promise.resolve(id === 'mira' ? version : undefined) },
     upstreams: openUpstreams({
       providers: [provider],

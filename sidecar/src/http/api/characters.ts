@@ -8,6 +8,7 @@ import { EXPORT_FORMATS, STATES, type Library } from '#library/library.ts'
 
 import { check, readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
+import type { Operation } from '../openapi.ts'
 
 /** One card; several files share a request only from scripts, so the bound is per request. */
 const UPLOAD_BYTES = 64 * 1024 * 1024 + 64 * 1024
@@ -46,6 +47,57 @@ const Audit = z.object({
   cursor: z.string().optional(),
   limit: number.max(500).optional(),
 })
+
+export const characterOperations: readonly Operation[] = [
+  { method: 'get', path: '/', summary: 'A page of the characters', query: List },
+  {
+    method: 'post',
+    path: '/import',
+    summary: 'Imports card files; one result for each',
+    query: Import,
+    body: 'files',
+  },
+  { method: 'get', path: '/:id', summary: 'A character with its card' },
+  { method: 'patch', path: '/:id', summary: 'Changes the card as a new version, or the groups', body: Patch },
+  {
+    method: 'delete',
+    path: '/:id',
+    summary: 'Puts it into the trash, or deletes it for good',
+    query: Delete,
+    status: 204,
+  },
+  { method: 'post', path: '/:id/restore', summary: 'Takes it out of the trash' },
+  { method: 'post', path: '/:id/publish', summary: 'Lets a version answer', body: Publish },
+  { method: 'post', path: '/:id/unpublish', summary: 'Makes a draft of it' },
+  {
+    method: 'post',
+    path: '/:id/rollback',
+    summary: 'Lets the version before answer again, or the one named',
+    body: Rollback,
+  },
+  { method: 'get', path: '/:id/versions', summary: 'Its versions, without their cards' },
+  { method: 'get', path: '/:id/versions/:number', summary: 'A version with its card' },
+  { method: 'get', path: '/:id/diff', summary: 'How two versions differ', query: Diff },
+  {
+    method: 'get',
+    path: '/:id/export',
+    summary: 'A version as a card file',
+    query: Export,
+    answer: 'application/octet-stream',
+  },
+]
+export const auditOperations: readonly Operation[] = [
+  { method: 'get', path: '/', summary: 'Who did what, newest first', query: Audit },
+]
+export const pictureOperations: readonly Operation[] = [
+  {
+    method: 'get',
+    path: '/:hash',
+    summary: 'A portrait as WebP, or as AVIF where the client takes it',
+    query: z.object({ width: z.enum(['96', '256', '512']).default('256') }),
+    answer: 'image/webp',
+  },
+]
 
 export interface CharacterParts {
   library: Library
@@ -150,7 +202,7 @@ function uploadLimit() {
   })
 }
 
-async function uploaded(body: Promise<Record<string, unknown>>) {
+export async function uploaded(body: Promise<Record<string, unknown>>) {
   const files = [(await body)['files']].flat().filter((file) => file instanceof File)
   if (files.length > 0)
     return Promise.all(

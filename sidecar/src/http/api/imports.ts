@@ -9,6 +9,7 @@ import type { ImportJobs } from '#library/import-jobs.ts'
 
 import { check } from '../body.ts'
 import type { AppEnv } from '../env.ts'
+import type { Operation } from '../openapi.ts'
 
 const Start = z.object({
   name: z.string().trim().min(1).max(200).default('cards.zip'),
@@ -19,6 +20,25 @@ const Results = z.object({
   after: z.coerce.number().int().optional(),
   limit: z.coerce.number().int().positive().max(1_000).default(100),
 })
+
+export const importOperations: readonly Operation[] = [
+  { method: 'get', path: '/', summary: 'The imports of archives, newest first' },
+  {
+    method: 'post',
+    path: '/',
+    summary: 'Begins an import of a zip archive of cards',
+    query: Start,
+    body: 'zip',
+    status: 202,
+  },
+  { method: 'get', path: '/:id', summary: 'How far an import is' },
+  { method: 'get', path: '/:id/results', summary: 'What became of each file', query: Results },
+  { method: 'post', path: '/:id/stop', summary: 'Stops it after the file that it reads' },
+  { method: 'post', path: '/:id/resume', summary: 'Goes on with a stopped import' },
+]
+export const archiveOperations: readonly Operation[] = [
+  { method: 'get', path: '/', summary: 'The whole library as a zip archive', answer: 'application/zip' },
+]
 
 export interface ImportParts {
   imports: ImportJobs

@@ -7,12 +7,25 @@ import { SCOPES, type Keys } from '#gateway/keys.ts'
 
 import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import type { AppEnv } from '../env.ts'
+import type { Operation } from '../openapi.ts'
 
 const NewKey = z.object({
   name: z.string().trim().min(1).max(100),
   scopes: z.array(z.enum(SCOPES)).min(1),
   expiresInDays: z.number().int().positive().max(3_650).nullish(),
 })
+
+export const keyOperations: readonly Operation[] = [
+  { method: 'get', path: '/', summary: 'The API keys, without their secrets' },
+  {
+    method: 'post',
+    path: '/',
+    summary: 'Makes an API key and shows its secret once',
+    body: NewKey,
+    status: 201,
+  },
+  { method: 'delete', path: '/:id', summary: 'Ends an API key', status: 204 },
+]
 
 const DAY_MS = 86_400_000
 

@@ -6,8 +6,11 @@ import { AppError } from '#base/errors.ts'
 
 import { readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
+import type { Operation } from '../openapi.ts'
 
 const SyncOptions = z.object({ dryRun: z.boolean().default(false), force: z.boolean().default(false) })
+
+const NewFunction = z.object({ id: z.string().regex(/^[a-z][a-z0-9_]{0,63}$/), content: z.string() })
 
 export interface SyncReport {
   changes: { id: string; action: string; reason: string; difference: readonly string[] }[]
@@ -32,6 +35,28 @@ export const OpenWebUiEvent = z.object({
 })
 export type OpenWebUiEvent = z.infer<typeof OpenWebUiEvent>
 
+export const sessionOperations: readonly Operation[] = [
+  { method: 'get', path: '/', summary: 'Who is signed in at Open WebUI' },
+]
+export const openWebUiOperations: readonly Operation[] = [
+  {
+    method: 'post',
+    path: '/sync',
+    summary: 'Brings the cast to Open WebUI; a dry run says what it would do',
+    body: SyncOptions,
+  },
+  { method: 'post', path: '/functions', summary: 'Installs a function of ours there', body: NewFunction },
+]
+export const eventOperations: readonly Operation[] = [
+  {
+    method: 'post',
+    path: '/',
+    summary: 'Takes note of a rating or a deletion there',
+    body: OpenWebUiEvent,
+    status: 202,
+  },
+]
+
 export function sessionRoutes(on: OpenWebUiParts) {
   return new Hono<AppEnv>().get('/', (c) => {
     const { name } = c.var.principal
@@ -54,10 +79,7 @@ export function openWebUiRoutes(on: OpenWebUiParts) {
       return c.json(await configured(on).sync(options))
     })
     .post('/functions', async (c) => {
-      const { id, content } = await readJson(
-        z.object({ id: z.string().regex(/^[a-z][a-z0-9_]{0,63}$/), content: z.string() }),
-        c.env.incoming,
-      )
+      const { id, content } = await readJson(NewFunction, c.env.incoming)
       return c.json(await configured(on).installFunction(id, content))
     })
 }

@@ -7,17 +7,41 @@ import { AppError } from '#base/errors.ts'
 import type { GatherParts } from '#chat/gather.ts'
 import { withTexts } from '#chat/inspect.ts'
 import { preview } from '#chat/preview.ts'
+import { roomOf } from '#chat/room.ts'
 import { taskOf } from '#chat/tasks.ts'
 import type { Library } from '#library/library.ts'
 
 import { CHAT_BODY_BYTES, check, parseJson, readBytes } from '../body.ts'
 import type { AppEnv } from '../env.ts'
-import { askParts, readChatBody } from '../v1/read-ask.ts'
+import type { Operation } from '../openapi.ts'
+import { askParts, ChatBody, readChatBody } from '../v1/read-ask.ts'
 
 const Texts = z.object({ text: z.stringbool().default(false) })
 
+const Asked = z.object({ character: z.string(), model: z.string().optional() })
+
+export const previewOperations: readonly Operation[] = [
+  {
+    method: 'post',
+    path: '/preview',
+    summary: 'The prompt that a chat request would send, without a model',
+    body: ChatBody,
+  },
+]
+export const roomOperations: readonly Operation[] = [
+  { method: 'get', path: '/', summary: "How a character fills a model's context", query: Asked },
+]
+export const requestOperations: readonly Operation[] = [
+  {
+    method: 'get',
+    path: '/:id',
+    summary: 'The record of a past request and the parts of its prompt',
+    query: Texts,
+  },
+]
+
 export interface PromptParts extends Omit<GatherParts, 'library'> {
-  library: Pick<Library, 'published' | 'version'>
+  library: Pick<Library, 'published' | 'version' | 'get'>
   findRecord: (id: string) => ReturnType<typeof findRecord>
 }
 
@@ -30,6 +54,10 @@ export function previewRoutes(on: PromptParts) {
     const ask = { ...parts, requestId, keyId: principal.keyId, surface: 'api' as const, conversation: {} }
     return c.json(await preview(task === undefined ? ask : { ...ask, task }, on))
   })
+}
+
+export function roomRoutes(on: PromptParts) {
+  return new Hono<AppEnv>().get('/', async (c) => c.json(await roomOf(check(Asked, c.req.query()), on)))
 }
 
 export function requestRoutes(on: PromptParts) {

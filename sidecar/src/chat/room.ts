@@ -1,0 +1,62 @@
+/** How a character shares the window of a model: what is spent before anybody speaks, and how many turns are left. */
+import { settingsOf } from '#characters/settings.ts'
+import type { Library } from '#library/library.ts'
+import type { Lorebooks } from '#library/lorebooks.ts'
+import { historyBudget } from '#prompt/budget.ts'
+import { compose, LORE_SHARE } from '#prompt/compose.ts'
+import type { PartKind } from '#prompt/prompt.ts'
+import { MESSAGE_OVERHEAD_TOKENS } from '#prompt/tokens.ts'
+import type { Upstreams } from '#providers/upstreams.ts'
+
+/** A question of two lines and an answer of a paragraph, as chats with characters run. */
+const TURN_TOKENS = 200
+
+export interface Room {
+  model: string
+  contextTokens: number
+  /** Kept free for the answer. */
+  replyTokens: number
+  /** What stands in every prompt, by kind of part. */
+  parts: Partial<Record<PartKind, number>>
+  personaTokens: number
+  /** The most that called-up lore may take. */
+  loreTokens: number
+  historyTokens: number
+  /** About so many turns of the chat fit beside all that. */
+  turns: number
+}
+
+/** In estimated tokens, upper bounds. Throws AppError `context_length` when the persona does not fit, and what `find` throws. */
+export async function roomOf(
+  { character, model }: { character: string; model?: string | undefined },
+  on: { library: Pick<Library, 'get' | 'version'>; lorebooks: Pick<Lorebooks, 'of'>; upstreams: Upstreams },
+): Promise<Room> {
+  const { publishedVersion, latestVersion } = await on.library.get(character)
+  const { card, number } = await on.library.version(character, publishedVersion ?? latestVersion)
+  const { model: own, options } = settingsOf(card)
+  const upstream = await on.upstreams.find(model ?? own)
+  const sampling = options.maxTokens === undefined ? {} : { maxTokens: options.maxTokens }
+  const materials = {
+    speaker: { characterId: character, version: number, card },
+    books: on.lorebooks.of(character),
+    userName: 'User',
+  }
+  const prompt = compose(
+    { model: character, messages: [{ role: 'user', content: [] }], sampling },
+    materials,
+    on.upstreams.profile(upstream),
+  )
+  const parts: Room['parts'] = {}
+  for (const { kind, tokens, dropped } of prompt.parts)
+    if (!dropped && kind !== 'user') parts[kind] = (parts[kind] ?? 0) + tokens
+  const personaTokens = Object.values(parts).reduce((sum, tokens) => sum + tokens, 0)
+  const { contextTokens, replyTokens, promptTokens } = prompt.budget
+  const loreTokens = Math.floor(Math.min(promptTokens * LORE_SHARE, promptTokens - personaTokens))
+  const historyTokens = historyBudget(promptTokens - personaTokens, loreTokens + MESSAGE_OVERHEAD_TOKENS)
+  return {
+    ...{ model: upstream.model.name, contextTokens, replyTokens, parts, personaTokens },
+    loreTokens: prompt.lore.some(({ isActive }) => !isActive) ? loreTokens : 0,
+    historyTokens,
+    turns: Math.floor(historyTokens / TURN_TOKENS),
+  }
+}

@@ -1,0 +1,182 @@
+/** Lorebooks beside the cards, and the tests of any book. */
+import { readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { z } from 'zod'
+
+import { AppError } from '#base/errors.ts'
+import { readLorebook } from '#characters/lorebooks.ts'
+
+import { required, textOf, type Command, type Run } from '../command.ts'
+
+const Stored = z.looseObject({
+  id: z.string(),
+  name: z.string(),
+  characterIds: z.array(z.string()).nullable(),
+})
+const List = z.looseObject({ lorebooks: z.array(Stored.extend({ entries: z.number() })) })
+const Imported = z.looseObject({
+  results: z.array(
+    z.looseObject({
+      file: z.string(),
+      status: z.string(),
+      id: z.string().optional(),
+      notes: z.array(z.looseObject({ message: z.string() })),
+    }),
+  ),
+})
+
+const at = (id: string, rest = '') => `/troupe/api/lorebooks/${encodeURIComponent(id)}${rest}`
+
+const whoHas = ({ characterIds }: z.infer<typeof Stored>) =>
+  characterIds === null ? 'all characters' : characterIds.join(', ') || 'no character'
+
+async function list({ api, screen }: Run): Promise<number> {
+  const answer = await api.call('GET', '/troupe/api/lorebooks', List)
+  for (const book of answer.lorebooks)
+    screen.line(
+      `${book.id.padEnd(28)} ${String(book.entries).padStart(6)} entries  ${book.name}  (${whoHas(book)})`,
+    )
+  screen.result(answer)
+  return 0
+}
+
+async function importBooks({ positionals, api, screen }: Run): Promise<number> {
+  if (positionals.length === 0) throw new AppError('invalid', 'Name at least one lorebook file')
+  const results: z.infer<typeof Imported>['results'] = []
+  for (const name of positionals) {
+    const upload = { name: path.basename(name), bytes: await readFile(name) }
+    results.push(...(await api.upload('/troupe/api/lorebooks/import', upload, Imported)).results)
+  }
+  for (const { file, status, id, notes } of results) {
+    screen.line(`${status.padEnd(8)} ${id ?? '-'}  (${file})`)
+    for (const { message } of notes) screen.line(`           ${message}`)
+  }
+  screen.result({ results })
+  return results.some(({ status }) => status === 'failed') ? 1 : 0
+}
+
+async function exportBook({ positionals, values, api, screen }: Run): Promise<number> {
+  const id = required(positionals, 'Name the lorebook; "lorebooks list" shows them')
+  const file = await api.download(at(id, '/export'))
+  const target = textOf(values, 'out') ?? `${id}.json`
+  await writeFile(target, file.bytes)
+  screen.line(`Wrote ${target} (${String(file.bytes.length)} bytes)`)
+  screen.result({ file: target, sizeBytes: file.bytes.length })
+  return 0
+}
+
+async function attach({ positionals, api, screen }: Run): Promise<number> {
+  const [id, wanted] = positionals
+  if (id === undefined || wanted === undefined)
+    throw new AppError(
+      'invalid',
+      'Name the lorebook and its characters, e.g. "lorebooks attach coast mira,pia", or "all"',
+    )
+  const characterIds = wanted === 'all' ? null : wanted.split(',').map((each) => each.trim())
+  const book = await api.call('PATCH', at(id), Stored, { characterIds })
+  screen.line(`${book.id}: ${whoHas(book)}`)
+  screen.result(book)
+  return 0
+}
+
+async function remove({ positionals, api, screen }: Run): Promise<number> {
+  const id = required(positionals, 'Name the lorebook to delete')
+  await api.call('DELETE', at(id), z.null())
+  screen.line(`${id} is gone.`)
+  screen.result({ id, deleted: true })
+  return 0
+}
+
+/** A file is sent as a book; any other word is a character, or with --book the id of a stored one. */
+async function subject({ positionals, values }: Run) {
+  const stored = textOf(values, 'book')
+  if (stored !== undefined) return { lorebook: stored }
+  const name = required(positionals, 'Name a character or a lorebook file')
+  if (!/\.(json|png|charx|ya?ml|webp|jpe?g)$/i.test(name)) return { character: name }
+  return { book: (await readLorebook(await readFile(name), path.basename(name))).lorebook }
+}
+
+const Findings = z.looseObject({
+  findings: z.array(z.looseObject({ code: z.string(), message: z.string() })),
+})
+
+async function lint(run: Run): Promise<number> {
+  const answer = await run.api.call('POST', '/troupe/api/lorebooks/lint', Findings, await subject(run))
+  for (const { code, message } of answer.findings) run.screen.line(`${code.padEnd(20)} ${message}`)
+  if (answer.findings.length === 0) run.screen.line('Nothing to say.')
+  run.screen.result(answer)
+  return 0
+}
+
+const Tested = z.looseObject({
+  active: z.array(z.looseObject({ entry: z.string(), reason: z.string(), tokens: z.number() })),
+  trace: z.array(z.looseObject({ entry: z.string(), isActive: z.boolean(), reason: z.string() })),
+  tokens: z.number(),
+})
+
+async function test(run: Run): Promise<number> {
+  const words = textOf(run.values, 'say')
+  if (words === undefined)
+    throw new AppError('invalid', 'Give the words of the user: --say "What about the reef?"')
+  const body = { ...(await subject(run)), messages: [{ role: 'user', content: words }] }
+  const answer = await run.api.call('POST', '/troupe/api/lorebooks/test', Tested, body)
+  for (const { entry, isActive, reason } of answer.trace)
+    run.screen.line(`${isActive ? 'on ' : 'off'} ${entry.padEnd(28)} ${reason}`)
+  run.screen.line(`${String(answer.active.length)} entries, ${String(answer.tokens)} tokens`)
+  run.screen.result(answer)
+  return 0
+}
+
+const BOOK = { book: { type: 'string' } } as const
+
+export const lorebookCommands: readonly Command[] = [
+  {
+    name: 'lorebooks list',
+    usage: 'lorebooks list',
+    summary: 'lists the lorebooks beside the cards',
+    options: {},
+    run: list,
+  },
+  {
+    name: 'lorebooks import',
+    usage: 'lorebooks import FILE…',
+    summary: 'adds lorebooks: V3, world files of SillyTavern, or those inside cards',
+    options: {},
+    run: importBooks,
+  },
+  {
+    name: 'lorebooks export',
+    usage: 'lorebooks export BOOK [--out FILE]',
+    summary: 'writes a lorebook as a V3 file',
+    options: { out: { type: 'string' } },
+    run: exportBook,
+  },
+  {
+    name: 'lorebooks attach',
+    usage: 'lorebooks attach BOOK CHARACTER,CHARACTER|all',
+    summary: 'says which characters have a lorebook',
+    options: {},
+    run: attach,
+  },
+  {
+    name: 'lorebooks delete',
+    usage: 'lorebooks delete BOOK',
+    summary: 'deletes a lorebook',
+    options: {},
+    run: remove,
+  },
+  {
+    name: 'lorebooks lint',
+    usage: 'lorebooks lint CHARACTER|FILE | --book BOOK',
+    summary: 'says which entries never come, come too often or cost too much',
+    options: BOOK,
+    run: lint,
+  },
+  {
+    name: 'lorebooks test',
+    usage: 'lorebooks test CHARACTER|FILE --say WORDS | --book BOOK --say WORDS',
+    summary: 'shows which entries some words call up, and why the others stay away',
+    options: { ...BOOK, say: { type: 'string' } },
+    run: test,
+  },
+]

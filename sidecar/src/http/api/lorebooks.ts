@@ -1,0 +1,146 @@
+/** Lorebooks beside the cards, and the tests of any book. */
+import { Hono } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { z } from 'zod'
+
+import { AppError, toAppError } from '#base/errors.ts'
+import { readLorebook, writeLorebook } from '#characters/lorebooks.ts'
+import { lintBook } from '#characters/lore/lint.ts'
+import { testLore } from '#chat/lore-test.ts'
+import type { Library } from '#library/library.ts'
+import { parseBook, type Lorebooks, type StoredLorebook } from '#library/lorebooks.ts'
+import { estimateTokens } from '#prompt/tokens.ts'
+
+import { readJson } from '../body.ts'
+import type { AppEnv } from '../env.ts'
+import type { Operation } from '../openapi.ts'
+import { askParts, readChatBody } from '../v1/read-ask.ts'
+import { uploaded } from './characters.ts'
+
+/** A book of 100,000 entries has about as much. */
+const UPLOAD_BYTES = 64 * 1024 * 1024
+
+const characterIds = z.array(z.string()).max(10_000).nullable()
+const New = z.strictObject({
+  name: z.string().trim().min(1).max(200),
+  book: z.unknown(),
+  characterIds: characterIds.default(null),
+})
+const Patch = z.strictObject({
+  name: z.string().trim().min(1).max(200).optional(),
+  book: z.unknown().optional(),
+  characterIds: characterIds.optional(),
+})
+const Which = z.object({
+  character: z.string().optional(),
+  lorebook: z.string().optional(),
+  book: z.unknown().optional(),
+})
+const Test = Which.extend({
+  messages: z.array(z.unknown()),
+  budgetTokens: z.number().int().positive().max(1_000_000).optional(),
+})
+const Lint = Which.extend({ budgetTokens: z.number().int().positive().max(1_000_000).default(1_024) })
+
+export const lorebookOperations: readonly Operation[] = [
+  { method: 'get', path: '/', summary: 'The lorebooks beside the cards' },
+  { method: 'post', path: '/', summary: 'Adds a lorebook', body: New, status: 201 },
+  { method: 'post', path: '/import', summary: 'Imports lorebook files; one result for each', body: 'files' },
+  {
+    method: 'post',
+    path: '/test',
+    summary: 'Which entries some messages call up, and why the others stay away',
+    body: Test,
+  },
+  {
+    method: 'post',
+    path: '/lint',
+    summary: 'Entries that never come, come too often or cost too much',
+    body: Lint,
+  },
+  { method: 'get', path: '/:id', summary: 'A lorebook with its entries' },
+  { method: 'patch', path: '/:id', summary: 'Changes a lorebook, or who has it', body: Patch },
+  { method: 'delete', path: '/:id', summary: 'Deletes a lorebook', status: 204 },
+  { method: 'get', path: '/:id/export', summary: 'A lorebook as a V3 file' },
+]
+
+export interface LorebookParts {
+  library: Pick<Library, 'get' | 'version'>
+  lorebooks: Lorebooks
+}
+
+/** Lists do not carry the entries. */
+const summary = ({ book, ...row }: StoredLorebook) => ({ ...row, entries: book.entries.length })
+
+export function lorebookRoutes(on: LorebookParts) {
+  const { lorebooks } = on
+  return new Hono<AppEnv>()
+    .get('/', (c) => c.json({ lorebooks: lorebooks.list().map(summary) }))
+    .post('/', async (c) => {
+      const { book, ...wish } = await readJson(New, c.env.incoming)
+      const by = { actor: c.var.principal.name }
+      return c.json(await lorebooks.add({ ...wish, book: parseBook(book) }, by), 201)
+    })
+    .post('/import', bodyLimit({ maxSize: UPLOAD_BYTES }), async (c) => {
+      const results = []
+      for (const file of await uploaded(c.req.parseBody({ all: true })))
+        results.push(await importFile(file, on, c.var.principal.name))
+      return c.json({ results })
+    })
+    .post('/test', async (c) => {
+      const { messages, ...which } = await readJson(Test, c.env.incoming)
+      const { messages: read } = askParts(readChatBody({ model: 'none', messages }))
+      return c.json(await testLore({ ...which, messages: read }, on))
+    })
+    .post('/lint', async (c) => {
+      const { budgetTokens, ...which } = await readJson(Lint, c.env.incoming)
+      const findings = lintBook(await bookOf(which, on), { budgetTokens, countTokens: estimateTokens })
+      return c.json({ findings })
+    })
+    .get('/:id', (c) => c.json(lorebooks.get(c.req.param('id'))))
+    .patch('/:id', async (c) => {
+      const { name, book, characterIds: ids } = await readJson(Patch, c.env.incoming)
+      const changes = {
+        ...(name !== undefined && { name }),
+        ...(book !== undefined && { book }),
+        ...(ids !== undefined && { characterIds: ids }),
+      }
+      return c.json(await lorebooks.edit(c.req.param('id'), changes, { actor: c.var.principal.name }))
+    })
+    .delete('/:id', async (c) => {
+      await lorebooks.delete(c.req.param('id'), { actor: c.var.principal.name })
+      return c.body(null, 204)
+    })
+    .get('/:id/export', (c) => {
+      const { id, book } = lorebooks.get(c.req.param('id'))
+      c.header('content-disposition', `attachment; filename="${id}.json"`)
+      c.header('content-type', 'application/json')
+      return c.body(new Uint8Array(writeLorebook(book)))
+    })
+}
+
+async function importFile(
+  file: { name: string; bytes: Uint8Array },
+  { lorebooks }: LorebookParts,
+  actor: string,
+) {
+  try {
+    const { name, lorebook, notes } = await readLorebook(file.bytes, file.name)
+    const { id } = await lorebooks.add({ name, book: lorebook, characterIds: null }, { actor })
+    return { file: file.name, status: 'created', id, notes }
+  } catch (thrown) {
+    const { code, message } = toAppError(thrown)
+    return { file: file.name, status: 'failed', notes: [{ code, path: '', message }] }
+  }
+}
+
+async function bookOf({ character, lorebook, book }: z.infer<typeof Which>, on: LorebookParts) {
+  if (lorebook !== undefined) return on.lorebooks.get(lorebook).book
+  if (book !== undefined) return parseBook(book)
+  if (character === undefined)
+    throw new AppError('invalid', 'Name one of "character", "lorebook" and "book"', { param: 'character' })
+  const { publishedVersion, latestVersion } = await on.library.get(character)
+  const { card } = await on.library.version(character, publishedVersion ?? latestVersion)
+  if (card.character_book !== undefined) return card.character_book
+  throw new AppError('not_found', `"${character}" has no lorebook of its own`)
+}
