@@ -1,29 +1,47 @@
 /** A version of a character becomes a file that others read. */
 import { z } from 'zod'
 
+import type { Card } from '#characters/card.ts'
 import { writeCard } from '#characters/write.ts'
+import { writeCharx } from '#characters/write-charx.ts'
 
 import type { Files } from './files.ts'
 import type { CharacterVersion, ExportFormat } from './library.ts'
 
-const MEDIA_TYPES = { json: 'application/json', yaml: 'application/yaml', png: 'image/png' } as const
+/** A CHARX has no type of its own; browsers keep the ending of the name. */
+const MEDIA_TYPES = {
+  json: 'application/json',
+  yaml: 'application/yaml',
+  png: 'image/png',
+  charx: 'application/zip',
+} as const
 
 export async function exportCard(version: CharacterVersion, files: Files, format: ExportFormat) {
   const original = await files.original(version.originalHash)
   if (format === 'original')
     return { name: version.originalName, mediaType: 'application/octet-stream', bytes: original }
-  const { card, characterId, createdAtMs } = version
-  const extensions = {
-    ...card.extensions,
-    troupe: { ...asObject(card.extensions['troupe']), id: characterId },
-  }
+  const { characterId, createdAtMs } = version
+  const card = signed(version)
   const modifiedAtSeconds = Math.floor(createdAtMs / 1_000)
-  const picture = format === 'png' ? await portraitFor(original, version, files) : undefined
-  const bytes = writeCard({ ...card, extensions }, format, {
-    modifiedAtSeconds,
-    ...(picture === undefined ? {} : { picture }),
-  })
+  const bytes =
+    format === 'charx'
+      ? await writeCharx(card, { original, modifiedAtSeconds, ...(await iconFor(version, files)) })
+      : writeCard(card, format, {
+          modifiedAtSeconds,
+          ...(format === 'png' && { picture: await portraitFor(original, version, files) }),
+        })
   return { name: `${characterId}.${format}`, mediaType: MEDIA_TYPES[format], bytes }
+}
+
+/** With the id of its character: reading it back makes a new version instead of a twin. */
+function signed({ card, characterId }: CharacterVersion): Card {
+  const troupe = { ...asObject(card.extensions['troupe']), id: characterId }
+  return { ...card, extensions: { ...card.extensions, troupe } }
+}
+
+async function iconFor({ pictureHash }: CharacterVersion, files: Files) {
+  if (pictureHash === null) return {}
+  return { picture: { bytes: await files.picture(pictureHash, 512), extension: 'webp' as const } }
 }
 
 const asObject = (value: unknown): Record<string, unknown> =>

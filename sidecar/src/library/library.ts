@@ -53,7 +53,7 @@ export interface UploadedFile {
 }
 
 /** `original` is the uploaded file, byte by byte. */
-export const EXPORT_FORMATS = ['json', 'yaml', 'png', 'original'] as const
+export const EXPORT_FORMATS = ['json', 'yaml', 'png', 'charx', 'original'] as const
 export type ExportFormat = (typeof EXPORT_FORMATS)[number]
 
 /** Who does something, for the audit: the name of a person or of a key. */

@@ -50,7 +50,7 @@ export interface ImportResult {
   notes: Note[]
 }
 
-export type ExportFormat = 'json' | 'yaml' | 'png' | 'original'
+export type ExportFormat = 'json' | 'yaml' | 'png' | 'charx' | 'original'
 
 /** Anything but the wished answer. The message can be shown as it is; `status` is 0 when no answer came at all. */
 export class ApiError extends Error {

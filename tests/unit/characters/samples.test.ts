@@ -10,6 +10,7 @@ import { createNotebook } from '#characters/notes.ts'
 import { parseCardJson } from '#characters/parse.ts'
 import { readCard } from '#characters/read.ts'
 import { writeCard } from '#characters/write.ts'
+import { writeCharx } from '#characters/write-charx.ts'
 
 import { pngOf } from '../../support/png.ts'
 
@@ -85,6 +86,7 @@ test('no sample loses a field, and each comes back the same', async () => {
         json,
         writeCard(read.card, 'yaml', options),
         writeCard(read.card, 'png', { ...options, picture: pngOf() }),
+        await writeCharx(read.card, { ...options, original: bytes }),
       ]
       const again = await Promise.all(files.map(async (file) => (await readCard(file, name)).card))
       const same = { ...read.card, modification_date: options.modifiedAtSeconds }

@@ -182,6 +182,19 @@ describe('an export', () => {
     })
   })
 
+  test('as CHARX brings the picture along, and the files of an uploaded archive', async () => {
+    await library.importFile(await pngFile(), WHO)
+    const plain = await readCard((await library.exportFile('mira-holt', 'charx')).bytes, 'x.charx')
+    expect(plain.card.assets).toMatchObject([{ type: 'icon', name: 'main', ext: 'webp' }])
+    expect((await sharp(plain.picture).metadata()).width).toBe(512)
+    const bytes = await readFile('tests/fixtures/cards/own-cc0/v3_assets.charx')
+    const { id = '' } = await library.importFile({ name: 'a.charx', bytes }, WHO)
+    const packed = await readCard((await library.exportFile(id, 'charx')).bytes, 'x.charx')
+    const original = await readCard(bytes, 'a.charx')
+    expect(packed.card.assets).toEqual(original.card.assets)
+    expect(Buffer.from(packed.picture ?? []).equals(Buffer.from(original.picture ?? []))).toBe(true)
+  })
+
   test('as PNG works for a card that came without a picture', async () => {
     await library.importFile(file(), WHO)
     const { bytes } = await library.exportFile('mira-holt', 'png')

@@ -34,7 +34,7 @@ export const charx: CardFormat = {
       notebook.note(
         'packed_assets',
         'assets',
-        'The files inside the archive stay in the original; exports leave them out.',
+        'Of the files inside the archive only exports as CHARX keep those that the card names; the original keeps all.',
       )
     const picture = (await mainIcon(card, archive, notebook)) ?? pictureBefore(buffer, archive)
     return {
