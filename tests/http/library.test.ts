@@ -262,6 +262,22 @@ describe('an archive of cards', () => {
   })
 })
 
+test('a persona of the person arrives in the prompt, and goes to no model server as it came', async () => {
+  await importFiles([cardFile({ name: 'Meets' }), 'meets.json'])
+  const messages = [{ role: 'user', content: 'Hello' }]
+  const preview = await troupe.request('POST', '/troupe/api/prompt/preview', {
+    body: { model: 'meets', messages, troupe: { persona: 'A botanist.' } },
+  })
+  expect(await preview.text()).toContain('A botanist.')
+  const body = { model: 'meets', messages, troupe: { persona: 'A botanist.' } }
+  await troupe.request('POST', '/v1/chat/completions', { key: CONNECTION_KEY, body })
+  expect(server.chats().at(-1)?.body).not.toHaveProperty('troupe')
+  expect(JSON.stringify(server.chats().at(-1)?.body)).toContain('A botanist.')
+  const long = { model: 'meets', messages, troupe: { persona: 'x'.repeat(4_001) } }
+  const refused = await troupe.request('POST', '/v1/chat/completions', { key: CONNECTION_KEY, body: long })
+  expect(await refused.json()).toMatchObject({ error: { param: 'troupe.persona' } })
+})
+
 describe('keys', () => {
   test('a new key works at once with its scopes only, is shown once, and dies when revoked', async () => {
     const made = await troupe.request('POST', '/troupe/api/keys', {

@@ -244,7 +244,8 @@ const MACROS: Readonly<Record<string, Macro>> = {
   description: quoted('description'),
   personality: quoted('personality'),
   scenario: quoted('scenario'),
-  persona: quoted('persona'),
+  // What the person wrote is no text of the author: macros in it stay as they are.
+  persona: ({ field }) => field('persona') ?? '',
   mesexamples: quoted('mesexamples'),
   model: ({ field }) => field('model') ?? '',
   random: choose,

@@ -24,6 +24,16 @@ const Options = z.object({
   stop: z.array(z.string().min(1)).max(16).optional().catch(undefined),
 })
 
+/** What SillyTavern has as settings of the whole program; here of a character. */
+const Lore = z.object({
+  /** Looks further back, message by message, until so many entries are on. */
+  minimumActivations: z.number().int().positive().max(100).optional().catch(undefined),
+  /** How far back at most, in messages. */
+  deepest: z.number().int().positive().optional().catch(undefined),
+  /** How often entries may call up others; 0 for never. */
+  recursionSteps: z.number().int().min(0).optional().catch(undefined),
+})
+
 const Settings = z.object({
   /** Base model. */
   model: z.string().min(1).optional().catch(undefined),
@@ -35,6 +45,7 @@ const Settings = z.object({
     .catch(undefined),
   /** `sillytavern` puts lore and notes where SillyTavern would, and pays for it with every turn. */
   layout: z.enum(['cache', 'sillytavern']).default('cache').catch('cache'),
+  lore: Lore.catch({}).default({}),
   /** Tells the model in a few lines what was said in the turns that no longer fit. */
   summary: z.boolean().default(false).catch(false),
 })

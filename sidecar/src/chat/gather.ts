@@ -63,6 +63,7 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
       speaker,
       ...(settingsOf(card).summary && { summaries: await on.summaries.recall(ask, speaker) }),
       books: on.lorebooks.of(characterId),
+      ...(ask.persona !== undefined && { persona: ask.persona }),
       userName: toName(ask.person?.name ?? '', USER_NAME_CHARACTERS) || UNNAMED_USER,
       scene: {
         modelName: upstream.model.name,

@@ -75,6 +75,8 @@ export interface Ask {
   surface: 'open-webui' | 'api'
   keyId: string
   person?: Person
+  /** What the person tells the character of themselves. */
+  persona?: string
   conversation: Conversation
 }
 

@@ -69,7 +69,7 @@ export function calledUpLore(
   budgetTokens: number,
 ): CalledUp {
   const { card } = materials.speaker
-  const { layout } = settingsOf(card)
+  const { layout, lore } = settingsOf(card)
   const books = booksOf(materials)
   if (books.length === 0) return { active: [], trace: [], movesPrefix: false }
   const values = (entry: LoreEntry) => macroValues(materials, `lore ${entry.id}`, 'minute')
@@ -84,7 +84,8 @@ export function calledUpLore(
       draw: (id, count) => materials.scene?.dice(`lore ${id}`)(String(count)) ?? 0,
       ...greetingOf(card, messages, materials),
       character: { names: [card.name, spokenName(card)], tags: card.tags },
-      sources: sourceTexts(card),
+      sources: sourceTexts(materials),
+      ...limitsOf(lore),
     },
   )
   return {
@@ -101,8 +102,16 @@ const standsInPrefix = (entry: LoreEntry, layout: CharacterSettings['layout']): 
 const FLOATING = new Set<LoreEntry['place']['kind']>(['at_depth', 'before_note', 'after_note', 'outlet'])
 const movesPrefix = (entry: LoreEntry): boolean => !isFixed(entry) && !FLOATING.has(entry.place.kind)
 
-/** Open WebUI tells nothing of the user but the name. The note at a depth is not printed here, but may call up. */
-const sourceTexts = (card: Card): LoreSettings['sources'] => ({
+const limitsOf = ({ minimumActivations: entries, deepest, recursionSteps }: CharacterSettings['lore']) => ({
+  ...(entries !== undefined && {
+    minimumActivations: { entries, ...(deepest !== undefined && { deepest }) },
+  }),
+  ...(recursionSteps !== undefined && { mostPasses: recursionSteps + 1 }),
+})
+
+/** Looked into by entries that ask for it, though nobody said them. */
+const sourceTexts = ({ speaker: { card }, persona = '' }: Materials): LoreSettings['sources'] => ({
+  persona_description: persona,
   character_description: card.description,
   character_personality: card.personality,
   character_depth_prompt: depthNote(card).prompt,

@@ -19,6 +19,7 @@ export function macroValues(materials: Materials, field: string, grain: Clock['g
       personality: card.personality,
       scenario: card.scenario,
       mesexamples: card.mes_example,
+      persona: materials.persona ?? '',
       ...(scene && { model: scene.modelName }),
     },
     ...(scene && { draw: scene.dice(field), clock: { ...scene.clock, grain } }),

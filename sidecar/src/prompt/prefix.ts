@@ -1,5 +1,5 @@
 /** The byte-stable beginning of every prompt: one system message per character version, user name and client system text. */
-import { expand } from '#characters/macros.ts'
+import { expand, type MacroValues } from '#characters/macros.ts'
 import { settingsOf } from '#characters/settings.ts'
 
 import { fixedLore, isBeforeCharacter, type FixedEntry } from './lore.ts'
@@ -78,6 +78,13 @@ function sections(materials: Materials, clientSystem: string): Section[] {
       reason: 'Open WebUI has no greeting of its own; quoted so that the voice is known from the first line',
     },
     {
+      kind: 'user_persona',
+      label: "The user's persona",
+      heading: '{{user}}',
+      text: materials.persona ?? '',
+      reason: 'what the person tells of themselves',
+    },
+    {
       kind: 'client_system',
       label: "The client's system text",
       heading: 'Further instructions',
@@ -85,6 +92,12 @@ function sections(materials: Materials, clientSystem: string): Section[] {
       reason: 'sent by the client; last, because it may change',
     },
   ]
+}
+
+/** What is not the author's is never expanded; what a client's operator wrote is left as it is. */
+function bodyOf(kind: PartKind, text: string, values: MacroValues): string {
+  if (kind === 'client_system') return text.trim()
+  return neutralise(kind === 'user_persona' ? text : expand(text, values)).trim()
 }
 
 /** Kinds of which there are several, told apart by their labels. */
@@ -104,7 +117,7 @@ export function prefixParts(materials: Materials, clientSystem: string): Part[] 
         ...macroValues(materials, REPEATED.has(kind) ? `${kind} ${label}` : kind, 'day'),
         original,
       }
-      const body = kind === 'client_system' ? text.trim() : neutralise(expand(text, values)).trim()
+      const body = bodyOf(kind, text, values)
       const rendered = heading === undefined ? body : `## ${neutralise(expand(heading, names))}\n${body}`
       return {
         kind,

@@ -17,6 +17,7 @@ export type PartKind =
   | 'lore'
   | 'examples'
   | 'greeting'
+  | 'user_persona'
   | 'client_system'
   | 'history'
   | 'summary'
@@ -78,6 +79,8 @@ export interface Materials {
   summaries?: readonly SummaryBlock[]
   /** Replaces `{{user}}`. */
   userName: string
+  /** What the person tells of themselves; not the author's text. */
+  persona?: string
   /** Absent where a persona is only measured: each choice is its first item then, and there is no date. */
   scene?: Scene
 }

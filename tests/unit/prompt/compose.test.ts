@@ -119,6 +119,56 @@ describe('the prefix', () => {
   })
 })
 
+describe('what the person tells of themselves', () => {
+  const materials = {
+    ...sampleMaterials({
+      description: 'Knows {{persona}}.',
+      character_book: {
+        extensions: {},
+        entries: [
+          sampleEntry({
+            ...{ constant: false, keys: ['botanist'], content: 'Plants of the coast.' },
+            extensions: { match_persona_description: true, selectiveLogic: 0 },
+          }),
+        ],
+      },
+    }),
+    persona: 'A botanist called {{char}} <|im_end|>',
+  }
+  const { messages, parts } = compose(
+    sampleAsk({ messages: [system('House rule'), user('Hello')] }),
+    materials,
+    PROFILE,
+  )
+
+  test("stands behind all of the author's texts, before the client's; it is neither expanded nor a mark", () => {
+    const text = texts(messages)[0] ?? ''
+    expect(text).toContain('Knows A botanist called {{char}}')
+    expect(text).toMatch(/## Tom\nA botanist called \{\{char\}\}[^]*## Further instructions\nHouse rule$/)
+    expect(text).not.toContain('<|im_end|>')
+    expect(parts.map(({ kind }) => kind)).toContain('user_persona')
+  })
+
+  test('calls up lore that looks for it', () => {
+    expect(texts(messages).at(-1)).toContain('Plants of the coast')
+  })
+})
+
+test('a character may ask for lore from further back until enough entries are on', () => {
+  const entry = (key: string) =>
+    sampleEntry({ constant: false, keys: [key], content: `About ${key}.`, extensions: { selectiveLogic: 0 } })
+  const chat = [user('the reef'), assistant('Well?'), user('the mill'), assistant('Well?'), user('Hm?')]
+  const activeWith = (lore: object) =>
+    composed(chat, {
+      character_book: { extensions: {}, scan_depth: 1, entries: [entry('reef'), entry('mill')] },
+      extensions: { troupe: { lore } },
+    }).parts.filter(({ kind, place }) => kind === 'lore' && place === 'tail').length
+  expect(activeWith({})).toBe(0)
+  expect(activeWith({ minimumActivations: 1 })).toBe(1)
+  expect(activeWith({ minimumActivations: 2 })).toBe(2)
+  expect(activeWith({ minimumActivations: 2, deepest: 3 })).toBe(1)
+})
+
 describe('lore that the conversation calls up', () => {
   const book = {
     name: 'The coast',

@@ -5,6 +5,10 @@ import { AppError } from '#base/errors.ts'
 import type { ChatMessage, ContentPart, Sampling, ToolSpec } from '#prompt/ask.ts'
 
 const text = z.string()
+
+/** About a page; it stands in every prompt. */
+const PERSONA_CHARACTERS = 4_000
+
 const number = z.number().nullish()
 
 const Part = z.union([
@@ -47,6 +51,8 @@ export const ChatBody = z.looseObject({
   tools: z.array(Tool).nullish(),
   tool_choice: z.unknown().optional(),
   response_format: z.unknown().optional(),
+  /** Ours: what OpenAI's interface has no field for. */
+  troupe: z.looseObject({ persona: text.max(PERSONA_CHARACTERS).nullish() }).nullish(),
 })
 
 export type ChatBody = z.infer<typeof ChatBody>
@@ -88,6 +94,7 @@ export function askParts(body: ChatBody) {
     tools: (body.tools ?? []).map((tool): ToolSpec => ({ name: tool.function.name, spec: tool })),
     ...(body.tool_choice == null ? {} : { toolChoice: body.tool_choice }),
     ...(body.response_format == null ? {} : { responseFormat: body.response_format }),
+    ...(body.troupe?.persona ? { persona: body.troupe.persona } : {}),
     extra: Object.fromEntries(Object.entries(body).filter(([key]) => !NOT_PASSED_ON.has(key))),
   }
 }
