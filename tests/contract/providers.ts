@@ -18,6 +18,8 @@ export interface Traits {
   missingModel?: string
   /** The server leaves a connection open behind a stream. */
   keepsConnections: boolean
+  /** The server tells how many tokens a text is. */
+  countsTokens: boolean
   /** The server measures its own times. */
   tellsTimings: boolean
   /** What the server answers to everything, if it is that simple. */
@@ -154,6 +156,16 @@ export function providerSuite(name: string, traits: Traits, openSubject: () => P
       })
       const before = short.dones[0]?.usage?.promptTokens ?? 0
       expect(long.dones[0]?.usage?.promptTokens).toBeGreaterThan(before + 100)
+    })
+
+    test('counts the tokens of a text, where it tells', async () => {
+      const provider = open()
+      const count = async (text: string) => provider.countTokens?.(traits.model, text, quiet())
+      const [short, long] = [await count('A storm.'), await count('A storm is coming. '.repeat(50))]
+      expect(short === undefined).toBe(!traits.countsTokens)
+      if (short === undefined || long === undefined) return
+      expect(short).toBeGreaterThan(0)
+      expect(long).toBeGreaterThan(short * 20)
     })
 
     test('reads the same text however the network cuts it', async () => {

@@ -40,6 +40,7 @@ providerSuite(
   'ollama, the real one',
   {
     driver: ollama,
+    countsTokens: false,
     model: EMBEDDED_MODEL,
     contextTokens: WINDOW,
     missingModel: 'nobody:1b',
@@ -53,6 +54,7 @@ providerSuite(
   'openai, a real llama.cpp',
   {
     driver: openai,
+    countsTokens: true,
     model: EMBEDDED_MODEL,
     contextTokens: LLAMA_WINDOW,
     keepsConnections: false,

@@ -78,6 +78,11 @@ export async function openFakeOpenAi(options: FakeOpenAiOptions = {}): Promise<F
         })
       case '/v1/chat/completions':
         return chat(request, response, next)
+      case '/tokenize': {
+        const text = manner === 'vllm' ? request.body.prompt : request.body.content
+        const tokens = Array.from({ length: tokensOf(String(text)) }, (_, at) => at)
+        return answer(response, manner === 'vllm' ? { count: tokens.length, tokens } : { tokens })
+      }
       case '/props':
         if (manner === 'vllm') break
         return answer(response, {

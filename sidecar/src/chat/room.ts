@@ -3,7 +3,7 @@ import { settingsOf } from '#characters/settings.ts'
 import type { Library } from '#library/library.ts'
 import type { Lorebooks } from '#library/lorebooks.ts'
 import { historyBudget } from '#prompt/budget.ts'
-import { compose, LORE_SHARE } from '#prompt/compose.ts'
+import { compose, LORE_SHARE, prefixText } from '#prompt/compose.ts'
 import type { PartKind } from '#prompt/prompt.ts'
 import { MESSAGE_OVERHEAD_TOKENS } from '#prompt/tokens.ts'
 import type { Upstreams } from '#providers/upstreams.ts'
@@ -19,6 +19,8 @@ export interface Room {
   /** What stands in every prompt, by kind of part. */
   parts: Partial<Record<PartKind, number>>
   personaTokens: number
+  /** The model server counted the persona; else it is estimated, upwards. */
+  isCounted: boolean
   /** The most that called-up lore may take. */
   loreTokens: number
   historyTokens: number
@@ -41,20 +43,25 @@ export async function roomOf(
     books: on.lorebooks.of(character),
     userName: 'User',
   }
-  const prompt = compose(
-    { model: character, messages: [{ role: 'user', content: [] }], sampling },
-    materials,
-    on.upstreams.profile(upstream),
-  )
+  const composed = () =>
+    compose(
+      { model: character, messages: [{ role: 'user', content: [] }], sampling },
+      materials,
+      on.upstreams.profile(upstream),
+    )
+  await on.upstreams.measure(upstream, prefixText(composed().parts))
+  const prompt = composed()
   const parts: Room['parts'] = {}
   for (const { kind, tokens, dropped } of prompt.parts)
     if (!dropped && kind !== 'user') parts[kind] = (parts[kind] ?? 0) + tokens
-  const personaTokens = Object.values(parts).reduce((sum, tokens) => sum + tokens, 0)
+  const exact = on.upstreams.profile(upstream).knownTokens?.(prefixText(prompt.parts))
+  const personaTokens = prompt.tokens - MESSAGE_OVERHEAD_TOKENS
   const { contextTokens, replyTokens, promptTokens } = prompt.budget
   const loreTokens = Math.floor(Math.min(promptTokens * LORE_SHARE, promptTokens - personaTokens))
   const historyTokens = historyBudget(promptTokens - personaTokens, loreTokens + MESSAGE_OVERHEAD_TOKENS)
   return {
     ...{ model: upstream.model.name, contextTokens, replyTokens, parts, personaTokens },
+    isCounted: exact !== undefined,
     loreTokens: prompt.lore.some(({ isActive }) => !isActive) ? loreTokens : 0,
     historyTokens,
     turns: Math.floor(historyTokens / TURN_TOKENS),

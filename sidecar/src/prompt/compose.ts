@@ -49,7 +49,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   const budget = shareContext(profile, ask.sampling.maxTokens)
   const prefix = fitExamples(prefixParts(materials, conversation.clientSystem), budget)
   const always = alwaysParts(materials, conversation)
-  const prefixTokens = spent(prefix) + MESSAGE_OVERHEAD_TOKENS
+  const prefixTokens = tokensOfPrefix(prefix, profile) + MESSAGE_OVERHEAD_TOKENS
   const alwaysTokens = spent(partsOf(always)) + MESSAGE_OVERHEAD_TOKENS + sum(after.map(messageTokens))
   refuseWhatCannotFit(materials, budget, prefixTokens, alwaysTokens)
 
@@ -74,7 +74,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
       ? arrangeForCache(prefix, loose)
       : arrangeLikeSillyTavern(prefix, loose, chat.length + 1)
   const arrangement = { ...arranged, summaries }
-  const system = standing(arrangement.prefix).join('\n\n')
+  const system = prefixText(arrangement.prefix)
   const messages = [
     { role: 'system', text: system } as const,
     ...chatMessages(arrangement, chat, last),
@@ -112,8 +112,18 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0)
+/** The system message that these parts make. */
+export const prefixText = (parts: readonly Part[]): string =>
+  standing(parts.filter(({ place }) => place === 'prefix')).join('\n\n')
+
 const standing = (parts: readonly Part[]) => parts.filter((part) => !part.dropped).map((part) => part.text)
 const spent = (parts: readonly Part[]) => sum(parts.map((part) => (part.dropped ? 0 : part.tokens)))
+
+/** Counted by the model server where it was asked; in our estimated tokens, like everything here. */
+function tokensOfPrefix(prefix: readonly Part[], { knownTokens, tokenRatio }: ModelProfile): number {
+  const known = knownTokens?.(prefixText(prefix))
+  return known === undefined ? spent(prefix) : Math.ceil(known / tokenRatio)
+}
 
 const partsOf = ({ note, postHistory, words }: Omit<Loose, 'lore'>): Part[] => [
   ...(note ? [note.part] : []),

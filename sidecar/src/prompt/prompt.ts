@@ -48,6 +48,8 @@ export interface ModelProfile {
   contextTokens: number
   /** Correction that turns our estimate into an upper bound for this model; 1 until the server has reported. */
   tokenRatio: number
+  /** What the model server itself counted for a text, in the model's tokens; undefined where it was not asked. */
+  knownTokens?: (text: string) => number | undefined
 }
 
 /** The published version of a character that answers. */

@@ -47,6 +47,7 @@ const driver: ProviderDriver = {
           },
           signal,
         ),
+      countTokens: (model, text, signal) => countTokens(connection, model, text, signal),
       close: () => connection.close(),
     }
   },
@@ -313,6 +314,19 @@ async function listModels(connection: Connection, api: string, signal: AbortSign
       ...(typeof contextTokens === 'number' && { contextTokens }),
     }
   })
+}
+
+const Count = z.union([
+  z.looseObject({ count: z.number() }).transform(({ count }) => count),
+  z.looseObject({ tokens: z.array(z.unknown()) }).transform(({ tokens }) => tokens.length),
+])
+
+/** vLLM reads `prompt` and tells a count, llama.cpp reads `content` and tells the tokens; both stand beside `/v1`. */
+async function countTokens(connection: Connection, model: string, text: string, signal: AbortSignal) {
+  const body = { model, prompt: text, content: text, add_special_tokens: false, add_special: false }
+  const reply = await connection.ask('/tokenize', body, signal)
+  const count = Count.safeParse(parseJson(reply.text))
+  return reply.status === 200 && count.success ? count.data : undefined
 }
 
 /** No list says what a model is for (llama.cpp's claims `completion` for all), but the names of embedding models do. */

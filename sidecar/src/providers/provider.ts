@@ -65,6 +65,11 @@ export interface Provider {
    * `signal` aborts or the consumer leaves the loop, and then throws `cancelled` (or simply returns if the consumer left).
    */
   stream(call: ModelCall, signal: AbortSignal): AsyncGenerator<Delta, void, undefined>
+  /**
+   * How many tokens a text is for a model; undefined where the server does not tell. Throws as `models` does. Absent where
+   * no server of the kind tells.
+   */
+  countTokens?(model: string, text: string, signal: AbortSignal): Promise<number | undefined>
   close(): Promise<void>
 }
 

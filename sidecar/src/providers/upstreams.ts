@@ -1,4 +1,6 @@
 /** Which server has which base model, what each model can take, and what its token counts taught us. */
+import { createHash } from 'node:crypto'
+
 import { AppError } from '#base/errors.ts'
 import type { ModelProfile } from '#prompt/prompt.ts'
 
@@ -23,6 +25,8 @@ export interface Upstreams {
    */
   find(model: string | undefined): Promise<Upstream>
   profile(upstream: Upstream): ModelProfile
+  /** Asks the server how many tokens the text is, once, where it tells. Never throws; later profiles know the number. */
+  measure(upstream: Upstream, text: string): Promise<void>
   /** Learns from a finished call. The ratio only rises, in steps, so that budgets (and with them prefixes) stay put. */
   learn(model: string, estimatedTokens: number, reportedTokens: number): void
   state(): UpstreamState[]
@@ -41,16 +45,25 @@ export interface UpstreamsOptions {
 
 const RATIO_STEP = 0.05
 const LIST_TIMEOUT_MS = 5_000
+const COUNT_TIMEOUT_MS = 2_000
+
+/** Prefixes of characters and persons; the ones asked for longest ago are forgotten. */
+const COUNTS_KEPT = 1_000
 
 interface Known {
   models: BaseModel[]
   healthy: boolean
 }
 
+const countKey = (model: string, text: string): string =>
+  `${model} ${createHash('sha256').update(text).digest('base64url')}`
+
 export function openUpstreams(options: UpstreamsOptions): Upstreams {
   const { providers, now, refreshMs = 30_000 } = options
   const known = new Map<Provider, Known>()
   const ratios = new Map<string, number>()
+  /** By model and hash of the text; undefined while the server is asked, and where it does not tell. */
+  const counts = new Map<string, number | undefined>()
   const closing = new AbortController()
   let listedAtMs = Number.NEGATIVE_INFINITY
   let listing: Promise<void> | undefined
@@ -130,7 +143,20 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
     },
     profile({ model }) {
       const contextTokens = Math.min(options.contextTokens, model.contextTokens ?? options.contextTokens)
-      return { contextTokens, tokenRatio: ratios.get(model.name) ?? 1 }
+      const knownTokens = (text: string) => counts.get(countKey(model.name, text))
+      return { contextTokens, tokenRatio: ratios.get(model.name) ?? 1, knownTokens }
+    },
+    async measure({ provider, model }, text) {
+      const key = countKey(model.name, text)
+      if (provider.countTokens === undefined || counts.has(key)) return
+      counts.set(key, undefined)
+      for (const oldest of counts.keys()) {
+        if (counts.size <= COUNTS_KEPT) break
+        counts.delete(oldest)
+      }
+      const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(COUNT_TIMEOUT_MS)])
+      const count = await provider.countTokens(model.name, text, signal).catch(() => undefined)
+      if (count !== undefined) counts.set(key, count)
     },
     learn(model, estimatedTokens, reportedTokens) {
       const before = ratios.get(model) ?? 1

@@ -186,6 +186,7 @@ const Room = z.looseObject({
   contextTokens: z.number(),
   replyTokens: z.number(),
   personaTokens: z.number(),
+  isCounted: z.boolean(),
   loreTokens: z.number(),
   historyTokens: z.number(),
   turns: z.number(),
@@ -198,14 +199,18 @@ async function room({ positionals, values, api, screen }: Run): Promise<number> 
     `/troupe/api/prompt/room${query({ character, model: textOf(values, 'model') })}`,
     Room,
   )
-  const { model, contextTokens, replyTokens, personaTokens, loreTokens, historyTokens, turns } = answer
+  const { model, contextTokens, replyTokens, personaTokens, isCounted, loreTokens, historyTokens, turns } =
+    answer
   const line = (tokens: number, what: string) => {
     screen.line(`${String(tokens).padStart(7)}  ${what}`)
   }
   screen.line(`${character} on ${model}, in tokens:`)
   line(contextTokens, 'context of the model')
   line(replyTokens, 'kept for the answer')
-  line(personaTokens, 'persona and what else stands in every prompt')
+  line(
+    personaTokens,
+    `persona and what else stands in every prompt (${isCounted ? 'counted by the model server' : 'estimated'})`,
+  )
   line(loreTokens, 'called-up lore at most')
   line(historyTokens, `for the conversation: about ${String(turns)} turns`)
   screen.result(answer)

@@ -1,0 +1,67 @@
+import { expect, test } from 'vitest'
+
+import { compose, prefixText } from '#prompt/compose.ts'
+import type { Provider } from '#providers/provider.ts'
+import { openUpstreams } from '#providers/upstreams.ts'
+
+import { sampleAsk, sampleMaterials, user } from '../../support/samples.ts'
+
+function openCounting(count: (text: string) => Promise<number | undefined>) {
+  const asked: string[] = []
+  const provider: Provider = {
+    kind: 'test',
+    name: 'test',
+    models: () => Promise.resolve([{ name: 'base', chats: true, contextTokens: 2_048 }]),
+    // eslint-disable-next-line require-yield -- nobody asks it to answer
+    async *stream() {
+      await Promise.reject(new Error('not asked'))
+    },
+    countTokens(_model, text) {
+      asked.push(text)
+      return count(text)
+    },
+    close: () => Promise.resolve(),
+  }
+  const options = { providers: [provider], defaultModel: undefined, contextTokens: 8_192, now: () => 0 }
+  return { upstreams: openUpstreams(options), asked }
+}
+
+const materials = sampleMaterials({ description: 'word '.repeat(300) })
+const ask = sampleAsk({ messages: [user('Hello')] })
+
+test('a prefix is counted once by the server that tells, and the prompt then knows its true size', async () => {
+  const { upstreams, asked } = openCounting(() => Promise.resolve(123))
+  const upstream = await upstreams.find(undefined)
+  const estimated = compose(ask, materials, upstreams.profile(upstream))
+  const prefix = prefixText(estimated.parts)
+  await Promise.all([upstreams.measure(upstream, prefix), upstreams.measure(upstream, prefix)])
+  expect(asked).toEqual([prefix])
+  const counted = compose(ask, materials, upstreams.profile(upstream))
+  expect(estimated.tokens - counted.tokens).toBeGreaterThan(200)
+  expect(counted.messages).toEqual(estimated.messages)
+  expect(counted.prefixHash).toBe(estimated.prefixHash)
+})
+
+test('in the units of a model whose counts are higher than estimated', async () => {
+  const { upstreams } = openCounting(() => Promise.resolve(600))
+  const upstream = await upstreams.find(undefined)
+  const prefix = prefixText(compose(ask, materials, upstreams.profile(upstream)).parts)
+  await upstreams.measure(upstream, prefix)
+  upstreams.learn('base', 100, 200)
+  const { tokens, budget } = compose(ask, materials, upstreams.profile(upstream))
+  expect(budget.promptTokens * 2).toBeLessThanOrEqual(2_048)
+  expect(tokens).toBeGreaterThanOrEqual(300)
+  expect(tokens).toBeLessThan(340)
+})
+
+test.each([
+  ['that does not tell', () => Promise.resolve(undefined)],
+  ['that fails', () => Promise.reject(new Error('down'))],
+])('a server %s leaves the estimate, and is not asked again', async (_name, count) => {
+  const { upstreams, asked } = openCounting(count)
+  const upstream = await upstreams.find(undefined)
+  await upstreams.measure(upstream, 'text')
+  await upstreams.measure(upstream, 'text')
+  expect(asked).toHaveLength(1)
+  expect(upstreams.profile(upstream).knownTokens?.('text')).toBeUndefined()
+})
