@@ -299,6 +299,24 @@ describe('an admin of Open WebUI', () => {
     expect(performance.now() - rolledBackAtMs).toBeLessThan(10_000)
   })
 
+  test('deletes a character on the page, and takes it back', async () => {
+    const { context, page: pages } = await signInByForm(browser, stack.openWebUiUrl, stack.admin)
+    await pages.goto(`${stack.sidecarUrl}/troupe/`)
+    await pages.getByText('Grimwick').first().click()
+    await pages.getByRole('button', { name: 'Delete' }).first().click()
+    await pages.getByRole('button', { name: 'Delete', exact: true }).last().click()
+    const listed = async () =>
+      (await stack.api<{ characters: typeof cast }>('/troupe/api/characters')).characters.some(
+        ({ id }) => id === 'grimwick',
+      )
+    await pages.getByText('Grimwick is in the trash.').waitFor()
+    expect(await listed()).toBe(false)
+    await pages.getByRole('button', { name: 'Undo' }).click()
+    await pages.getByText('Grimwick is back.').waitFor()
+    expect(await listed()).toBe(true)
+    await context.close()
+  })
+
   test.each([
     ['light', 1280],
     ['dark', 1280],

@@ -144,6 +144,7 @@ describe('the library', () => {
 
   test('a doctor reads cards without a sidecar, and its exit code tells whether all can be read', async () => {
     await save('ward/fine.json', cardOf('Fine'))
+    await save('ward/README.md', Buffer.from('no card, and not called one'))
     await save('ward/odd.json', cardOf('Odd', { tags: null }))
     const ward = path.join(folder, 'ward')
     const nowhere = { TROUPE_URL: 'http://127.0.0.1:9', TROUPE_ADMIN_KEY: '' }

@@ -5,14 +5,17 @@ import path from 'node:path'
 import { AppError } from '#base/errors.ts'
 import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
 
-/** A folder with a card is one character; any other folder stands for what lies in it, as deep as it goes. */
+/** What a card, or an archive of them, may be called. */
+const CARD_FILE = /\.(png|json|ya?ml|charx|jpe?g|webp|zip)$/i
+
+/** A folder with a card is one character; any other folder stands for the card files in it, as deep as it goes. */
 export async function cardFilesIn(name: string): Promise<string[]> {
   const found = await stat(name).catch(() => undefined)
   if (found?.isDirectory() !== true) return [name]
   const entries = await readdir(name, { withFileTypes: true })
   if (entries.some((entry) => entry.name === FOLDER_CARD)) return [name]
   const deeper = entries
-    .filter((entry) => !entry.name.startsWith('.'))
+    .filter((entry) => !entry.name.startsWith('.') && (entry.isDirectory() || CARD_FILE.test(entry.name)))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .map((entry) => cardFilesIn(path.join(name, entry.name)))
   return (await Promise.all(deeper)).flat()
