@@ -378,7 +378,10 @@ describe('an ordinary user with llama.cpp through the OpenAI adapter', () => {
       .toBe(true)
     const [turn] = (await later()).filter((row) => row.kind === 'turn')
     expect(turn).toMatchObject({ status: 'ok', upstream: wire.url })
-    const requests = wire.heard().split('POST /v1/chat/completions')
+    const requests = wire
+      .heard()
+      .split(/(?=POST \/(?:v1\/chat\/completions|tokenize) )/)
+      .filter((request) => request.startsWith('POST /v1/chat/completions'))
     const titles = requests.filter((request) => request.includes('Generate a concise title'))
     expect(titles.length).toBeGreaterThan(0)
     for (const title of titles) expect(title).not.toContain(`## ${first?.name ?? '?'}`)

@@ -1,7 +1,9 @@
 /** The drivers over the real thing: the contract of all providers, and what only a real model server can show. */
+import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { Readable } from 'node:stream'
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
@@ -9,7 +11,7 @@ import ollama from '#providers/ollama.ts'
 import openai from '#providers/openai.ts'
 import type { Delta, ModelCall, Provider } from '#providers/provider.ts'
 
-import { EMBEDDED_MODEL, startModelServer } from '../../scripts/setup/model-server.mjs'
+import { EMBEDDED_MODEL, embeddedModelFile, startModelServer } from '../../scripts/setup/model-server.mjs'
 import { startOllama } from '../../scripts/setup/ollama.mjs'
 import { providerSuite } from '../contract/providers.ts'
 import { allOf, textOf } from '../support/replay.ts'
@@ -221,6 +223,40 @@ describe('a real Ollama', () => {
     const answers = toolCalls.map(({ id }) => ({ role: 'tool' as const, text: 'fog', toolCallId: id }))
     const messages = [question, { role: 'assistant' as const, text: '', toolCalls }, ...answers]
     expect(doneOf(await ask(server, { ...call, messages, tools: [] }))).toBeDefined()
+    await server.close()
+  })
+
+  test('makes a model from another one and from a file, and both can be asked', async () => {
+    const server = provider()
+    const { maker } = server
+    if (maker === undefined) throw new Error('Ollama makes models')
+    const signal = new AbortController().signal
+    await maker.make({ name: 'terse', from: EMBEDDED_MODEL, parameters: { num_predict: 5 } }, signal)
+    expect(
+      doneOf(await ask(server, { model: 'terse', messages: [user('Hello')], maxTokens: 3 })),
+    ).toBeDefined()
+
+    const gguf = await readFile(await embeddedModelFile())
+    const digest = `sha256:${createHash('sha256').update(gguf).digest('hex')}`
+    // The bytes are there already under this digest, from the installation: another file shows the upload.
+    const note = Buffer.from('not yet there')
+    const noteDigest = `sha256:${createHash('sha256').update(note).digest('hex')}`
+    expect(await maker.has(noteDigest, signal)).toBe(false)
+    await maker.put(noteDigest, Readable.from([note]), note.length, signal)
+    expect(await maker.has(noteDigest, signal)).toBe(true)
+    await expect(
+      maker.put(noteDigest.replace(/.$/, '0'), Readable.from([note]), note.length, signal),
+    ).rejects.toThrow()
+
+    if (!(await maker.has(digest, signal)))
+      await maker.put(digest, Readable.from([gguf]), gguf.length, signal)
+    await maker.make({ name: 'from-file', files: { 'model.gguf': digest } }, signal)
+    expect(
+      doneOf(await ask(server, { model: 'from-file', messages: [user('Hello')], maxTokens: 3 })),
+    ).toBeDefined()
+    await expect(maker.make({ name: 'x', from: 'nobody:1b' }, signal)).rejects.toMatchObject({
+      name: 'AppError',
+    })
     await server.close()
   })
 

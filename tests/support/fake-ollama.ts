@@ -2,7 +2,7 @@
  * An Ollama without a model, as strict as the real one (0.17.4) in what Troupe relies on: it refuses a prompt that is too long if told
  * `truncate: false` and drops messages otherwise, counts a load whenever `num_ctx` changes, and does not know every model.
  */
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 
 import {
@@ -33,7 +33,7 @@ interface OllamaMessage {
 const DEFAULT_WINDOW = 4_096
 
 export async function openFakeOllama(options: FakeServerOptions = {}): Promise<FakeOllama> {
-  const models = options.models ?? [FAKE_MODEL]
+  const models = [...(options.models ?? [FAKE_MODEL])]
   const windows = new Map<string, number>()
   let loads = 0
 
@@ -79,7 +79,32 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
     await play(next(), wish, response, dialectOf(model.name))
   }
 
+  const blobs = new Set<string>()
+
+  function receiveBlob({ method, bytes }: ReceivedRequest, response: ServerResponse, digest: string) {
+    if (method === 'HEAD') return response.writeHead(blobs.has(digest) ? 200 : 404).end()
+    const found = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+    if (found !== digest) return send(response, 400, refusal('digest mismatch, expected ' + digest))
+    blobs.add(digest)
+    return response.writeHead(201).end()
+  }
+
+  function create({ body }: ReceivedRequest, response: ServerResponse) {
+    const files = Object.values<string>({ ...(body.files as object), ...(body.adapters as object) })
+    const base = models.find(({ name }) => name === body.from)
+    if (files.some((digest) => !blobs.has(digest))) return send(response, 400, refusal('invalid digest'))
+    if (body.files === undefined && base === undefined)
+      return send(response, 404, refusal(`model '${String(body.from)}' not found`))
+    models.push({
+      ...(base ?? FAKE_MODEL),
+      name: `${String(body.model)}:latest`.replace(/(:.+):latest$/, '$1'),
+    })
+    return answer(response, { status: 'success' })
+  }
+
   const server = await openFakeServer(options, (request, response, next) => {
+    const [, digest] = /^\/api\/blobs\/(.+)$/.exec(request.path) ?? []
+    if (digest !== undefined) return receiveBlob(request, response, digest)
     switch (request.path) {
       case '/api/version':
         return answer(response, { version: '0.17.4' })
@@ -98,6 +123,8 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
         const info = { 'general.architecture': 'fake', 'fake.context_length': model.contextTokens }
         return answer(response, { capabilities: model.capabilities, model_info: info })
       }
+      case '/api/create':
+        return create(request, response)
       case '/api/chat':
         return chat(request, response, next)
       default:

@@ -64,6 +64,7 @@ export interface Script {
 export interface ReceivedRequest {
   method: string
   path: string
+  bytes: Buffer
   headers: IncomingHttpHeaders
   /** The parsed JSON body; an empty object without one. */
   body: Record<string, unknown>
@@ -159,12 +160,14 @@ export async function openFakeServer(options: FakeServerOptions, handle: FakeHan
 async function receive(incoming: IncomingMessage): Promise<ReceivedRequest> {
   const pieces: Buffer[] = []
   for await (const piece of incoming) pieces.push(piece as Buffer)
-  const text = Buffer.concat(pieces).toString()
+  const bytes = Buffer.concat(pieces)
+  const isJson = bytes.length > 0 && incoming.headers['content-type'] !== 'application/octet-stream'
   return {
     method: incoming.method ?? '',
     path: incoming.url ?? '',
     headers: incoming.headers,
-    body: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>),
+    bytes,
+    body: isJson ? (JSON.parse(bytes.toString()) as Record<string, unknown>) : {},
     atMs: performance.now(),
     closedAtMs: undefined,
     wasAborted: false,

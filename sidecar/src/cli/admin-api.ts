@@ -85,7 +85,7 @@ export function openAdminApi({ url, key }: { url: string; key: string | undefine
     async send(method, path, file, schema) {
       const { size } = await stat(file)
       const body = Readable.toWeb(createReadStream(file)) as BodyInit
-      const headers = { 'content-type': 'application/zip', 'content-length': String(size) }
+      const headers = { 'content-type': 'application/octet-stream', 'content-length': String(size) }
       return read(await send(method, path, { headers, body }), schema)
     },
     async downloadTo(path, file) {

@@ -5,6 +5,7 @@ import { doctorCommands } from './commands/doctor.ts'
 import { importCommands } from './commands/imports.ts'
 import { keyCommands } from './commands/keys.ts'
 import { lorebookCommands } from './commands/lorebooks.ts'
+import { modelCommands } from './commands/models.ts'
 import { openWebUiCommands } from './commands/openwebui.ts'
 
 export const COMMANDS: readonly Command[] = [
@@ -12,6 +13,7 @@ export const COMMANDS: readonly Command[] = [
   ...characterCommands,
   ...lorebookCommands,
   ...doctorCommands,
+  ...modelCommands,
   ...openWebUiCommands,
   ...keyCommands,
 ]

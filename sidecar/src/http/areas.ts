@@ -4,6 +4,7 @@ import { archiveOperations, importOperations } from './api/imports.ts'
 import { keyOperations } from './api/keys.ts'
 import { lorebookOperations } from './api/lorebooks.ts'
 import { eventOperations, openWebUiOperations, sessionOperations } from './api/openwebui.ts'
+import { modelOperations } from './api/models.ts'
 import { previewOperations, requestOperations, roomOperations } from './api/prompts.ts'
 import type { Area } from './openapi.ts'
 import { ChatBody } from './v1/read-ask.ts'
@@ -39,6 +40,7 @@ export const AREAS: readonly Area[] = [
   admin('Prompt', '/prompt', previewOperations),
   admin('Prompt', '/prompt/room', roomOperations),
   admin('Prompt', '/requests', requestOperations),
+  admin('Models', '/models', modelOperations),
   admin('Keys', '/keys', keyOperations),
   admin('Audit', '/audit', auditOperations),
   admin('Open WebUI', '/session', sessionOperations),

@@ -8,7 +8,7 @@ export interface Operation {
   summary: string
   query?: z.ZodObject
   /** A JSON body, or what else is sent. */
-  body?: z.ZodType | 'files' | 'zip'
+  body?: z.ZodType | 'files' | 'zip' | 'bytes'
   /** Status of a success, 200 without it. */
   status?: 200 | 201 | 202 | 204
   /** Media type of the answer, JSON without it. */
@@ -103,13 +103,14 @@ function queryParameters(query: z.ZodObject) {
   }))
 }
 
-function requestBody(body: z.ZodType | 'files' | 'zip') {
+function requestBody(body: NonNullable<Operation['body']>) {
   const files = { type: 'array', items: { type: 'string', format: 'binary' } }
   if (body === 'files')
     return {
       required: true,
       content: { 'multipart/form-data': { schema: { type: 'object', properties: { files } } } },
     }
+  if (body === 'bytes') return { required: true, content: { 'application/octet-stream': {} } }
   if (body === 'zip') return { required: true, content: { 'application/zip': {} } }
   return { required: true, content: { 'application/json': { schema: toSchema(body) } } }
 }

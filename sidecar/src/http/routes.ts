@@ -11,6 +11,7 @@ import { auditRoutes, characterRoutes, pictureRoutes, type CharacterParts } from
 import { archiveRoutes, importRoutes, type ImportParts } from './api/imports.ts'
 import { keyRoutes } from './api/keys.ts'
 import { eventRoutes, openWebUiRoutes, sessionRoutes, type OpenWebUiParts } from './api/openwebui.ts'
+import { baseModelRoutes } from './api/models.ts'
 import { lorebookRoutes, type LorebookParts } from './api/lorebooks.ts'
 import { previewRoutes, requestRoutes, roomRoutes, type PromptParts } from './api/prompts.ts'
 import { AREAS } from './areas.ts'
@@ -91,6 +92,7 @@ function adminApi(on: RouteParts) {
   api.route('/prompt', previewRoutes(on))
   api.route('/prompt/room', roomRoutes(on))
   api.route('/requests', requestRoutes(on))
+  api.route('/models', baseModelRoutes(on))
   api.route('/keys', keyRoutes(on))
   api.route('/openwebui', openWebUiRoutes(on))
   return api

@@ -2,7 +2,7 @@
  * The wire to one model server: kept connections, the time limits of a call, and what a failure of the wire means.
  * Drivers say what to ask and how to read the answer; only this file knows sockets.
  */
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 
 import { Client } from 'undici'
 
@@ -57,6 +57,15 @@ export interface Connection {
   readonly words: ServerWords
   /** Asks for a small document, with POST if there is a body. Throws AppError `unavailable`, `upstream`, `upstream_timeout`, `cancelled`. */
   ask(path: string, body: unknown, signal: AbortSignal): Promise<Reply>
+  /** Asks whether something is there. Throws as `ask`. */
+  head(path: string, signal: AbortSignal): Promise<Pick<Reply, 'status'>>
+  /** Sends bytes of a known length, and reads a small answer. Throws as `ask`. */
+  upload(
+    path: string,
+    bytes: AsyncIterable<Uint8Array>,
+    sizeBytes: number,
+    signal: AbortSignal,
+  ): Promise<Reply>
   /** As `Provider.stream`. `return()` is heard at once, even while the next chunk is awaited. */
   stream<Item, State>(
     request: StreamRequest<Item, State>,
@@ -121,6 +130,46 @@ export function openConnection(options: ProviderOptions, speaks: Omit<ServerWord
         const answer = await send(path, body, call)
         const text = await textOf(bytesOf(answer.body, call, words), MAX_DOCUMENT_BYTES)
         return { status: answer.statusCode, text }
+      } finally {
+        call.close()
+      }
+    },
+    async head(path, signal) {
+      const call = begin(signal)
+      call.open()
+      try {
+        const { client } = call.connect()
+        const asked = { method: 'HEAD', path: `${prefix}${path}`, headers } as const
+        const answer = await call.during(() => client.request(asked))
+        await answer.body.dump()
+        return { status: answer.statusCode }
+      } catch (cause) {
+        throw wireError(cause, words, 'before')
+      } finally {
+        call.close()
+      }
+    },
+    async upload(path, bytes, sizeBytes, signal) {
+      const call = begin(signal)
+      call.open()
+      try {
+        const sent = {
+          method: 'POST',
+          path: `${prefix}${path}`,
+          headers: {
+            ...headers,
+            'content-type': 'application/octet-stream',
+            'content-length': String(sizeBytes),
+          },
+          body: Readable.from(bytes, { objectMode: false }),
+        } as const
+        const { client } = call.connect()
+        const answer = await call.during(() => client.request(sent))
+        answer.body.on('error', () => undefined)
+        const text = await textOf(bytesOf(answer.body, call, words), MAX_DOCUMENT_BYTES)
+        return { status: answer.statusCode, text }
+      } catch (cause) {
+        throw wireError(cause, words, 'before')
       } finally {
         call.close()
       }

@@ -11,6 +11,7 @@ import { readLines } from '#base/ndjson.ts'
 import { type ChatMessage, messageText, type ToolCall, type ToolSpec } from '#prompt/ask.ts'
 
 import { type Connection, openConnection, parseJson, type Reader, type Step } from './connection.ts'
+import { createMaker } from './ollama-models.ts'
 import type {
   BaseModel,
   FinishReason,
@@ -51,6 +52,7 @@ const driver: ProviderDriver = {
           },
           signal,
         ),
+      maker: createMaker(connection),
       close: () => connection.close(),
     }
   },

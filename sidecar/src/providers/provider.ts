@@ -51,6 +51,28 @@ export interface BaseModel {
   chats: boolean
 }
 
+/** A model of one's own, made on the server from another one or from files that it was given. */
+export interface ModelWish {
+  name: string
+  /** The model that it is made from; or `files`. */
+  from?: string
+  /** Names of files with the digests under which the server was given them. */
+  files?: Readonly<Record<string, string>>
+  adapters?: Readonly<Record<string, string>>
+  system?: string
+  template?: string
+  parameters?: Readonly<Record<string, unknown>>
+}
+
+/** Where models can be made. Everything throws as `Provider.models` does, and `invalid` for what the server refuses. */
+export interface ModelMaker {
+  has(digest: string, signal: AbortSignal): Promise<boolean>
+  /** Streams a file to the server, which checks the digest (`sha256:…`). */
+  put(digest: string, bytes: AsyncIterable<Uint8Array>, sizeBytes: number, signal: AbortSignal): Promise<void>
+  /** Resolves when the model can be asked. */
+  make(wish: ModelWish, signal: AbortSignal): Promise<void>
+}
+
 export interface Provider {
   /** Name of the driver, e.g. `ollama`. */
   readonly kind: string
@@ -70,6 +92,8 @@ export interface Provider {
    * no server of the kind tells.
    */
   countTokens?(model: string, text: string, signal: AbortSignal): Promise<number | undefined>
+  /** Absent where models cannot be made. */
+  readonly maker?: ModelMaker
   close(): Promise<void>
 }
 

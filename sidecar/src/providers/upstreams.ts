@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { AppError } from '#base/errors.ts'
 import type { ModelProfile } from '#prompt/prompt.ts'
 
-import type { BaseModel, Provider } from './provider.ts'
+import type { BaseModel, ModelMaker, Provider } from './provider.ts'
 
 export interface Upstream {
   provider: Provider
@@ -30,6 +30,10 @@ export interface Upstreams {
   /** Learns from a finished call. The ratio only rises, in steps, so that budgets (and with them prefixes) stay put. */
   learn(model: string, estimatedTokens: number, reportedTokens: number): void
   state(): UpstreamState[]
+  /** The base models of all servers, as they are now. */
+  baseModels(): Promise<(BaseModel & { server: string })[]>
+  /** Where models can be made: the first server of that kind, or the one of this name. Throws AppError `not_found`. */
+  maker(server: string | undefined): ModelMaker
   close(): Promise<void>
 }
 
@@ -170,6 +174,21 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
         healthy: known.get(provider)?.healthy ?? false,
         models: (known.get(provider)?.models ?? []).map((model) => model.name),
       })),
+    async baseModels() {
+      await refresh()
+      return providers.flatMap((provider) =>
+        (known.get(provider)?.models ?? []).map((model) => ({ ...model, server: provider.name })),
+      )
+    },
+    maker(server) {
+      const able = providers.filter(({ maker }) => maker !== undefined)
+      const maker = able.find(({ name }) => server === undefined || name === server)?.maker
+      if (maker !== undefined) return maker
+      const names = able.map(({ name }) => name).join(', ') || 'none is configured; set OLLAMA_BASE_URL'
+      throw new AppError('not_found', `Models can be made on Ollama servers only (${names})`, {
+        param: 'server',
+      })
+    },
     async close() {
       closing.abort()
       await Promise.all(providers.map((provider) => provider.close()))

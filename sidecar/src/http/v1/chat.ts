@@ -1,5 +1,5 @@
 /** POST /v1/chat/completions: body → Ask → turn → bytes on the socket. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Context } from 'hono'
@@ -12,6 +12,7 @@ import type { Ask, Person } from '#prompt/ask.ts'
 
 import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import type { AppEnv } from '../env.ts'
+import { goneSignal } from '../gone.ts'
 import { askParts, readChatBody, type ChatBody } from './read-ask.ts'
 import { writeStream } from './stream.ts'
 import { collect, type Envelope } from './wire.ts'
@@ -43,15 +44,6 @@ export function chatHandler(on: ChatParts) {
     if (failure !== undefined) c.var.logged['errorCode'] = failure
     return RESPONSE_ALREADY_SENT
   }
-}
-
-/** Aborts when the client closes its socket, before or after the first byte. */
-function goneSignal(outgoing: ServerResponse): AbortSignal {
-  const gone = new AbortController()
-  outgoing.once('close', () => {
-    if (!outgoing.writableFinished) gone.abort()
-  })
-  return gone.signal
 }
 
 async function readAsk(

@@ -1,0 +1,103 @@
+/** Base models: which there are, and those that are made for characters. */
+import { Hono } from 'hono'
+import { z } from 'zod'
+
+import { AppError } from '#base/errors.ts'
+import type { Library } from '#library/library.ts'
+import type { Upstreams } from '#providers/upstreams.ts'
+
+import { check, readJson } from '../body.ts'
+import type { AppEnv } from '../env.ts'
+import { goneSignal } from '../gone.ts'
+import type { Operation } from '../openapi.ts'
+
+const DIGEST = /^sha256:[0-9a-f]{64}$/
+const digest = z.string().regex(DIGEST, 'must be "sha256:" and 64 hexadecimal digits')
+const files = z.record(z.string().min(1).max(200), digest)
+
+/** As Ollama writes them: a name, and perhaps an owner and a tag. */
+const name = z
+  .string()
+  .max(150)
+  .regex(/^\w[\w.-]*(\/\w[\w.-]*)*(:\w[\w.-]*)?$/, 'must be a name such as "mira" or "mira:8b"')
+
+const Make = z.strictObject({
+  name,
+  from: name.optional(),
+  files: files.optional(),
+  adapters: files.optional(),
+  system: z.string().optional(),
+  template: z.string().optional(),
+  parameters: z.record(z.string(), z.unknown()).optional(),
+  server: z.string().optional(),
+  character: z.string().optional(),
+})
+const Server = z.object({ server: z.string().optional() })
+
+export const modelOperations: readonly Operation[] = [
+  { method: 'get', path: '/', summary: 'The base models of all model servers' },
+  {
+    method: 'post',
+    path: '/',
+    summary: 'Makes a model from another one or from files, for a character if one is named',
+    body: Make,
+    status: 201,
+  },
+  {
+    method: 'post',
+    path: '/files/:digest',
+    summary: 'Gives a file (GGUF, adapter) to the server',
+    query: Server,
+    body: 'bytes',
+    status: 201,
+  },
+  { method: 'get', path: '/files/:digest', summary: 'Whether the server has a file', query: Server },
+]
+
+export interface ModelParts {
+  upstreams: Pick<Upstreams, 'baseModels' | 'maker'>
+  library: Pick<Library, 'edit' | 'get' | 'version'>
+}
+
+export function baseModelRoutes({ upstreams, library }: ModelParts) {
+  return new Hono<AppEnv>()
+    .get('/', async (c) => c.json({ models: await upstreams.baseModels() }))
+    .get('/files/:digest', async (c) => {
+      const maker = upstreams.maker(check(Server, c.req.query()).server)
+      const isThere = await maker.has(check(digest, c.req.param('digest')), goneSignal(c.env.outgoing))
+      return c.json({ isThere })
+    })
+    .post('/files/:digest', async (c) => {
+      const maker = upstreams.maker(check(Server, c.req.query()).server)
+      const sizeBytes = Number(c.req.header('content-length') ?? Number.NaN)
+      if (!Number.isSafeInteger(sizeBytes))
+        throw new AppError('invalid', 'Send the file with its length in content-length')
+      await maker.put(
+        check(digest, c.req.param('digest')),
+        c.env.incoming,
+        sizeBytes,
+        goneSignal(c.env.outgoing),
+      )
+      return c.body(null, 201)
+    })
+    .post('/', async (c) => {
+      const { server, character, ...given } = await readJson(Make, c.env.incoming)
+      if ((given.from === undefined) === (given.files === undefined))
+        throw new AppError('invalid', 'Name either the model to make it from, or files', { param: 'from' })
+      if (character !== undefined) await library.get(character)
+      const wish = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+      await upstreams.maker(server).make({ ...wish, name: given.name }, goneSignal(c.env.outgoing))
+      if (character === undefined) return c.json({ name: given.name }, 201)
+      const edited = await useModel(library, character, given.name, c.var.principal.name)
+      return c.json({ name: given.name, character: edited }, 201)
+    })
+}
+
+/** As a new version that nobody talks to yet: a model is tried before it is published. */
+async function useModel(library: ModelParts['library'], id: string, model: string, actor: string) {
+  const { latestVersion } = await library.get(id)
+  const { card } = await library.version(id, latestVersion)
+  const before = z.record(z.string(), z.unknown()).catch({}).parse(card.extensions['troupe'])
+  const troupe = { ...before, model }
+  return library.edit(id, { card: { extensions: { troupe } }, actor, note: `the model ${model}` })
+}
