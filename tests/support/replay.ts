@@ -1,7 +1,7 @@
 /** Recorded streams, and a way to read them through a provider's reducer without a server. */
 import { readFileSync } from 'node:fs'
 
-import type { Reader } from '#providers/connection.ts'
+import type { Reader, Splitter } from '#providers/reader.ts'
 import type { Delta } from '#providers/provider.ts'
 
 export const recorded = (name: string): Buffer =>
@@ -15,13 +15,18 @@ export async function* inPieces(
     yield await Promise.resolve(typeof piece === 'string' ? Buffer.from(piece) : piece)
 }
 
+export async function* split<Item>(splitter: Splitter<Item>, bytes: AsyncIterable<Uint8Array>) {
+  for await (const chunk of bytes) yield* splitter.push(chunk)
+  yield* splitter.rest()
+}
+
 export async function replay<Item, State>(
   reader: Reader<Item, State>,
   bytes: AsyncIterable<Uint8Array>,
 ): Promise<Delta[]> {
   const deltas: Delta[] = []
   let state = reader.start
-  for await (const item of reader.items(bytes)) {
+  for await (const item of split(reader.split(), bytes)) {
     const step = reader.step(state, item)
     state = step.state
     deltas.push(...step.deltas)

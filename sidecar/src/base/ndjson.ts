@@ -63,18 +63,12 @@ export function createLineSplitter(maxLineBytes: number = MAX_LINE_BYTES): LineS
   }
 }
 
-/**
- * The lines of a text, empty ones left out; a last line without a line break counts.
- * Leaving the loop ends the source. Throws AppError `upstream` for a line over the limit.
- */
-export async function* readLines(
-  source: AsyncIterable<Uint8Array>,
-  maxLineBytes: number = MAX_LINE_BYTES,
-): AsyncGenerator<string, void, undefined> {
+/** The lines of a text, empty ones left out; a last line without a line break counts. Throws AppError `upstream` for an overlong one. */
+export function splitLines(maxLineBytes: number = MAX_LINE_BYTES) {
   const splitter = createLineSplitter(maxLineBytes)
-  for await (const chunk of source) {
-    for (const line of splitter.push(chunk)) if (line !== '') yield line
+  const isLine = (line: string) => line !== ''
+  return {
+    push: (chunk: Uint8Array): string[] => splitter.push(chunk).filter(isLine),
+    rest: (): string[] => [splitter.rest()].filter(isLine),
   }
-  const last = splitter.rest()
-  if (last !== '') yield last
 }

@@ -11,24 +11,23 @@ export interface SseEvent {
 /**
  * The events of a stream. Comments and the fields `id` and `retry` are skipped, lines of `data` are joined by line feeds.
  * Two liberties: an event whose closing blank line is missing counts, and a lone carriage return ends no line (nobody sends it).
- * Leaving the loop ends the source. Throws AppError `upstream` for a line or an event over the limit.
+ * Throws AppError `upstream` for a line or an event over the limit.
  */
-export async function* readEvents(
-  source: AsyncIterable<Uint8Array>,
-  maxEventBytes: number = MAX_LINE_BYTES,
-): AsyncGenerator<SseEvent, void, undefined> {
+export function splitEvents(maxEventBytes: number = MAX_LINE_BYTES) {
   const splitter = createLineSplitter(maxEventBytes)
   const collector = createCollector(maxEventBytes)
-  for await (const chunk of source) {
-    for (const line of splitter.push(chunk)) {
+  const collect = (lines: readonly string[]): SseEvent[] => {
+    const events: SseEvent[] = []
+    for (const line of lines) {
       const event = collector.add(line)
-      if (event !== undefined) yield event
+      if (event !== undefined) events.push(event)
     }
+    return events
   }
-  const rest = splitter.rest()
-  if (rest !== '') collector.add(rest)
-  const last = collector.add('')
-  if (last !== undefined) yield last
+  return {
+    push: (chunk: Uint8Array): SseEvent[] => collect(splitter.push(chunk)),
+    rest: (): SseEvent[] => collect([splitter.rest(), '']),
+  }
 }
 
 function createCollector(maxEventBytes: number) {

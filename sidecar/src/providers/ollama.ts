@@ -7,10 +7,10 @@ import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
-import { readLines } from '#base/ndjson.ts'
+import { splitLines } from '#base/ndjson.ts'
 import { type ChatMessage, messageText, type ToolCall, type ToolSpec } from '#prompt/ask.ts'
 
-import { type Connection, openConnection, parseJson, type Reader, type Step } from './connection.ts'
+import { type Connection, openConnection, parseJson } from './connection.ts'
 import { createMaker } from './ollama-models.ts'
 import type {
   BaseModel,
@@ -21,6 +21,7 @@ import type {
   ServerTimings,
   Usage,
 } from './provider.ts'
+import type { Reader, Step } from './reader.ts'
 import { brokenError, refusalError, type ServerWords } from './refusal.ts'
 
 const WORDS = {
@@ -205,7 +206,7 @@ export function createReader(
   return {
     // Plain JSON is how it answers where there is nothing to stream.
     contentType: /^application\/(?:x-nd)?json/,
-    items: readLines,
+    split: splitLines,
     start: { toolCalls: 0 },
     step: (state, line) => readChatLine(state, line, { model, words, newId }),
     end() {

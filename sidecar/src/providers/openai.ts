@@ -4,10 +4,10 @@ import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
-import { readEvents, type SseEvent } from '#base/sse.ts'
+import { splitEvents, type SseEvent } from '#base/sse.ts'
 import { type ChatMessage, messageText } from '#prompt/ask.ts'
 
-import { type Connection, openConnection, parseJson, type Reader, type Step } from './connection.ts'
+import { type Connection, openConnection, parseJson } from './connection.ts'
 import type {
   BaseModel,
   Delta,
@@ -18,6 +18,7 @@ import type {
   ServerTimings,
   Usage,
 } from './provider.ts'
+import type { Reader, Step } from './reader.ts'
 import { brokenError, refusalError, type ServerWords } from './refusal.ts'
 
 const WORDS = {
@@ -42,7 +43,7 @@ const driver: ProviderDriver = {
           {
             path: `${api}/chat/completions`,
             model: call.model,
-            body: () => Promise.resolve(toChatBody(call)),
+            body: () => toChatBody(call),
             reader: createReader(call.model, connection.words),
           },
           signal,
@@ -178,7 +179,7 @@ export function createReader(
 ): Reader<SseEvent, ChatState> {
   return {
     contentType: /^text\/event-stream/,
-    items: readEvents,
+    split: splitEvents,
     start: { tools: new Map() },
     step(state, { data }) {
       if (data === '[DONE]') return { state, deltas: lastDeltas(state, words, newId) }

@@ -106,6 +106,8 @@ export interface ProviderOptions {
   headersTimeoutMs: number
   /** Longest silence between two chunks (45,000; the first token may take headersTimeoutMs). */
   idleTimeoutMs: number
+  /** Longest time for a whole answer; absent for no bound. */
+  totalTimeoutMs?: number
 }
 
 /** What a driver file exports as its default. */

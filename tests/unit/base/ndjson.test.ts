@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 
-import { readLines } from '#base/ndjson.ts'
+import { splitLines } from '#base/ndjson.ts'
 
-import { allOf, inPieces } from '../../support/replay.ts'
+import { allOf, inPieces, split } from '../../support/replay.ts'
 
 test.each([
   ['a last line without a line break', 'one\ntwo', ['one', 'two']],
@@ -13,7 +13,7 @@ test.each([
   ['a carriage return inside a line', 'o\rne\n', ['o\rne']],
   ['nothing', '', []],
 ])('%s', async (_name, text, lines) => {
-  expect(await allOf(readLines(inPieces(text)))).toEqual(lines)
+  expect(await allOf(split(splitLines(), inPieces(text)))).toEqual(lines)
 })
 
 test('lines do not depend on how the bytes are cut, also inside a character', async () => {
@@ -30,7 +30,9 @@ test('lines do not depend on how the bytes are cut, also inside a character', as
         pieces.push(bytes.subarray(start, start + size))
         start += size
       }
-      expect(await allOf(readLines(inPieces(...pieces)))).toEqual(lines.filter((text) => text !== ''))
+      expect(await allOf(split(splitLines(), inPieces(...pieces)))).toEqual(
+        lines.filter((text) => text !== ''),
+      )
     }),
   )
 })
@@ -39,22 +41,9 @@ test.each([
   ['in one piece', ['x'.repeat(11) + '\n']],
   ['in many pieces', Array.from({ length: 11 }, () => 'x')],
 ])('a line over the limit is refused, %s', async (_name, pieces) => {
-  await expect(allOf(readLines(inPieces(...pieces), 10))).rejects.toMatchObject({ code: 'upstream' })
-  expect(await allOf(readLines(inPieces('x'.repeat(10), '\nshort\n'), 10))).toEqual(['x'.repeat(10), 'short'])
-})
-
-test('leaving the loop ends the source', async () => {
-  let ended = false
-  async function* source() {
-    try {
-      for (;;) yield await Promise.resolve(Buffer.from('line\n'))
-    } finally {
-      ended = true
-    }
-  }
-  for await (const line of readLines(source())) {
-    expect(line).toBe('line')
-    break
-  }
-  expect(ended).toBe(true)
+  await expect(allOf(split(splitLines(10), inPieces(...pieces)))).rejects.toMatchObject({ code: 'upstream' })
+  expect(await allOf(split(splitLines(10), inPieces('x'.repeat(10), '\nshort\n')))).toEqual([
+    'x'.repeat(10),
+    'short',
+  ])
 })

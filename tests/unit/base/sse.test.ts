@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 
-import { readEvents } from '#base/sse.ts'
+import { splitEvents } from '#base/sse.ts'
 
-import { allOf, inPieces } from '../../support/replay.ts'
+import { allOf, inPieces, split } from '../../support/replay.ts'
 
 const message = (data: string) => ({ event: 'message', data })
 
@@ -25,24 +25,26 @@ test.each([
   ['a missing line break at the end', 'data: one\n\ndata: two', [message('one'), message('two')]],
   ['nothing', '', []],
 ])('%s', async (_name, text, events) => {
-  expect(await allOf(readEvents(inPieces(text)))).toEqual(events)
+  expect(await allOf(split(splitEvents(), inPieces(text)))).toEqual(events)
 })
 
 test('events do not depend on where the bytes are cut', async () => {
   const text = ': ping\r\nevent: note\r\ndata: Möwe 🌊\r\ndata: さようなら\r\n\r\ndata: [DONE]\n\n'
   const bytes = Buffer.from(text)
-  const whole = await allOf(readEvents(inPieces(bytes)))
+  const whole = await allOf(split(splitEvents(), inPieces(bytes)))
   expect(whole).toEqual([{ event: 'note', data: 'Möwe 🌊\nさようなら' }, message('[DONE]')])
   for (let cut = 1; cut < bytes.length; cut += 1) {
-    expect(await allOf(readEvents(inPieces(bytes.subarray(0, cut), bytes.subarray(cut))))).toEqual(whole)
+    expect(await allOf(split(splitEvents(), inPieces(bytes.subarray(0, cut), bytes.subarray(cut))))).toEqual(
+      whole,
+    )
   }
 })
 
 test('an event over the limit is refused, also when its lines are short', async () => {
-  await expect(allOf(readEvents(inPieces('data: 12345\n'.repeat(4)), 20))).rejects.toMatchObject({
+  await expect(allOf(split(splitEvents(20), inPieces('data: 12345\n'.repeat(4))))).rejects.toMatchObject({
     code: 'upstream',
   })
-  await expect(allOf(readEvents(inPieces('data: ', '1'.repeat(30)), 20))).rejects.toMatchObject({
+  await expect(allOf(split(splitEvents(20), inPieces('data: ', '1'.repeat(30))))).rejects.toMatchObject({
     code: 'upstream',
   })
 })

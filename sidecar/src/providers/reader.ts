@@ -1,0 +1,34 @@
+/** How a driver reads the answers of its servers. */
+import type { Delta } from './provider.ts'
+
+export interface Step<State> {
+  state: State
+  deltas: readonly Delta[]
+}
+
+/** Cuts the bytes of an answer into the items that a reader understands. Throws AppError `upstream` for an overlong one. */
+export interface Splitter<Item> {
+  push(chunk: Uint8Array): readonly Item[]
+  /** What is left when the bytes are over. */
+  rest(): readonly Item[]
+}
+
+/** How a driver reads an answer: `step` and `end` are pure and throw AppError. */
+export interface Reader<Item, State> {
+  /** The content types that an answer may have. */
+  contentType: RegExp
+  split(): Splitter<Item>
+  start: State
+  step(state: State, item: Item): Step<State>
+  /** The bytes are over: the last deltas, or AppError `upstream` if the answer is not. */
+  end(state: State): readonly Delta[]
+}
+
+export interface StreamRequest<Item, State> {
+  path: string
+  /** Named in error messages. */
+  model: string
+  /** May ask the server first; the signal ends with the call. */
+  body: (signal: AbortSignal) => unknown
+  reader: Reader<Item, State>
+}
