@@ -12,6 +12,9 @@ export default defineConfig({
   sourcemap: true,
   // The pages are built into a folder of their own.
   clean: ['dist/*', '!dist/web'],
-  // The store looks for its migrations beside the running file.
-  onSuccess: async () => cp('sidecar/src/store/migrations', 'dist/migrations', { recursive: true }),
+  // The store looks for its migrations and its thread beside the running file.
+  async onSuccess() {
+    await cp('sidecar/src/store/migrations', 'dist/migrations', { recursive: true })
+    await cp('sidecar/src/store/append-worker.mjs', 'dist/append-worker.mjs')
+  },
 })

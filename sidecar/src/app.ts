@@ -13,7 +13,7 @@ import { createSummaries } from '#chat/summary.ts'
 import { createTurn } from '#chat/turn.ts'
 import { createGuesses } from '#gateway/guesses.ts'
 import { createKeys } from '#gateway/keys.ts'
-import { routes } from '#http/routes.ts'
+import { doors } from '#http/routes.ts'
 import { openMemoryKv } from '#kv/memory.ts'
 import { openLibrary } from '#library/characters.ts'
 import { openLorebooks } from '#library/lorebooks.ts'
@@ -81,7 +81,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const summaries = createSummaries({ kv, pseudonym: named, log, now })
   const desk = openDesk({ config, library, keys, recorder, pseudonym: named, log })
 
-  const app = routes({
+  const { generation, app } = doors({
     turn: createTurn({
       library,
       lorebooks,
@@ -120,8 +120,10 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const listener = getRequestListener(app.fetch)
   const server = createServer(
     { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_TIMEOUT_MS },
-    // Never rejects: hono turns what is thrown into an answer.
-    (incoming, outgoing) => void listener(incoming, outgoing),
+    (incoming, outgoing) => {
+      // Never rejects: hono turns what is thrown into an answer.
+      if (!generation.serves(incoming, outgoing)) void listener(incoming, outgoing)
+    },
   )
   // A first look at the model servers, so that the first question does not wait for it.
   upstreams.find(undefined).catch(() => undefined)

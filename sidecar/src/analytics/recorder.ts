@@ -6,8 +6,6 @@ import type { Store } from '#store/store.ts'
 
 import type { CallRecord, Rating } from './record.ts'
 
-/** A commit costs about a disk flush: waiting this long lets the records of a busy moment share one. */
-const GATHER_MS = 5
 const LARGEST_BATCH = 100
 
 export interface Recorder {
@@ -25,18 +23,18 @@ interface Waiting {
   reject: (error: AppError) => void
 }
 
+/** What comes while a commit runs shares the next one: under load many records pay for one flush of the disk, alone none waits. */
 export function openRecorder({ store }: { store: Store }): Recorder {
-  let waiting: Waiting[] = []
-  let timer: NodeJS.Timeout | undefined
-  let writing = Promise.resolve()
+  const waiting: Waiting[] = []
+  let writing: Promise<void> | undefined
 
   async function write(batch: readonly Waiting[]): Promise<void> {
     try {
       // A retry may send a record twice; its id makes that one row.
-      await store.db
-        .insert(store.t.callRecords)
-        .values(batch.map(({ record }) => record))
-        .onConflictDoNothing()
+      await store.append(
+        store.t.callRecords,
+        batch.map(({ record }) => record),
+      )
       for (const { resolve } of batch) resolve()
     } catch (cause) {
       const error = new AppError(
@@ -48,21 +46,18 @@ export function openRecorder({ store }: { store: Store }): Recorder {
     }
   }
 
-  function flush(): void {
-    clearTimeout(timer)
-    timer = undefined
-    const batch = waiting.splice(0, LARGEST_BATCH)
-    if (batch.length === 0) return
-    writing = writing.then(() => write(batch))
-    if (waiting.length > 0) flush()
+  async function writeAll(): Promise<void> {
+    // Those who finish in the same moment as the first one go with it.
+    await Promise.resolve()
+    while (waiting.length > 0) await write(waiting.splice(0, LARGEST_BATCH))
+    writing = undefined
   }
 
   return {
     add(record) {
       return new Promise((resolve, reject) => {
         waiting.push({ record, resolve, reject })
-        if (waiting.length >= LARGEST_BATCH) flush()
-        else timer ??= setTimeout(flush, GATHER_MS)
+        writing ??= writeAll()
       })
     },
     async addRating(rating) {
@@ -76,9 +71,7 @@ export function openRecorder({ store }: { store: Store }): Recorder {
       await store.db.delete(store.t.ratings).where(eq(store.t.ratings.id, id))
     },
     async close() {
-      flush()
       await writing
-      waiting = []
     },
   }
 }

@@ -12,7 +12,8 @@ export function createLog(level: string, destination?: DestinationStream): Log {
     // An error's own fields may quote a request; only what names the place is kept.
     serializers: { error: describeError },
   }
-  return destination === undefined ? pino(options) : pino(options, destination)
+  // Written beside the answers, many lines at once; what is left is flushed when the process ends.
+  return pino(options, destination ?? pino.destination({ dest: 1, sync: false }))
 }
 
 /** Name, code and stack frames of an error and its causes. Messages of foreign errors stay out: they may quote content. */

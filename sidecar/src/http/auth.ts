@@ -1,4 +1,6 @@
 /** Who asks: a bearer key, Open WebUI speaking for one of its users, or an admin signed in at Open WebUI. */
+import type { IncomingMessage } from 'node:http'
+
 import type { Context, MiddlewareHandler } from 'hono'
 import { getCookie } from 'hono/cookie'
 
@@ -14,37 +16,49 @@ const REQUEST_MARK = 'x-troupe-request'
 
 const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-export interface AuthParts {
+export interface KeyParts {
   keys: Pick<Keys, 'verify'>
   guesses: Guesses
+}
+
+export interface AuthParts extends KeyParts {
   /** Undefined when no Open WebUI is configured: then only keys open the admin API. */
   sessions: Sessions | undefined
   /** Where a visitor signs in; told with a refusal. */
   openWebUiUrl: string | null
 }
 
-function bearer(c: Context<AppEnv>): string | undefined {
-  const header = c.req.header('authorization')
-  const match = /^Bearer\s+(\S+)$/i.exec(header ?? '')
-  return match?.[1] ?? c.req.header('x-api-key')
+function bearer({ headers }: IncomingMessage): string | undefined {
+  const match = /^Bearer\s+(\S+)$/i.exec(headers.authorization ?? '')
+  const other = headers['x-api-key']
+  return match?.[1] ?? (typeof other === 'string' ? other : undefined)
 }
 
-/** Lets a key with the scope pass. Throws `unauthenticated` or `forbidden`. */
+/** Whose key this is. Throws AppError `unauthenticated`, `forbidden` without the scope, `limited` for who guesses. */
+export async function authenticate(
+  incoming: IncomingMessage,
+  scope: Scope,
+  parts: KeyParts,
+): Promise<Principal> {
+  const secret = bearer(incoming)
+  if (secret === undefined)
+    throw new AppError('unauthenticated', 'Send an API key: Authorization: Bearer <key>')
+  const principal = await verify(secret, incoming.socket.remoteAddress ?? '', parts)
+  if (!principal.scopes.includes(scope))
+    throw new AppError('forbidden', `This key lacks the scope "${scope}"`)
+  return principal
+}
+
+/** Lets a key with the scope pass. Throws as `authenticate`. */
 export function withKey(scope: Scope, parts: AuthParts): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    const secret = bearer(c)
-    if (secret === undefined)
-      throw new AppError('unauthenticated', 'Send an API key: Authorization: Bearer <key>')
-    const principal = await verify(secret, c.env.incoming.socket.remoteAddress ?? '', parts)
-    if (!principal.scopes.includes(scope))
-      throw new AppError('forbidden', `This key lacks the scope "${scope}"`)
-    c.set('principal', principal)
+    c.set('principal', await authenticate(c.env.incoming, scope, parts))
     await next()
   }
 }
 
 /** A right key always works: behind a proxy all clients share one address, and a guesser must not shut them out. */
-async function verify(secret: string, address: string, { keys, guesses }: AuthParts): Promise<Principal> {
+async function verify(secret: string, address: string, { keys, guesses }: KeyParts): Promise<Principal> {
   try {
     return await keys.verify(secret)
   } catch (error) {
@@ -58,7 +72,7 @@ async function verify(secret: string, address: string, { keys, guesses }: AuthPa
 export function withAdmin(parts: AuthParts): MiddlewareHandler<AppEnv> {
   const byKey = withKey('admin', parts)
   return async (c, next) => {
-    if (bearer(c) !== undefined) return byKey(c, next)
+    if (bearer(c.env.incoming) !== undefined) return byKey(c, next)
     const token = getCookie(c, 'token')
     if (token === undefined || parts.sessions === undefined) throw signInFirst(parts)
     refuseForeignOrigin(c)

@@ -16,10 +16,16 @@ export async function readBytes(incoming: IncomingMessage, limitBytes: number): 
   if (announced > limitBytes) throw tooLarge(limitBytes)
   const chunks: Buffer[] = []
   let sizeBytes = 0
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
-    sizeBytes += chunk.length
-    if (sizeBytes > limitBytes) throw tooLarge(limitBytes)
-    chunks.push(chunk)
+  try {
+    for await (const chunk of incoming as AsyncIterable<Buffer>) {
+      sizeBytes += chunk.length
+      if (sizeBytes > limitBytes) throw tooLarge(limitBytes)
+      chunks.push(chunk)
+    }
+  } catch (cause) {
+    throw cause instanceof AppError
+      ? cause
+      : new AppError('cancelled', 'The client left before its request was whole', { cause })
   }
   return chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks)
 }

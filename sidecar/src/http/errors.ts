@@ -1,4 +1,6 @@
 /** The only file that knows status numbers. */
+import type { ServerResponse } from 'node:http'
+
 import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 
@@ -37,16 +39,45 @@ export function errorBody(error: AppError): ErrorBody {
   return { error: { message: error.message, type, param: error.param ?? null, code } }
 }
 
-const statusOf = (error: AppError): ContentfulStatusCode => SHOWN[error.code].status
+interface ErrorAnswer {
+  status: ContentfulStatusCode
+  headers: Record<string, string>
+  body: ErrorBody & { openWebUiUrl?: unknown }
+}
 
 /** The answer to anything thrown; what we do not know is shown as nothing. */
-export function errorAnswer(c: Context, thrown: unknown): Response {
+function answerTo(thrown: unknown): ErrorAnswer {
   const error = toAppError(thrown)
-  const retryAfter = error.facts['retryAfterSeconds']
-  if (retryAfter !== undefined) c.header('retry-after', String(retryAfter))
-  const { openWebUiUrl } = error.facts
-  return c.json(
-    { ...errorBody(error), ...(openWebUiUrl === undefined ? {} : { openWebUiUrl }) },
-    statusOf(error),
-  )
+  const { retryAfterSeconds, openWebUiUrl } = error.facts
+  return {
+    status: SHOWN[error.code].status,
+    headers: retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) },
+    body: { ...errorBody(error), ...(openWebUiUrl === undefined ? {} : { openWebUiUrl }) },
+  }
+}
+
+export function errorAnswer(c: Context, thrown: unknown): Response {
+  const { status, headers, body } = answerTo(thrown)
+  return c.json(body, status, headers)
+}
+
+/** As `errorAnswer`, for the routes before hono. */
+export function writeError(outgoing: ServerResponse, thrown: unknown): void {
+  const { status, headers, body } = answerTo(thrown)
+  writeJson(outgoing, body, status, headers)
+}
+
+export function writeJson(
+  outgoing: ServerResponse,
+  value: unknown,
+  status = 200,
+  headers: Record<string, string> = {},
+): void {
+  const body = JSON.stringify(value)
+  outgoing.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    ...headers,
+  })
+  outgoing.end(body)
 }

@@ -2,7 +2,6 @@
 import { Hono, type MiddlewareHandler } from 'hono'
 
 import { AppError, toAppError } from '#base/errors.ts'
-import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
 import type { Library } from '#library/library.ts'
 import type { Lorebooks } from '#library/lorebooks.ts'
@@ -22,7 +21,9 @@ import { healthRoutes, type HealthParts } from './health.ts'
 import { describeApi } from './openapi.ts'
 import { pageRoutes } from './pages.ts'
 import { chatHandler, type ChatParts } from './v1/chat.ts'
+import { createDoor } from './v1/door.ts'
 import { modelRoutes } from './v1/models.ts'
+import { beginVisit, type VisitParts } from './visit.ts'
 
 export interface RouteParts
   extends
@@ -41,7 +42,7 @@ export interface RouteParts
   webDir: string
 }
 
-export function routes(on: RouteParts): Hono<AppEnv> {
+function routes(on: RouteParts): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   app.onError((thrown, c) => {
     const error = toAppError(thrown)
@@ -66,9 +67,18 @@ function openAiSurface(on: RouteParts) {
   return new Hono<AppEnv>()
     .use('/models/*', withKey('models', on))
     .use('/models', withKey('models', on))
-    .use('/chat/*', withKey('chat', on))
     .route('/models', modelRoutes(on))
-    .post('/chat/completions', chatHandler(on))
+}
+
+/** `generation` stands before `app`; everything that it does not serve is for `app`. */
+export function doors(on: RouteParts) {
+  const generation = createDoor(
+    {
+      '/v1/chat/completions': { scope: 'chat', serve: chatHandler(on) },
+    },
+    on,
+  )
+  return { generation, app: routes(on) }
 }
 
 function adminApi(on: RouteParts) {
@@ -98,25 +108,13 @@ function adminApi(on: RouteParts) {
   return api
 }
 
-/** Gives each request its id and, once its answer has left, one line of log: ids and numbers, no query, no text. */
-function observed({ log, now }: Pick<RouteParts, 'log' | 'now'>): MiddlewareHandler<AppEnv> {
+function observed(on: VisitParts): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    const requestId = createId(now())
-    const startedAtMs = now()
+    const { requestId, logged, finish } = beginVisit(c.env.incoming, c.env.outgoing, on)
     c.set('requestId', requestId)
-    c.set('logged', {})
+    c.set('logged', logged)
     c.header('x-request-id', requestId)
     await next()
-    const { outgoing } = c.env
-    const write = () => {
-      const { method, path } = c.req
-      log.info(
-        { requestId, method, path, status: outgoing.statusCode, ms: now() - startedAtMs, ...c.var.logged },
-        'request',
-      )
-    }
-    // An answer that we wrote ourselves has left already; the others leave after this function.
-    if (outgoing.closed) write()
-    else outgoing.once('close', write)
+    finish()
   }
 }

@@ -35,9 +35,16 @@ export async function openPostgres(url: string, migrationsFolder: string): Promi
     )
   })
   const database = drizzle(pool)
+  const db = database as unknown as Db
   return {
-    db: database as unknown as Db,
+    db,
     t: defineTables(postgresKit),
+    async append(table, rows) {
+      await db
+        .insert(table)
+        .values([...rows])
+        .onConflictDoNothing()
+    },
     async atomically(writes) {
       await database.transaction(async (transaction) => {
         for (const write of writes(transaction as unknown as Db)) await write

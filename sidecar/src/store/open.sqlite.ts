@@ -8,6 +8,7 @@ import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
 
 import { AppError } from '#base/errors.ts'
 
+import { createAppender } from './append.sqlite.ts'
 import { sqliteKit } from './kit.sqlite.ts'
 import type { Db, Store, Write } from './store.ts'
 import { defineTables } from './tables.ts'
@@ -41,9 +42,19 @@ export function openSqlite(file: string, migrationsFolder: string): Store {
       write.run()
     }
   })
+  // A database in memory is seen by nobody but its own connection.
+  const appender = file === ':memory:' ? undefined : createAppender(file, BUSY_TIMEOUT_MS)
   return {
     db,
     t: defineTables(sqliteKit),
+    async append(table, rows) {
+      if (appender !== undefined) await appender.append(table, rows)
+      else
+        await db
+          .insert(table)
+          .values([...rows])
+          .onConflictDoNothing()
+    },
     // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous, this engine is not
     async atomically(writes) {
       transaction(writes(db))
@@ -65,8 +76,8 @@ export function openSqlite(file: string, migrationsFolder: string): Store {
         )
       }
     },
-    // eslint-disable-next-line @typescript-eslint/require-await -- as above
     async close() {
+      await appender?.close()
       client.close()
     },
   }

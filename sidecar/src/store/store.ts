@@ -1,5 +1,5 @@
 /** The store: one interface, two engines. `contract/store` holds both to it. */
-import type { BaseSQLiteDatabase } from 'drizzle-orm/sqlite-core'
+import type { BaseSQLiteDatabase, SQLiteTable } from 'drizzle-orm/sqlite-core'
 
 import type { Tables } from './tables.ts'
 
@@ -14,6 +14,11 @@ export interface Store {
   readonly t: Tables
   /** Runs all writes in one transaction, or none. Read before it; put conditions into the statements. */
   atomically(writes: (db: Db) => Write[]): Promise<void>
+  /**
+   * Adds rows in one commit and resolves once they are durable; a row whose key is taken is left out. Does not hold up the
+   * event loop on any engine. Rejects with what the engine says.
+   */
+  append<T extends SQLiteTable>(table: T, rows: readonly T['$inferInsert'][]): Promise<void>
   /** True when an error says that a unique key is taken. */
   isDuplicate(error: unknown): boolean
   /** Throws AppError `unavailable` when the database does not answer. */

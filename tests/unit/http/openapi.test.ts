@@ -4,23 +4,23 @@ import { expect, test } from 'vitest'
 
 import { AREAS } from '../../../sidecar/src/http/areas.ts'
 import { describeApi } from '../../../sidecar/src/http/openapi.ts'
-import { routes } from '../../../sidecar/src/http/routes.ts'
+import { doors } from '../../../sidecar/src/http/routes.ts'
 
 interface Document {
   paths: Record<string, Record<string, { parameters?: { name: string; required: boolean }[] }>>
 }
 const document = JSON.parse(JSON.stringify(describeApi(AREAS))) as Document
 
-/** What hono serves, in the words of OpenAPI; pages and what is no route of its own are left out. */
+/** What is served, in the words of OpenAPI; pages and what is no route of its own are left out. */
 function served(): string[] {
-  const app = routes({} as Parameters<typeof routes>[0])
+  const { app, generation } = doors({} as Parameters<typeof doors>[0])
   const calls = app.routes
     .filter(
       ({ method, path }) =>
         method !== 'ALL' && (!path.startsWith('/troupe') || path.startsWith('/troupe/api/')),
     )
     .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}')}`)
-  return [...new Set(calls)].sort()
+  return [...new Set([...calls, ...generation.paths.map((path) => `POST ${path}`)])].sort()
 }
 
 test('every route has its description, and every description its route', () => {

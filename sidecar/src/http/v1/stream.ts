@@ -2,11 +2,8 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 
-import { toAppError } from '#base/errors.ts'
-import { BEAT, primed } from '#base/streams.ts'
+import { toAppError, type AppError } from '#base/errors.ts'
 import type { Delta } from '#providers/provider.ts'
-
-import { createChunks, KEEP_ALIVE, type Envelope } from './wire.ts'
 
 /** A refusal within this time still becomes a status; later ones are an error event. */
 const GRACE_MS = 2_000
@@ -14,17 +11,36 @@ const GRACE_MS = 2_000
 /** Clients with an idle deadline of about 20 s exist. */
 const BEAT_MS = 10_000
 
+/** A client that takes nothing for so long is gone, whatever its socket says. */
+const STALL_MS = 60_000
+
+/** A comment line with a single line break: readers that join an empty line to it trip over the longer form. */
+const KEEP_ALIVE = ': keep-alive\n'
+
 const HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no',
 }
 
+type Done = Extract<Delta, { type: 'done' }>
+
+/** How deltas look on the wire. */
+export interface Chunks {
+  delta(delta: Exclude<Delta, Done>): string
+  done(done: Done): string
+  /** A failure after the first byte. */
+  error(error: AppError): string
+}
+
 export interface Streaming {
   outgoing: ServerResponse
-  deltas: AsyncGenerator<Delta, void, undefined>
-  envelope: Envelope
-  wantsUsage: boolean
+  deltas: AsyncIterable<Delta>
+  chunks: Chunks
+  /** Times, in milliseconds, for tests. */
+  graceMs?: number
+  beatMs?: number
+  stallMs?: number
 }
 
 /**
@@ -34,36 +50,53 @@ export interface Streaming {
 export async function writeStream({
   outgoing,
   deltas,
-  envelope,
-  wantsUsage,
+  chunks,
+  graceMs = GRACE_MS,
+  beatMs = BEAT_MS,
+  stallMs = STALL_MS,
 }: Streaming): Promise<string | undefined> {
-  const items = await primed(deltas, GRACE_MS, BEAT_MS)
-  const chunks = createChunks(envelope, wantsUsage)
-  outgoing.writeHead(200, { ...HEADERS, 'x-request-id': envelope.requestId })
-  outgoing.flushHeaders()
+  const open = () => {
+    if (outgoing.headersSent || outgoing.destroyed) return
+    outgoing.writeHead(200, HEADERS)
+    outgoing.flushHeaders()
+  }
+  const grace = setTimeout(open, graceMs)
+  const beat = setInterval(() => {
+    open()
+    if (!outgoing.writableNeedDrain) outgoing.write(KEEP_ALIVE)
+  }, beatMs)
   try {
-    for await (const item of items) {
-      if (item === BEAT) await write(outgoing, KEEP_ALIVE)
-      else await write(outgoing, item.type === 'done' ? chunks.done(item) : chunks.delta(item))
+    for await (const delta of deltas) {
+      // Nobody listens any more; leaving the loop ends the source.
+      if (outgoing.destroyed) return 'cancelled'
+      open()
+      beat.refresh()
+      const isTaken = outgoing.write(delta.type === 'done' ? chunks.done(delta) : chunks.delta(delta))
+      if (!isTaken) await drained(outgoing, stallMs)
     }
     return undefined
   } catch (thrown) {
     const error = toAppError(thrown)
-    if (!outgoing.destroyed) await write(outgoing, chunks.error(error))
+    if (!outgoing.headersSent) throw error
+    if (!outgoing.destroyed) outgoing.write(chunks.error(error))
     return error.code
   } finally {
-    outgoing.end()
+    clearTimeout(grace)
+    clearInterval(beat)
+    if (outgoing.headersSent) outgoing.end()
   }
 }
 
-/** Waits for the socket when its buffer is full; a socket that closed meanwhile ends the wait. */
-async function write(outgoing: ServerResponse, text: string): Promise<void> {
-  if (outgoing.destroyed || outgoing.write(text)) return
+/** Waits until the socket takes more; one that closed meanwhile, or takes nothing for too long, ends the wait. */
+async function drained(outgoing: ServerResponse, stallMs: number): Promise<void> {
+  if (outgoing.destroyed) return
   const waiting = new AbortController()
+  const stalled = setTimeout(() => outgoing.destroy(), stallMs)
   try {
     const { signal } = waiting
     await Promise.race([once(outgoing, 'drain', { signal }), once(outgoing, 'close', { signal })])
   } finally {
+    clearTimeout(stalled)
     waiting.abort()
   }
 }

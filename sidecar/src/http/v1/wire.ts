@@ -40,9 +40,6 @@ const event = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`
 
 const DONE_EVENT = 'data: [DONE]\n\n'
 
-/** A comment line with a single line break: readers that join an empty line to it trip over the longer form. */
-export const KEEP_ALIVE = ': keep-alive\n'
-
 /** Makes the chunks of one streamed answer. The role goes out with the first delta, the usage once, before the end. */
 export function createChunks(envelope: Envelope, wantsUsage: boolean) {
   const base = head(envelope, 'chat.completion.chunk')

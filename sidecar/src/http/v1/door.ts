@@ -1,0 +1,67 @@
+/**
+ * The way to the routes that ask a model. They stand before hono: its context of a request costs as much as everything that
+ * Troupe does between client and model server (docs/performance.md).
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+import { toAppError } from '#base/errors.ts'
+import type { Principal, Scope } from '#gateway/keys.ts'
+
+import { authenticate, type KeyParts } from '../auth.ts'
+import { writeError } from '../errors.ts'
+import { beginVisit, type Visit, type VisitParts } from '../visit.ts'
+
+export interface Caller extends Visit {
+  principal: Principal
+}
+
+export interface GenerationRoute {
+  scope: Scope
+  /** Writes the answer. What it throws before the first byte becomes a status. */
+  serve: (caller: Caller) => Promise<void>
+}
+
+export interface Door {
+  /** What it serves, by POST. */
+  paths: readonly string[]
+  /** Says whether the request was for one of them; the answer then follows by itself. */
+  serves(incoming: IncomingMessage, outgoing: ServerResponse): boolean
+}
+
+export function createDoor(
+  routes: Readonly<Record<string, GenerationRoute>>,
+  on: KeyParts & VisitParts,
+): Door {
+  const known = new Map(Object.entries(routes))
+  return {
+    paths: [...known.keys()],
+    serves(incoming, outgoing) {
+      const path = incoming.url?.split('?', 1)[0] ?? ''
+      const route = incoming.method === 'POST' ? known.get(path) : undefined
+      if (route === undefined) return false
+      void admit(route, beginVisit(incoming, outgoing, on), on)
+      return true
+    },
+  }
+}
+
+/** Never rejects. */
+async function admit(route: GenerationRoute, visit: Visit, on: KeyParts & VisitParts): Promise<void> {
+  const { incoming, outgoing, requestId, logged } = visit
+  try {
+    outgoing.setHeader('x-request-id', requestId)
+    await route.serve({ ...visit, principal: await authenticate(incoming, route.scope, on) })
+  } catch (thrown) {
+    const error = toAppError(thrown)
+    logged['errorCode'] = error.code
+    if (error.code === 'internal') on.log.error({ requestId, error: error.cause }, 'unexpected failure')
+    if (outgoing.headersSent) outgoing.destroy()
+    else {
+      // Of a body that is too large the rest is not read.
+      if (!incoming.complete) outgoing.setHeader('connection', 'close')
+      writeError(outgoing, error)
+    }
+  } finally {
+    visit.finish()
+  }
+}
