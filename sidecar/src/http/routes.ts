@@ -23,6 +23,7 @@ import { describeApi } from './openapi.ts'
 import { pageRoutes } from './pages.ts'
 import { chatHandler, type ChatParts } from './v1/chat.ts'
 import { modelRoutes } from './v1/models.ts'
+import { responsesHandler } from './v1/responses.ts'
 
 export interface RouteParts
   extends
@@ -67,8 +68,10 @@ function openAiSurface(on: RouteParts) {
     .use('/models/*', withKey('models', on))
     .use('/models', withKey('models', on))
     .use('/chat/*', withKey('chat', on))
+    .use('/responses', withKey('chat', on))
     .route('/models', modelRoutes(on))
     .post('/chat/completions', chatHandler(on))
+    .post('/responses', responsesHandler(on))
 }
 
 function adminApi(on: RouteParts) {

@@ -13,9 +13,9 @@ import type { Ask, Person } from '#prompt/ask.ts'
 import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import type { AppEnv } from '../env.ts'
 import { goneSignal } from '../gone.ts'
-import { askParts, readChatBody, type ChatBody } from './read-ask.ts'
+import { askParts, readChatBody, type AskParts } from './read-ask.ts'
 import { writeStream } from './stream.ts'
-import { collect, type Envelope } from './wire.ts'
+import { collect, createChunks, type Envelope } from './wire.ts'
 
 export interface ChatParts {
   turn: Turn
@@ -28,7 +28,7 @@ export function chatHandler(on: ChatParts) {
   return async (c: Context<AppEnv>): Promise<Response> => {
     const { incoming, outgoing } = c.env
     const body = readChatBody(parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
-    const ask = await readAsk(body, incoming, c.var, on)
+    const ask = await readAsk(askParts(body), incoming, c.var, on)
     c.var.logged['model'] = ask.model
     c.var.logged['task'] = ask.task ?? null
 
@@ -40,20 +40,25 @@ export function chatHandler(on: ChatParts) {
     }
     if (!ask.stream) return c.json(await collect(on.turn(ask, gone), envelope))
     const wantsUsage = body.stream_options?.include_usage ?? false
-    const failure = await writeStream({ outgoing, deltas: on.turn(ask, gone), envelope, wantsUsage })
+    const failure = await writeStream({
+      outgoing,
+      deltas: on.turn(ask, gone),
+      requestId: ask.requestId,
+      formatter: createChunks(envelope, wantsUsage),
+    })
     if (failure !== undefined) c.var.logged['errorCode'] = failure
     return RESPONSE_ALREADY_SENT
   }
 }
 
-async function readAsk(
-  body: ChatBody,
+/** Adds who asks and from where. Throws AppError `unauthenticated` and `invalid` for what the headers claim wrongly. */
+export async function readAsk(
+  parts: AskParts,
   incoming: IncomingMessage,
   { requestId, principal }: AppEnv['Variables'],
   on: ChatParts,
 ): Promise<Ask> {
   const headers = readHeaders(incoming.headers)
-  const parts = askParts(body)
   const trusted = principal.scopes.includes('forward-user')
   const person = trusted ? await forwardedPerson(headers, on) : undefined
   const conversation = trusted ? headers.conversation : {}

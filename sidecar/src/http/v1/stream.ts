@@ -2,11 +2,11 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 
-import { toAppError } from '#base/errors.ts'
+import { toAppError, type AppError } from '#base/errors.ts'
 import { BEAT, primed } from '#base/streams.ts'
 import type { Delta } from '#providers/provider.ts'
 
-import { createChunks, KEEP_ALIVE, type Envelope } from './wire.ts'
+import { KEEP_ALIVE } from './wire.ts'
 
 /** A refusal within this time still becomes a status; later ones are an error event. */
 const GRACE_MS = 2_000
@@ -20,11 +20,21 @@ const HEADERS = {
   'x-accel-buffering': 'no',
 }
 
+/** Makes the events of one streamed answer; what it returns is written as it is. */
+export interface Formatter {
+  /** What stands before the first delta. */
+  open?(): string
+  delta(delta: Exclude<Delta, { type: 'done' }>): string
+  done(done: Extract<Delta, { type: 'done' }>): string
+  /** The end of an answer that failed after its first byte. */
+  error(error: AppError): string
+}
+
 export interface Streaming {
   outgoing: ServerResponse
   deltas: AsyncGenerator<Delta, void, undefined>
-  envelope: Envelope
-  wantsUsage: boolean
+  requestId: string
+  formatter: Formatter
 }
 
 /**
@@ -34,22 +44,22 @@ export interface Streaming {
 export async function writeStream({
   outgoing,
   deltas,
-  envelope,
-  wantsUsage,
+  requestId,
+  formatter,
 }: Streaming): Promise<string | undefined> {
   const items = await primed(deltas, GRACE_MS, BEAT_MS)
-  const chunks = createChunks(envelope, wantsUsage)
-  outgoing.writeHead(200, { ...HEADERS, 'x-request-id': envelope.requestId })
+  outgoing.writeHead(200, { ...HEADERS, 'x-request-id': requestId })
   outgoing.flushHeaders()
   try {
+    if (formatter.open !== undefined) await write(outgoing, formatter.open())
     for await (const item of items) {
       if (item === BEAT) await write(outgoing, KEEP_ALIVE)
-      else await write(outgoing, item.type === 'done' ? chunks.done(item) : chunks.delta(item))
+      else await write(outgoing, item.type === 'done' ? formatter.done(item) : formatter.delta(item))
     }
     return undefined
   } catch (thrown) {
     const error = toAppError(thrown)
-    if (!outgoing.destroyed) await write(outgoing, chunks.error(error))
+    if (!outgoing.destroyed) await write(outgoing, formatter.error(error))
     return error.code
   } finally {
     outgoing.end()
