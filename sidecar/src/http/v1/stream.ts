@@ -51,7 +51,8 @@ export async function writeStream({
   outgoing.writeHead(200, { ...HEADERS, 'x-request-id': requestId })
   outgoing.flushHeaders()
   try {
-    if (formatter.open !== undefined) await write(outgoing, formatter.open())
+    // Not waited for: only the loop below ends the source when the socket breaks. The next write waits for both.
+    if (formatter.open !== undefined && !outgoing.destroyed) outgoing.write(formatter.open())
     for await (const item of items) {
       if (item === BEAT) await write(outgoing, KEEP_ALIVE)
       else await write(outgoing, item.type === 'done' ? formatter.done(item) : formatter.delta(item))
