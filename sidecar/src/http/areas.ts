@@ -8,6 +8,7 @@ import { modelOperations } from './api/models.ts'
 import { previewOperations, requestOperations, roomOperations } from './api/prompts.ts'
 import type { Area } from './openapi.ts'
 import { ChatBody } from './v1/read-ask.ts'
+import { ResponsesBody } from './v1/read-responses.ts'
 
 const admin = (tag: string, path: string, operations: Area['operations']): Area => ({
   tag,
@@ -29,6 +30,12 @@ export const AREAS: readonly Area[] = [
         path: '/chat/completions',
         summary: 'A chat turn, streamed or whole',
         body: ChatBody,
+      },
+      {
+        method: 'post',
+        path: '/responses',
+        summary: 'A chat turn in the form of the Responses API; no conversation is kept',
+        body: ResponsesBody,
       },
     ],
   },

@@ -47,12 +47,13 @@ export async function readJson<T>(schema: z.ZodType<T>, incoming: IncomingMessag
   return check(schema, bytes.length === 0 ? {} : parseJson(bytes))
 }
 
-/** Throws AppError `invalid` that names the first wrong field. */
-export function check<T>(schema: z.ZodType<T>, value: unknown): T {
+/** Throws AppError `invalid` that names the first wrong field; `within` is the path of the value in the body. */
+export function check<T>(schema: z.ZodType<T>, value: unknown, within?: string): T {
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
-  const param = issue?.path.join('.') || 'body'
+  const path = [...(within === undefined ? [] : [within]), ...(issue?.path ?? [])]
+  const param = path.join('.') || 'body'
   throw new AppError('invalid', `"${param}": ${issue?.message ?? 'is wrong'}`, { param })
 }
 

@@ -23,6 +23,7 @@ import { pageRoutes } from './pages.ts'
 import { chatHandler, type ChatParts } from './v1/chat.ts'
 import { createDoor } from './v1/door.ts'
 import { modelRoutes } from './v1/models.ts'
+import { responsesHandler } from './v1/responses.ts'
 import { beginVisit, type VisitParts } from './visit.ts'
 
 export interface RouteParts
@@ -75,6 +76,7 @@ export function doors(on: RouteParts) {
   const generation = createDoor(
     {
       '/v1/chat/completions': { scope: 'chat', serve: chatHandler(on) },
+      '/v1/responses': { scope: 'chat', serve: responsesHandler(on) },
     },
     on,
   )

@@ -85,6 +85,9 @@ export function readChatBody(value: unknown): ChatBody {
   )
 }
 
+/** What the body alone says of an Ask. */
+export type AskParts = ReturnType<typeof askParts>
+
 export function askParts(body: ChatBody) {
   return {
     model: body.model,
@@ -134,12 +137,15 @@ function readParts(content: WireMessage['content'], index: number): ContentPart[
     const param = `messages.${String(index)}.content.${String(at)}`
     if (url === undefined)
       throw new AppError('invalid', `Content of type "${part.type}" is not supported here`, { param })
-    if (!url.startsWith('data:image/')) {
-      throw new AppError('invalid', 'Pictures must be sent as data: URLs; remote addresses are not fetched', {
-        param,
-      })
-    }
-    return { type: 'image', url }
+    return { type: 'image', url: pictureUrl(url, param) }
+  })
+}
+
+/** Throws AppError `invalid` with `param` for anything but a `data:` URL of a picture. */
+export function pictureUrl(url: unknown, param: string): string {
+  if (typeof url === 'string' && url.startsWith('data:image/')) return url
+  throw new AppError('invalid', 'Pictures must be sent as data: URLs; remote addresses are not fetched', {
+    param,
   })
 }
 

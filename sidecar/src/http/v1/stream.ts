@@ -27,6 +27,8 @@ type Done = Extract<Delta, { type: 'done' }>
 
 /** How deltas look on the wire. */
 export interface Chunks {
+  /** What stands before the first delta. */
+  open?(): string
   delta(delta: Exclude<Delta, Done>): string
   done(done: Done): string
   /** A failure after the first byte. */
@@ -59,6 +61,7 @@ export async function writeStream({
     if (outgoing.headersSent || outgoing.destroyed) return
     outgoing.writeHead(200, HEADERS)
     outgoing.flushHeaders()
+    if (chunks.open !== undefined) outgoing.write(chunks.open())
   }
   const grace = setTimeout(open, graceMs)
   const beat = setInterval(() => {

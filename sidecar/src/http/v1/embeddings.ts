@@ -1,0 +1,64 @@
+/** POST /v1/embeddings: vectors of texts from a base model. */
+import { z } from 'zod'
+
+import type { EmbedTexts } from '#chat/embed-texts.ts'
+
+import { CHAT_BODY_BYTES, check, parseJson, readBytes } from '../body.ts'
+import { writeJson } from '../errors.ts'
+import { goneSignal } from '../gone.ts'
+import type { Caller } from './door.ts'
+
+/** As OpenAI has it. */
+const MOST_TEXTS = 2_048
+
+const text = z.string().min(1, 'may not be empty')
+
+export const EmbeddingBody = z.looseObject({
+  model: text,
+  /** Texts; numbers of tokens mean something else to each model and are refused. */
+  input: z.union(
+    [
+      text,
+      z
+        .array(text)
+        .min(1)
+        .max(MOST_TEXTS, `may hold at most ${String(MOST_TEXTS)} texts`),
+    ],
+    {
+      error: 'must be a text or a list of texts; numbers of tokens are not taken',
+    },
+  ),
+  encoding_format: z.enum(['float', 'base64']).nullish(),
+  dimensions: z.number().int().positive().nullish(),
+})
+
+export function embeddingHandler(on: { embedTexts: EmbedTexts }) {
+  return async ({ incoming, outgoing, requestId, principal, logged }: Caller): Promise<void> => {
+    const body = check(EmbeddingBody, parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
+    const { model, dimensions } = body
+    logged['model'] = model
+    const texts = [body.input].flat()
+    const wish = {
+      requestId,
+      keyId: principal.keyId,
+      model,
+      texts,
+      ...(dimensions == null ? {} : { dimensions }),
+    }
+    const { vectors, tokens = 0 } = await on.embedTexts(wish, goneSignal(outgoing))
+    const encode = body.encoding_format === 'base64' ? toBase64 : (vector: readonly number[]) => vector
+    writeJson(outgoing, {
+      object: 'list',
+      data: vectors.map((vector, index) => ({ object: 'embedding', index, embedding: encode(vector) })),
+      model,
+      usage: { prompt_tokens: tokens, total_tokens: tokens },
+    })
+  }
+}
+
+/** Little-endian 32-bit floats, as OpenAI's clients read them. */
+function toBase64(vector: readonly number[]): string {
+  const bytes = Buffer.alloc(vector.length * 4)
+  vector.forEach((value, at) => bytes.writeFloatLE(value, at * 4))
+  return bytes.toString('base64')
+}
