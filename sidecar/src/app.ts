@@ -9,6 +9,7 @@ import { findRecord } from '#analytics/queries.ts'
 import { AppError } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
+import { createEmbedTexts } from '#chat/embed-texts.ts'
 import { createSummaries } from '#chat/summary.ts'
 import { createTurn } from '#chat/turn.ts'
 import { createGuesses } from '#gateway/guesses.ts'
@@ -95,6 +96,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       pseudonym: named,
       now,
     }),
+    embedTexts: createEmbedTexts({ upstreams, record: recorder.add, now }),
     library,
     lorebooks,
     summaries,

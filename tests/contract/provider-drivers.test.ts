@@ -15,6 +15,7 @@ import { allOf, textOf } from '../support/replay.ts'
 const CALL: ModelCall = {
   model: FAKE_MODEL.name,
   messages: [{ role: 'user', content: [{ type: 'text', text: 'Hello' }] }],
+  stream: true,
   sampling: {},
   contextTokens: 2_048,
   maxTokens: 50,
@@ -76,9 +77,9 @@ describe('ollama', () => {
     const provider = await open('ollama', server.origin)
     const list = await provider.models(quiet())
     expect(list).toEqual([
-      { name: 'fake:1b', chats: true, contextTokens: 4_096 },
-      { name: 'thinker:7b', chats: true, contextTokens: 32_768 },
-      { name: 'embedder:latest', chats: false, contextTokens: 512 },
+      { name: 'fake:1b', chats: true, contextTokens: 4_096, sees: false, usesTools: true },
+      { name: 'thinker:7b', chats: true, contextTokens: 32_768, sees: false, usesTools: false },
+      { name: 'embedder:latest', chats: false, contextTokens: 512, sees: false, usesTools: false },
     ])
     expect(await provider.models(quiet())).toEqual(list)
     await ask(provider)
@@ -361,7 +362,7 @@ async function recordedAnswer(openServer: () => Promise<FakeServer>, kind: Provi
   server.enqueue({ chunks: ['one', 'two', 'three'] })
   const answer = await fetch(`${server.origin}${kind === 'ollama' ? '/api/chat' : '/v1/chat/completions'}`, {
     method: 'POST',
-    body: JSON.stringify({ model: FAKE_MODEL.name, messages: [] }),
+    body: JSON.stringify({ model: FAKE_MODEL.name, messages: [], stream: true }),
   })
   return { type: answer.headers.get('content-type') ?? '', text: await answer.text() }
 }

@@ -15,7 +15,7 @@ const fake = {
 
 providerSuite(
   'ollama, against a fake',
-  { ...fake, driver: ollama, countsTokens: false, tellsTimings: true, keepsConnections: true },
+  { ...fake, driver: ollama, countsTokens: false, embeds: true, tellsTimings: true, keepsConnections: true },
   async () => {
     const server = await openFakeOllama()
     return { baseUrl: server.origin, close: () => server.close() }
@@ -26,7 +26,14 @@ for (const manner of ['llama.cpp', 'vllm'] as const) {
   const isLlama = manner === 'llama.cpp'
   providerSuite(
     `openai, against a fake ${manner}`,
-    { ...fake, driver: openai, countsTokens: true, tellsTimings: isLlama, keepsConnections: !isLlama },
+    {
+      ...fake,
+      driver: openai,
+      countsTokens: true,
+      embeds: true,
+      tellsTimings: isLlama,
+      keepsConnections: !isLlama,
+    },
     async () => {
       const server = await openFakeOpenAi({ manner })
       return { baseUrl: server.url, close: () => server.close() }

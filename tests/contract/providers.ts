@@ -20,6 +20,8 @@ export interface Traits {
   keepsConnections: boolean
   /** The server tells how many tokens a text is. */
   countsTokens: boolean
+  /** The server makes vectors, with the same model. */
+  embeds: boolean
   /** The server measures its own times. */
   tellsTimings: boolean
   /** What the server answers to everything, if it is that simple. */
@@ -40,6 +42,11 @@ const TIMED = { retry: 3 }
 
 /** Enough of an answer for the first words in any dialect, and less than the whole of it. */
 const FIRST_BYTES = 1_200
+
+const cosine = (a: readonly number[] = [], b: readonly number[] = []): number => {
+  const dot = a.reduce((sum, value, at) => sum + value * (b[at] ?? 0), 0)
+  return dot / (Math.hypot(...a) * Math.hypot(...b))
+}
 
 type Done = Extract<Delta, { type: 'done' }>
 
@@ -86,6 +93,7 @@ export function providerSuite(name: string, traits: Traits, openSubject: () => P
           { role: 'system', text: 'You tell stories about the sea.' },
           { role: 'user', content: [{ type: 'text', text: 'Tell me a long story.' }] },
         ],
+        stream: true,
         sampling: { temperature: 0, seed: 1 },
         contextTokens: traits.contextTokens,
         maxTokens: 24,
@@ -166,6 +174,41 @@ export function providerSuite(name: string, traits: Traits, openSubject: () => P
       if (short === undefined || long === undefined) return
       expect(short).toBeGreaterThan(0)
       expect(long).toBeGreaterThan(short * 20)
+    })
+
+    test('gives the same answer in one piece where no stream is wanted', async () => {
+      const inPieces = await ask({ maxTokens: 12 })
+      const whole = await ask({ maxTokens: 12, stream: false })
+      expect(whole.text).toBe(inPieces.text)
+      expect(whole.dones).toMatchObject([{ reason: 'length', usage: { completionTokens: 12 } }])
+      expect(whole.deltas.length).toBeLessThan(inPieces.deltas.length)
+    })
+
+    test('goes on with a text, without a chat template', async () => {
+      const prompt = { text: 'One, two, three, four, five, six,' }
+      const { text, dones } = await ask({ messages: [], prompt, maxTokens: 8 })
+      expect(text.length).toBeGreaterThan(3)
+      expect(dones).toMatchObject([{ reason: 'length', usage: { completionTokens: 8 } }])
+      // A template alone would be longer than that.
+      expect(dones[0]?.usage?.promptTokens).toBeLessThan(22)
+    })
+
+    test('makes one vector of each text, in their order', async () => {
+      if (!traits.embeds) return
+      const texts = ['A storm is coming.', 'The lamp is lit.', 'A storm is coming.']
+      const call = { model: traits.model, texts, contextTokens: traits.contextTokens }
+      const { vectors } = await open().embed(call, quiet())
+      expect(vectors).toHaveLength(3)
+      expect(vectors[0]?.length).toBeGreaterThan(4)
+      expect(cosine(vectors[0], vectors[2])).toBeCloseTo(1, 3)
+      expect(cosine(vectors[0], vectors[1])).toBeLessThan(0.999)
+    })
+
+    test('makes no vector of the beginning of a text that is too long', async () => {
+      if (!traits.embeds) return
+      const texts = ['wave '.repeat(traits.contextTokens * 2)]
+      const call = { model: traits.model, texts, contextTokens: traits.contextTokens }
+      await expect(open().embed(call, quiet())).rejects.toMatchObject({ code: 'context_length' })
     })
 
     test('reads the same text however the network cuts it', async () => {

@@ -43,6 +43,7 @@ providerSuite(
   {
     driver: ollama,
     countsTokens: false,
+    embeds: true,
     model: EMBEDDED_MODEL,
     contextTokens: WINDOW,
     missingModel: 'nobody:1b',
@@ -57,6 +58,7 @@ providerSuite(
   {
     driver: openai,
     countsTokens: true,
+    embeds: false,
     model: EMBEDDED_MODEL,
     contextTokens: LLAMA_WINDOW,
     keepsConnections: false,
@@ -68,6 +70,7 @@ providerSuite(
 const CALL: ModelCall = {
   model: EMBEDDED_MODEL,
   messages: [],
+  stream: true,
   sampling: { temperature: 0, seed: 1 },
   contextTokens: WINDOW,
   maxTokens: 24,

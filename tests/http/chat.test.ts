@@ -207,7 +207,29 @@ describe('a request that cannot be answered', () => {
       400,
       'invalid_request',
     ],
-    ['more answers than one', { body: { n: 2 } }, 400, 'invalid_request'],
+    ['more answers than anybody needs', { body: { n: 9 } }, 400, 'invalid_request'],
+    ['an answer that is to be heard', { body: { modalities: ['text', 'audio'] } }, 400, 'invalid_request'],
+    [
+      'a question that is spoken',
+      { body: { messages: [{ role: 'user', content: [{ type: 'input_audio', input_audio: {} }] }] } },
+      400,
+      'invalid_request',
+    ],
+    [
+      'a picture for a model that cannot see',
+      {
+        body: {
+          messages: [
+            {
+              role: 'user',
+              content: [{ type: 'image_url', image_url: { url: 'data:image/png;base64,AA==' } }],
+            },
+          ],
+        },
+      },
+      400,
+      'invalid_request',
+    ],
     [
       'a message longer than the context',
       { body: { messages: [{ role: 'user', content: 'word '.repeat(9_000) }] } },

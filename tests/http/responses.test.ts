@@ -111,8 +111,7 @@ describe('a response', () => {
     const { messages: _messages, ...sent } = sentTo(vllm)
     expect(sent).toEqual({
       model: 'other:1b',
-      stream: true,
-      stream_options: { include_usage: true },
+      stream: false,
       max_tokens: expect.any(Number) as number,
       tools: [
         {
@@ -128,6 +127,7 @@ describe('a response', () => {
       tool_choice: { type: 'function', function: { name: 'look' } },
       parallel_tool_calls: false,
       reasoning_effort: 'low',
+      chat_template_kwargs: { enable_thinking: true },
       response_format: { type: 'json_object' },
     })
   })

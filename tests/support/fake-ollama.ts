@@ -11,6 +11,8 @@ import {
   type FakeModel,
   type FakeServer,
   type FakeServerOptions,
+  fakeVector,
+  type Figures,
   openFakeServer,
   play,
   type ReceivedRequest,
@@ -51,7 +53,7 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
   ): Promise<unknown> {
     const body = request.body as {
       model: string
-      messages: OllamaMessage[]
+      messages?: OllamaMessage[]
       truncate?: boolean
       options?: Record<string, unknown>
     }
@@ -65,8 +67,9 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
     }
     const settings = body.options ?? {}
     const window = load(model, Number(settings.num_ctx ?? DEFAULT_WINDOW))
-    const messages = body.truncate === false ? body.messages : fitting(body.messages, window)
-    request.droppedMessages = body.messages.length - messages.length
+    const said = body.messages ?? [{ role: 'user', content: String(request.body.prompt) }]
+    const messages = body.truncate === false ? said : fitting(said, window)
+    request.droppedMessages = said.length - messages.length
     const promptTokens = count(messages)
     if (promptTokens > window)
       return send(response, 400, refusal('the input length exceeds the context length'))
@@ -74,9 +77,26 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
       promptTokens,
       maxTokens: positive(settings.num_predict),
       stop: (settings.stop as string[] | undefined) ?? [],
+      isWhole: request.body.stream === false,
       schema: request.body.format === 'json' ? {} : request.body.format,
     }
-    await play(next(), wish, response, dialectOf(model.name))
+    await play(next(), wish, response, dialectOf(model.name, body.messages === undefined))
+  }
+
+  function embed({ body }: ReceivedRequest, response: ServerResponse) {
+    const texts = [body.input].flat() as string[]
+    const model = models.find(({ name }) => name === body.model)
+    if (model === undefined) return send(response, 404, refusal(`model '${String(body.model)}' not found`))
+    const settings = (body.options ?? {}) as Record<string, unknown>
+    const window = load(model, Number(settings.num_ctx ?? DEFAULT_WINDOW))
+    // Without being told not to, the real one cuts what is too long and says nothing.
+    if (body.truncate === false && texts.some((text) => tokensOf(text) > window))
+      return send(response, 400, refusal('the input length exceeds the context length'))
+    const embeddings = texts.map((text) =>
+      fakeVector(text.slice(0, window * 4), body.dimensions as number | undefined),
+    )
+    const promptTokens = texts.reduce((sum, text) => sum + tokensOf(text), 0)
+    return answer(response, { model: model.name, embeddings, prompt_eval_count: promptTokens })
   }
 
   const blobs = new Set<string>()
@@ -126,7 +146,10 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
       case '/api/create':
         return create(request, response)
       case '/api/chat':
+      case '/api/generate':
         return chat(request, response, next)
+      case '/api/embed':
+        return embed(request, response)
       default:
         return response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found')
     }
@@ -157,43 +180,39 @@ const refusal = (error: string): string => JSON.stringify({ error })
 const answer = (response: ServerResponse, value: unknown): ServerResponse =>
   send(response, 200, JSON.stringify(value))
 
-function dialectOf(model: string): Dialect {
+function dialectOf(model: string, isCompletion: boolean): Dialect {
   const line = (rest: Record<string, unknown>): string =>
     `${JSON.stringify({ model, created_at: '2026-01-01T00:00:00.000000000Z', ...rest })}\n`
+  const saying = (content: string, rest: Record<string, unknown> = {}) =>
+    isCompletion ? { response: content, ...rest } : { message: { role: 'assistant', content, ...rest } }
+  const last = ({ reason, promptTokens, completionTokens }: Figures) => ({
+    done: true,
+    // Ollama calls the end of a tool call a plain stop.
+    done_reason: reason === 'length' ? 'length' : 'stop',
+    total_duration: 9_000_000,
+    load_duration: 1_000_000,
+    prompt_eval_count: promptTokens,
+    prompt_eval_duration: 2_000_000,
+    eval_count: completionTokens,
+    eval_duration: 6_000_000,
+  })
+  const callsOf = (calls: NonNullable<Script['toolCalls']>) => ({
+    tool_calls: calls.map((call) => ({ id: randomUUID(), function: call })),
+  })
   return {
     contentType: 'application/x-ndjson',
     refusal: (_status, error) => refusal(error),
     text: (piece, isReasoning) =>
-      line({
-        message: {
-          role: 'assistant',
-          content: isReasoning ? '' : piece,
-          ...(isReasoning && { thinking: piece }),
-        },
-        done: false,
-      }),
-    tools: (calls) =>
-      line({
-        message: {
-          role: 'assistant',
-          content: '',
-          tool_calls: calls.map((call) => ({ id: randomUUID(), function: call })),
-        },
-        done: false,
-      }),
+      line({ ...(isReasoning ? saying('', { thinking: piece }) : saying(piece)), done: false }),
+    tools: (calls) => line({ ...saying('', callsOf(calls)), done: false }),
     failure: (error) => `${refusal(error)}\n`,
-    end: ({ reason, promptTokens, completionTokens }) =>
-      line({
-        message: { role: 'assistant', content: '' },
-        done: true,
-        // Ollama calls the end of a tool call a plain stop.
-        done_reason: reason === 'length' ? 'length' : 'stop',
-        total_duration: 9_000_000,
-        load_duration: 1_000_000,
-        prompt_eval_count: promptTokens,
-        prompt_eval_duration: 2_000_000,
-        eval_count: completionTokens,
-        eval_duration: 6_000_000,
-      }),
+    end: (figures) => line({ ...saying(''), ...last(figures) }),
+    whole({ text, reasoning, toolCalls }, figures) {
+      const more = {
+        ...(reasoning !== '' && { thinking: reasoning }),
+        ...(toolCalls.length > 0 && callsOf(toolCalls)),
+      }
+      return line({ ...saying(text, more), ...last(figures) })
+    },
   }
 }

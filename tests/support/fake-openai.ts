@@ -5,6 +5,8 @@ import type { ServerResponse } from 'node:http'
 import {
   type Dialect,
   FAKE_MODEL,
+  fakeVector,
+  type Figures,
   type FakeServer,
   type FakeServerOptions,
   openFakeServer,
@@ -49,7 +51,10 @@ export async function openFakeOpenAi(options: FakeOpenAiOptions = {}): Promise<F
         envelope(404, `The model \`${String(body.model)}\` does not exist.`, 'NotFoundError'),
       )
     }
-    const promptTokens = count(body.messages as OpenAiMessage[])
+    const isCompletion = body.prompt !== undefined
+    const promptTokens = isCompletion
+      ? tokensOf(String(body.prompt))
+      : count(body.messages as OpenAiMessage[])
     if (promptTokens > model.contextTokens)
       return send(response, 400, overflow(manner, promptTokens, model.contextTokens))
     const format = body.response_format as { type: string; json_schema?: { schema: unknown } } | undefined
@@ -57,13 +62,34 @@ export async function openFakeOpenAi(options: FakeOpenAiOptions = {}): Promise<F
       promptTokens,
       maxTokens: body.max_tokens as number | undefined,
       stop: [body.stop ?? []].flat() as string[],
+      isWhole: body.stream !== true,
       schema: format?.type === 'json_object' ? {} : format?.json_schema?.schema,
     }
     const options = body.stream_options as { include_usage?: boolean } | undefined
     // llama.cpp promises to keep the connection, and ends it behind every stream.
     const { socket } = response
     if (manner === 'llama.cpp') response.on('finish', () => socket?.end())
-    await play(next(), wish, response, dialectOf(model.name, manner, options?.include_usage === true))
+    const tellsUsage = options?.include_usage === true
+    await play(next(), wish, response, dialectOf(model.name, manner, tellsUsage, isCompletion))
+  }
+
+  function embed({ body }: ReceivedRequest, response: ServerResponse): ServerResponse {
+    const texts = [body.input].flat() as string[]
+    const model = models.find(({ name }) => name === body.model)
+    if (model === undefined) return send(response, 404, envelope(404, 'The model does not exist.', 'x'))
+    const tooLong = texts.find((text) => tokensOf(text) > model.contextTokens)
+    if (tooLong !== undefined)
+      return send(response, 400, overflow(manner, tokensOf(tooLong), model.contextTokens))
+    const data = texts.map((text, index) => {
+      return {
+        object: 'embedding',
+        index,
+        embedding: fakeVector(text, body.dimensions as number | undefined),
+      }
+    })
+    const tokens = texts.reduce((sum, text) => sum + tokensOf(text), 0)
+    const usage = { prompt_tokens: tokens, total_tokens: tokens }
+    return answer(response, { object: 'list', model: model.name, data, usage })
   }
 
   const server = await openFakeServer(options, (request, response, next) => {
@@ -77,7 +103,10 @@ export async function openFakeOpenAi(options: FakeOpenAiOptions = {}): Promise<F
           data: models.map((model) => listed(model.name, model.contextTokens, manner)),
         })
       case '/v1/chat/completions':
+      case '/v1/completions':
         return chat(request, response, next)
+      case '/v1/embeddings':
+        return embed(request, response)
       case '/tokenize': {
         const text = manner === 'vllm' ? request.body.prompt : request.body.content
         const tokens = Array.from({ length: tokensOf(String(text)) }, (_, at) => at)
@@ -130,13 +159,24 @@ const envelope = (code: number, message: string, type: string): string =>
 const answer = (response: ServerResponse, value: unknown): ServerResponse =>
   send(response, 200, JSON.stringify(value))
 
-function dialectOf(model: string, manner: string, tellsUsage: boolean): Dialect {
+function dialectOf(model: string, manner: string, tellsUsage: boolean, isCompletion: boolean): Dialect {
   const id = `chatcmpl-${randomUUID()}`
   const event = (rest: Record<string, unknown>): string =>
     `data: ${JSON.stringify({ id, object: 'chat.completion.chunk', created: 1_767_225_600, model, ...rest })}\n\n`
   const choice = (delta: Record<string, unknown>, finish: string | null = null): Record<string, unknown> => ({
-    choices: [{ index: 0, delta, finish_reason: finish }],
+    choices: [
+      isCompletion
+        ? { index: 0, text: delta.content ?? '', finish_reason: finish }
+        : { index: 0, delta, finish_reason: finish },
+    ],
   })
+  const usageOf = ({ promptTokens, completionTokens, cachedTokens }: Figures) => ({
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+    prompt_tokens_details: { cached_tokens: cachedTokens },
+  })
+  const timings = manner === 'llama.cpp' ? { timings: { prompt_ms: 2, predicted_ms: 6 } } : {}
   return {
     contentType: 'text/event-stream',
     refusal: (status, error) => envelope(status, error, 'scripted'),
@@ -157,16 +197,28 @@ function dialectOf(model: string, manner: string, tellsUsage: boolean): Dialect 
         .map((piece) => event(choice({ tool_calls: [piece] })))
         .join(''),
     failure: (error) => `data: ${envelope(500, error, 'server_error')}\n\n`,
-    end: ({ reason, promptTokens, completionTokens, cachedTokens }) => {
-      const usage = {
-        prompt_tokens: promptTokens,
-        completion_tokens: completionTokens,
-        total_tokens: promptTokens + completionTokens,
-        prompt_tokens_details: { cached_tokens: cachedTokens },
+    end(figures) {
+      const last = tellsUsage ? event({ choices: [], usage: usageOf(figures), ...timings }) : ''
+      return `${event(choice({}, figures.reason))}${last}data: [DONE]\n\n`
+    },
+    whole({ text, reasoning, toolCalls }, figures) {
+      const calls = toolCalls.map(({ name, arguments: values }) => {
+        return {
+          id: `call_${randomUUID()}`,
+          type: 'function',
+          function: { name, arguments: JSON.stringify(values) },
+        }
+      })
+      const message = {
+        role: 'assistant',
+        content: text,
+        ...(reasoning !== '' && { reasoning_content: reasoning }),
+        ...(calls.length > 0 && { tool_calls: calls }),
       }
-      const timings = manner === 'llama.cpp' ? { timings: { prompt_ms: 2, predicted_ms: 6 } } : {}
-      const last = tellsUsage ? event({ choices: [], usage, ...timings }) : ''
-      return `${event(choice({}, reason))}${last}data: [DONE]\n\n`
+      const said = isCompletion ? { text } : { message }
+      const choices = [{ index: 0, ...said, finish_reason: figures.reason }]
+      const object = isCompletion ? 'text_completion' : 'chat.completion'
+      return JSON.stringify({ id, object, model, choices, usage: usageOf(figures), ...timings })
     },
   }
 }

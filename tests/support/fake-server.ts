@@ -147,7 +147,7 @@ export async function openFakeServer(options: FakeServerOptions, handle: FakeHan
   return {
     origin: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`,
     requests,
-    chats: () => requests.filter(({ path }) => path.includes('chat')),
+    chats: () => requests.filter(({ path }) => /chat|generate|\/completions/.test(path)),
     enqueue: (script) => void scripts.push(script),
     openConnections: () => connections,
     async close() {
@@ -184,6 +184,14 @@ export interface Dialect {
   tools(calls: NonNullable<Script['toolCalls']>): string
   failure(error: string): string
   end(figures: Figures): string
+  /** Everything in one document, where no stream was asked for. */
+  whole(said: Said, figures: Figures): string
+}
+
+export interface Said {
+  text: string
+  reasoning: string
+  toolCalls: NonNullable<Script['toolCalls']>
 }
 
 export interface Figures {
@@ -200,6 +208,8 @@ export interface Wish {
   stop: readonly string[]
   /** A JSON schema, or `{}` for any JSON. */
   schema: unknown
+  /** The answer in one piece. */
+  isWhole: boolean
 }
 
 /** Sends a small JSON document. */
@@ -218,6 +228,7 @@ export async function play(
   if (script.status !== undefined) {
     return send(response, script.status, dialect.refusal(script.status, script.error ?? 'scripted refusal'))
   }
+  if (wish.isWhole) return playWhole(script, wish, response, dialect)
   response.writeHead(200, { 'content-type': dialect.contentType })
   response.flushHeaders()
   for (const piece of script.reasoning ?? []) response.write(dialect.text(piece, true))
@@ -233,13 +244,45 @@ export async function play(
     response.write(dialect.text(piece, false))
   }
   if (script.toolCalls) response.write(dialect.tools(script.toolCalls))
-  const figures = {
-    reason: script.toolCalls ? ('tool_calls' as const) : reason,
+  return response.end(dialect.end(figuresOf(script, wish, pieces, reason)))
+}
+
+/** Whoever dies or stalls at some piece of a stream does so here before the one document. */
+async function playWhole(script: Script, wish: Wish, response: ServerResponse, dialect: Dialect) {
+  const { pieces, reason } = answerOf(script, wish)
+  for (const _piece of pieces) await script.beforeChunk?.pass()
+  if (script.dieAfter !== undefined || script.endAfter !== undefined) return die(response)
+  if (script.stallAfter !== undefined || response.destroyed) return undefined
+  if (script.failAfter !== undefined) return send(response, 500, dialect.refusal(500, script.failAfter.error))
+  const said = {
+    text: pieces.join(''),
+    reasoning: (script.reasoning ?? []).join(''),
+    toolCalls: script.toolCalls ?? [],
+  }
+  return send(response, 200, dialect.whole(said, figuresOf(script, wish, pieces, reason)))
+}
+
+function figuresOf(
+  script: Script,
+  wish: Wish,
+  pieces: readonly string[],
+  reason: Figures['reason'],
+): Figures {
+  return {
+    reason: script.toolCalls ? 'tool_calls' : reason,
     promptTokens: wish.promptTokens,
     completionTokens: tokensOf(pieces.join('')),
     cachedTokens: script.cachedTokens ?? 0,
   }
-  return response.end(dialect.end(figures))
+}
+
+/** The same text always has the same one; texts that share a beginning are near each other. */
+export function fakeVector(text: string, dimensions = 8): number[] {
+  const sums = Array.from({ length: dimensions }, () => 0)
+  for (let at = 0; at < text.length; at++)
+    sums[text.charCodeAt(at) % dimensions] = (sums[text.charCodeAt(at) % dimensions] ?? 0) + 1 / (at + 1)
+  const length = Math.hypot(...sums) || 1
+  return sums.map((sum) => sum / length)
 }
 
 /** What was said reaches the client first, as with a server that has said it some time ago. */

@@ -8,7 +8,7 @@ export interface CallRecord {
   /** The request id; also in the `x-request-id` header of the answer. */
   id: string
   startedAtMs: number
-  kind: 'turn' | 'task'
+  kind: 'turn' | 'task' | 'embedding'
   /** Name of the task; null for a turn. */
   task: string | null
   surface: 'open-webui' | 'api'

@@ -43,6 +43,12 @@ const Settings = z.object({
     .union([z.boolean(), z.enum(['low', 'medium', 'high'])])
     .optional()
     .catch(undefined),
+  /** Names of the tools of clients that it may use; absent for all, empty for none. */
+  tools: z.array(z.string().min(1)).max(200).optional().catch(undefined),
+  /** `short` leaves out of their schemas what only people read, which saves tokens in every prompt. */
+  toolSchemas: z.enum(['whole', 'short']).default('whole').catch('whole'),
+  /** Base models to be asked when no server can answer with its own, in this order. */
+  fallbacks: z.array(z.string().min(1)).max(8).default([]).catch([]),
   /** `sillytavern` puts lore and notes where SillyTavern would, and pays for it with every turn. */
   layout: z.enum(['cache', 'sillytavern']).default('cache').catch('cache'),
   lore: Lore.catch({}).default({}),

@@ -15,7 +15,7 @@ import { TASK_MODEL_ID } from './tasks.ts'
 
 export interface Gathered {
   upstream: Upstream
-  /** Absent for a task: those carry no persona. */
+  /** Absent for a task and for a base model: those have no persona. */
   materials?: Materials
 }
 
@@ -42,18 +42,14 @@ const USER_NAME_CHARACTERS = 64
 export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
   const version = ask.model === TASK_MODEL_ID ? undefined : await on.library.published(ask.model)
   if (version === undefined && ask.model !== TASK_MODEL_ID) {
-    throw new AppError(
-      'model_not_found',
-      `There is no character "${ask.model}"; GET /v1/models lists those that exist`,
-      {
-        param: 'model',
-      },
-    )
+    if (ask.mayUseBaseModels === true) return { upstream: await on.upstreams.find(ask.model) }
+    throw noCharacter(ask.model)
   }
   const ownModel = version === undefined ? undefined : settingsOf(version.card).model
   if (ask.task !== undefined || version === undefined)
     return { upstream: await on.upstreams.find(on.taskModel ?? ownModel) }
   const upstream = await on.upstreams.find(ownModel)
+  refuseUnseenPictures(ask, upstream)
   const { characterId, number, card } = version
   const speaker = { characterId, version: number, card }
   const chat = chatOf(ask)
@@ -72,6 +68,25 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
       },
     },
   }
+}
+
+const noCharacter = (model: string) =>
+  new AppError('model_not_found', `There is no character "${model}"; GET /v1/models lists those that exist`, {
+    param: 'model',
+  })
+
+/** A model that cannot see would answer as if there were no picture, or fail in words of its own. */
+function refuseUnseenPictures({ messages }: Ask, { model }: Upstream): void {
+  if (model.sees !== false) return
+  const hasPicture = messages.some(
+    (message) => message.role === 'user' && message.content.some(({ type }) => type === 'image'),
+  )
+  if (!hasPicture) return
+  throw new AppError(
+    'invalid',
+    `The model ${model.name} cannot see pictures; send text, or give the character a model that can`,
+    { param: 'messages' },
+  )
 }
 
 /** The character's own options count where the client says nothing. */

@@ -44,7 +44,8 @@ export class Journal {
   }
 
   see(delta: Delta): void {
-    this.#firstTokenMs ??= this.#on.now() - this.#startedAtMs
+    // A whole answer has no first token that anybody saw.
+    if (this.#ask.stream) this.#firstTokenMs ??= this.#on.now() - this.#startedAtMs
     if (delta.type === 'done') this.#done = delta
   }
 

@@ -2,8 +2,8 @@
 import type { Ask } from '#prompt/ask.ts'
 import { compose } from '#prompt/compose.ts'
 import type { Prompt } from '#prompt/prompt.ts'
-import { composeTask } from '#prompt/task.ts'
 
+import { composePlain } from './compose-plain.ts'
 import { gather, withOptions, type GatherParts } from './gather.ts'
 
 export interface Preview {
@@ -18,7 +18,7 @@ export async function preview(ask: Ask, on: GatherParts): Promise<Preview> {
   const profile = on.upstreams.profile(upstream)
   const prompt =
     materials === undefined
-      ? composeTask(ask, profile)
+      ? composePlain(ask, profile)
       : compose(withOptions(ask, gathered), materials, profile)
   return { baseModel: upstream.model.name, upstream: upstream.provider.name, prompt }
 }

@@ -45,7 +45,7 @@ export async function roomOf(
   }
   const composed = () =>
     compose(
-      { model: character, messages: [{ role: 'user', content: [] }], sampling },
+      { model: character, messages: [{ role: 'user', content: [] }], sampling, tools: [] },
       materials,
       on.upstreams.profile(upstream),
     )

@@ -6,10 +6,10 @@ import { settingsOf } from '#characters/settings.ts'
 import type { Ask, Sampling } from '#prompt/ask.ts'
 import { compose, prefixText } from '#prompt/compose.ts'
 import type { ModelProfile, Prompt, Speaker } from '#prompt/prompt.ts'
-import { composeTask } from '#prompt/task.ts'
 import type { Delta } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
 
+import { composePlain } from './compose-plain.ts'
 import { gather, withOptions, type Gathered, type GatherParts } from './gather.ts'
 import { chosenGreeting, speak } from './greeting.ts'
 import { Journal, type JournalParts } from './journal.ts'
@@ -95,14 +95,14 @@ interface Composed {
 
 function composeFor(ask: Ask, { upstream, materials }: Gathered, profile: ModelProfile): Composed {
   const { sampling } = ask
-  if (materials === undefined) return { upstream, sampling, prompt: composeTask(ask, profile) }
+  if (materials === undefined) return { upstream, sampling, prompt: composePlain(ask, profile) }
   return { upstream, sampling, prompt: compose(ask, materials, profile), speaker: materials.speaker }
 }
 
 async function* run(composed: Composed, ask: Ask, on: TurnParts, signal: AbortSignal) {
-  const { upstream, prompt } = composed
+  const { upstream, prompt, speaker } = composed
   // Beside the answer: the next turn knows the exact size.
-  if (ask.task === undefined) void on.upstreams.measure(upstream, prefixText(prompt.parts))
+  if (speaker !== undefined) void on.upstreams.measure(upstream, prefixText(prompt.parts))
   let spoke = false
   for await (const delta of upstream.provider.stream(modelCall(ask, composed), signal)) {
     if (delta.type !== 'done') {
@@ -120,18 +120,21 @@ async function* run(composed: Composed, ask: Ask, on: TurnParts, signal: AbortSi
 function modelCall(ask: Ask, { upstream, prompt, speaker }: Composed) {
   const prefix = prompt.parts.filter((part) => part.place === 'prefix' && !part.dropped)
   const responseFormat = ask.responseFormat ?? taskFormat(ask.task)
-  const thinking = speaker && settingsOf(speaker.card).thinking
+  const thinking = ask.thinking ?? (speaker && settingsOf(speaker.card).thinking)
   return {
     model: upstream.model.name,
     messages: prompt.messages,
+    ...(ask.prompt !== undefined && prompt.layout === 'raw' ? { prompt: ask.prompt } : {}),
+    stream: ask.stream,
     sampling: ask.sampling,
     contextTokens: prompt.budget.contextTokens,
     maxTokens: prompt.budget.replyTokens,
     keepTokens: prefix.reduce((sum, part) => sum + part.tokens, 0),
-    tools: ask.task === undefined ? ask.tools : [],
+    tools: prompt.tools,
     ...(ask.toolChoice === undefined ? {} : { toolChoice: ask.toolChoice }),
     ...(responseFormat === undefined ? {} : { responseFormat }),
     ...(thinking === undefined ? {} : { thinking }),
+    ...(ask.logprobs === undefined ? {} : { logprobs: ask.logprobs }),
     extra: ask.extra,
   }
 }

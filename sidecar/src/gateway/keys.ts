@@ -8,8 +8,17 @@ import { AppError } from '#base/errors.ts'
 import { sha256Hex } from '#base/ids.ts'
 import type { Store } from '#store/store.ts'
 
-/** `forward-user` lets Open WebUI speak for its users; `events` lets its function report ratings and deletions. */
-export const SCOPES = ['chat', 'models', 'embeddings', 'forward-user', 'admin', 'metrics', 'events'] as const
+/** `base-models` opens the models behind the characters, by their own names; `forward-user` lets Open WebUI speak for its users; `events` lets its function report ratings and deletions. */
+export const SCOPES = [
+  'chat',
+  'models',
+  'embeddings',
+  'base-models',
+  'forward-user',
+  'admin',
+  'metrics',
+  'events',
+] as const
 export type Scope = (typeof SCOPES)[number]
 
 /** Whoever holds the key, after it was verified; the secret itself goes no further. */

@@ -7,6 +7,8 @@ import { eventOperations, openWebUiOperations, sessionOperations } from './api/o
 import { modelOperations } from './api/models.ts'
 import { previewOperations, requestOperations, roomOperations } from './api/prompts.ts'
 import type { Area } from './openapi.ts'
+import { CompletionBody } from './v1/completions.ts'
+import { EmbeddingBody } from './v1/embeddings.ts'
 import { ChatBody } from './v1/read-ask.ts'
 import { ResponsesBody } from './v1/read-responses.ts'
 
@@ -21,7 +23,7 @@ export const AREAS: readonly Area[] = [
   {
     tag: 'OpenAI',
     prefix: '/v1',
-    scope: 'models, chat',
+    scope: 'models, chat, embeddings; base-models for the models behind the characters',
     operations: [
       { method: 'get', path: '/models', summary: 'The characters as models' },
       { method: 'get', path: '/models/:id', summary: 'One character as a model' },
@@ -37,6 +39,13 @@ export const AREAS: readonly Area[] = [
         summary: 'A chat turn in the form of the Responses API; no conversation is kept',
         body: ResponsesBody,
       },
+      {
+        method: 'post',
+        path: '/completions',
+        summary: 'A base model goes on with a text; a character answers to it',
+        body: CompletionBody,
+      },
+      { method: 'post', path: '/embeddings', summary: 'Vectors of texts', body: EmbeddingBody },
     ],
   },
   admin('Characters', '/characters', characterOperations),

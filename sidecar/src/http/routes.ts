@@ -3,6 +3,7 @@ import { Hono, type MiddlewareHandler } from 'hono'
 
 import { AppError, toAppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
+import type { EmbedTexts } from '#chat/embed-texts.ts'
 import type { Library } from '#library/library.ts'
 import type { Lorebooks } from '#library/lorebooks.ts'
 
@@ -21,7 +22,9 @@ import { healthRoutes, type HealthParts } from './health.ts'
 import { describeApi } from './openapi.ts'
 import { pageRoutes } from './pages.ts'
 import { chatHandler, type ChatParts } from './v1/chat.ts'
+import { completionHandler } from './v1/completions.ts'
 import { createDoor } from './v1/door.ts'
+import { embeddingHandler } from './v1/embeddings.ts'
 import { modelRoutes } from './v1/models.ts'
 import { responsesHandler } from './v1/responses.ts'
 import { beginVisit, type VisitParts } from './visit.ts'
@@ -39,6 +42,7 @@ export interface RouteParts
   keys: Parameters<typeof keyRoutes>[0]['keys']
   library: Library
   lorebooks: Lorebooks
+  embedTexts: EmbedTexts
   log: Log
   webDir: string
 }
@@ -77,6 +81,8 @@ export function doors(on: RouteParts) {
     {
       '/v1/chat/completions': { scope: 'chat', serve: chatHandler(on) },
       '/v1/responses': { scope: 'chat', serve: responsesHandler(on) },
+      '/v1/completions': { scope: 'chat', serve: completionHandler(on) },
+      '/v1/embeddings': { scope: 'embeddings', serve: embeddingHandler(on) },
     },
     on,
   )

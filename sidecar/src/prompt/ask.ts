@@ -38,6 +38,14 @@ export interface Sampling {
   maxTokens?: number
 }
 
+export type Thinking = boolean | 'low' | 'medium' | 'high'
+
+export interface CompletionPrompt {
+  text: string
+  /** What stands behind the gap that is to be filled. */
+  suffix?: string
+}
+
 export interface ToolSpec {
   name: string
   /** The whole OpenAI tool object, passed on as it came. */
@@ -60,7 +68,7 @@ export interface Conversation {
 
 export interface Ask {
   requestId: string
-  /** The id of a character, as the client wrote it. */
+  /** The id of a character (or of a base model), as the client wrote it. */
   model: string
   messages: readonly ChatMessage[]
   stream: boolean
@@ -68,6 +76,14 @@ export interface Ask {
   tools: readonly ToolSpec[]
   toolChoice?: unknown
   responseFormat?: unknown
+  /** Whether a model that can think does so, or how hard; absent leaves it to the character. */
+  thinking?: Thinking
+  /** How likely each token was is wanted, with so many others that were likely. */
+  logprobs?: { top: number }
+  /** Instead of a chat: a text to go on with, as `/v1/completions` takes it. */
+  prompt?: CompletionPrompt
+  /** The key may ask base models that are no characters. */
+  mayUseBaseModels?: boolean
   /** Unknown body fields: passed on to `/v1` servers, ignored by others. */
   extra: Readonly<Record<string, unknown>>
   /** Name of an Open WebUI task (title_generation …); absent for a turn of a person. */

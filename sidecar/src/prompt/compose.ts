@@ -25,6 +25,7 @@ import { depthNote } from './note.ts'
 import { prefixParts } from './prefix.ts'
 import type { Budget, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
 import { estimateTokens, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
+import { offerTools } from './tools.ts'
 
 /** Examples may stay while prefix and examples leave at least this share of the prompt to the conversation. */
 const CONVERSATION_SHARE = 0.4
@@ -36,20 +37,22 @@ export const LORE_SHARE = 0.25
 const SUMMARY_SHARE = 0.1
 const SUMMARY_TOKENS = 800
 
-type Composing = Pick<Ask, 'messages' | 'sampling' | 'model'>
+type Composing = Pick<Ask, 'messages' | 'sampling' | 'model' | 'tools'>
 
 /**
  * Builds the prompt in the character's layout: one system message, the history, and the last user message. Throws AppError
  * `context_length` when the persona or the last message cannot fit: neither is ever cut.
  */
 export function compose(ask: Composing, materials: Materials, profile: ModelProfile): Prompt {
-  const { layout } = settingsOf(materials.speaker.card)
+  const settings = settingsOf(materials.speaker.card)
+  const { layout } = settings
+  const offered = offerTools(ask.tools, settings)
   const conversation = readConversation(ask.messages)
   const { history, last, after } = conversation
   const budget = shareContext(profile, ask.sampling.maxTokens)
   const prefix = fitExamples(prefixParts(materials, conversation.clientSystem), budget)
   const always = alwaysParts(materials, conversation)
-  const prefixTokens = tokensOfPrefix(prefix, profile) + MESSAGE_OVERHEAD_TOKENS
+  const prefixTokens = spent(offered.parts) + tokensOfPrefix(prefix, profile) + MESSAGE_OVERHEAD_TOKENS
   const alwaysTokens = spent(partsOf(always)) + MESSAGE_OVERHEAD_TOKENS + sum(after.map(messageTokens))
   refuseWhatCannotFit(materials, budget, prefixTokens, alwaysTokens)
 
@@ -84,6 +87,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   return {
     layout,
     parts: [
+      ...offered.parts,
       ...arrangement.prefix,
       ...historyParts(turns, cutTurns),
       ...summaries,
@@ -91,6 +95,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
       ...[...lead, words, ...trail],
     ],
     messages,
+    tools: offered.tools,
     budget,
     tokens: prefixTokens + looseTokens + spent(summaries) + sum(kept.map(({ tokens }) => tokens)),
     rereadTokens: rereadTokens(

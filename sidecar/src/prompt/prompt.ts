@@ -7,7 +7,7 @@ import type { Draw } from '#characters/dice.ts'
 import type { Clock } from '#characters/macros.ts'
 import type { CharacterSettings } from '#characters/settings.ts'
 
-import type { ChatMessage } from './ask.ts'
+import type { ChatMessage, ToolSpec } from './ask.ts'
 
 export type PartKind =
   | 'system_prompt'
@@ -24,9 +24,10 @@ export type PartKind =
   | 'note'
   | 'post_history'
   | 'user'
+  | 'tools'
 
-/** Where a part stands: the byte-stable prefix, the history, or the last user turn. */
-export type PartPlace = 'prefix' | 'history' | 'tail'
+/** Where a part stands: beside the messages, in the byte-stable prefix, the history, or the last user turn. */
+export type PartPlace = 'beside' | 'prefix' | 'history' | 'tail'
 
 export interface Part {
   kind: PartKind
@@ -105,9 +106,11 @@ export interface Budget {
 }
 
 export interface Prompt {
-  layout: CharacterSettings['layout'] | 'task'
+  layout: CharacterSettings['layout'] | 'task' | 'raw'
   parts: readonly Part[]
   messages: readonly ChatMessage[]
+  /** Those that the character may use, in an order that does not change. */
+  tools: readonly ToolSpec[]
   budget: Budget
   /** Estimated upper bound of all messages with their template overhead. */
   tokens: number

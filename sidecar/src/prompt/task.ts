@@ -32,6 +32,7 @@ export function composeTask(ask: Pick<Ask, 'messages' | 'sampling'>, profile: Mo
       dropped: false,
     })),
     messages,
+    tools: [],
     budget,
     tokens: messages.reduce((sum, message) => sum + messageTokens(message), 0),
     prefixHash: createHash('sha256').update('').digest('base64url').slice(0, 16),

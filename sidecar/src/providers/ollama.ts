@@ -14,6 +14,8 @@ import { type Connection, openConnection, parseJson } from './connection.ts'
 import { createMaker } from './ollama-models.ts'
 import type {
   BaseModel,
+  EmbedCall,
+  Embedding,
   FinishReason,
   ModelCall,
   Provider,
@@ -46,13 +48,18 @@ const driver: ProviderDriver = {
       stream: (call, signal) =>
         connection.stream(
           {
-            path: '/api/chat',
+            path: call.prompt === undefined ? '/api/chat' : '/api/generate',
             model: call.model,
-            body: async (callSignal) => toChatBody(call, await descriptions.of(call.model, callSignal)),
+            body(callSignal) {
+              const known = descriptions.known(call.model)
+              if (known !== undefined) return toChatBody(call, known)
+              return descriptions.of(call.model, callSignal).then((model) => toChatBody(call, model))
+            },
             reader: createReader(call.model, connection.words),
           },
           signal,
         ),
+      embed: (call, signal) => embed(connection, call, signal),
       maker: createMaker(connection),
       close: () => connection.close(),
     }
@@ -68,8 +75,10 @@ export function toChatBody(call: ModelCall, model: Description): Record<string, 
   const tools = offeredTools(call.tools, call.toolChoice)
   return {
     model: call.model,
-    messages: toMessages(call.messages),
-    stream: true,
+    ...(call.prompt === undefined
+      ? { messages: toMessages(call.messages) }
+      : { prompt: call.prompt.text, suffix: call.prompt.suffix, raw: call.prompt.suffix === undefined }),
+    stream: call.stream,
     // Without this Ollama drops messages, in the end the persona, and says nothing.
     truncate: false,
     options: {
@@ -88,6 +97,7 @@ export function toChatBody(call: ModelCall, model: Description): Record<string, 
     },
     ...(tools.length > 0 && { tools: tools.map((tool) => tool.spec) }),
     format: toFormat(call.responseFormat),
+    ...(call.logprobs && { logprobs: true, top_logprobs: call.logprobs.top }),
     // A model that can think does so unless told otherwise; one that cannot refuses the field when it is true.
     ...(model.capabilities?.includes('thinking') === true && { think: call.thinking ?? false }),
   }
@@ -179,6 +189,9 @@ const ChatLine = z.object({
         .nullish(),
     })
     .nullish(),
+  /** Of `/api/generate`. */
+  response: z.string().nullish(),
+  logprobs: z.array(z.record(z.string(), z.unknown())).nullish(),
   done: z.boolean().nullish(),
   done_reason: z.string().nullish(),
   prompt_eval_count: z.number().nullish(),
@@ -230,7 +243,9 @@ function readChatLine(state: ChatState, line: string, on: ReadContext): Step<Cha
 
   const deltas: Step<ChatState>['deltas'][number][] = []
   if (message?.thinking) deltas.push({ type: 'reasoning', text: message.thinking })
-  if (message?.content) deltas.push({ type: 'text', text: message.content })
+  const text = message?.content ?? parsed.data.response
+  const { logprobs } = parsed.data
+  if (text) deltas.push({ type: 'text', text, ...(logprobs && { logprobs }) })
   const calls = message?.tool_calls ?? []
   calls.forEach(({ function: { name, arguments: value } }, place) => {
     const call = { id: on.newId(), name, arguments: JSON.stringify(value ?? {}) }
@@ -273,6 +288,27 @@ function toFigures(line: ChatLine): { usage?: Usage; timings?: ServerTimings } {
   }
 }
 
+// -- vectors ----------------------------------------------------------------------------------------------------------
+
+const Embeddings = z.object({
+  embeddings: z.array(z.array(z.number())),
+  prompt_eval_count: z.number().nullish(),
+})
+
+async function embed(connection: Connection, call: EmbedCall, signal: AbortSignal): Promise<Embedding> {
+  const { model, texts, dimensions, contextTokens } = call
+  const { words } = connection
+  // Left to itself it takes the beginning of a text that is too long, and says nothing.
+  const body = { model, input: texts, dimensions, truncate: false, options: { num_ctx: contextTokens } }
+  const reply = await connection.ask('/api/embed', body, signal)
+  if (reply.status !== 200) throw refusalError(reply.status, reply.text, model, words)
+  const answer = Embeddings.safeParse(parseJson(reply.text))
+  if (!answer.success || answer.data.embeddings.length !== texts.length)
+    throw new AppError('upstream', `${words.title} at ${words.name} sent no vectors`)
+  const { embeddings: vectors, prompt_eval_count: tokens } = answer.data
+  return { vectors, ...(typeof tokens === 'number' && { tokens }) }
+}
+
 // -- the models -------------------------------------------------------------------------------------------------------
 
 /** What Ollama tells of a model; both absent in old versions. */
@@ -282,6 +318,8 @@ export interface Description {
 }
 
 interface Descriptions {
+  /** Without asking. */
+  known(model: string): Description | undefined
   /** Asked for once per content of a model. An unknown model, or one that cannot be described, is described by nothing. */
   of(model: string, signal: AbortSignal, digest?: string): Promise<Description>
   /** Forgets the models that are gone. */
@@ -298,6 +336,7 @@ const Show = z.object({
 function createDescriptions(connection: Connection): Descriptions {
   const known = new Map<string, { digest: string | undefined; description: Description }>()
   return {
+    known: (model) => known.get(model)?.description,
     async of(model, signal, digest) {
       const found = known.get(model)
       if (found !== undefined && (digest === undefined || digest === found.digest)) return found.description
@@ -342,6 +381,10 @@ async function listModels(
     return {
       name,
       chats: capabilities?.includes('completion') ?? true,
+      ...(capabilities && {
+        sees: capabilities.includes('vision'),
+        usesTools: capabilities.includes('tools'),
+      }),
       ...(contextTokens !== undefined && { contextTokens }),
     }
   })

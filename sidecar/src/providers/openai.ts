@@ -11,6 +11,8 @@ import { type Connection, openConnection, parseJson } from './connection.ts'
 import type {
   BaseModel,
   Delta,
+  EmbedCall,
+  Embedding,
   FinishReason,
   ModelCall,
   Provider,
@@ -18,7 +20,7 @@ import type {
   ServerTimings,
   Usage,
 } from './provider.ts'
-import type { Reader, Step } from './reader.ts'
+import type { Reader, Splitter, Step } from './reader.ts'
 import { brokenError, refusalError, type ServerWords } from './refusal.ts'
 
 const WORDS = {
@@ -41,13 +43,14 @@ const driver: ProviderDriver = {
       stream: (call, signal) =>
         connection.stream(
           {
-            path: `${api}/chat/completions`,
+            path: call.prompt === undefined ? `${api}/chat/completions` : `${api}/completions`,
             model: call.model,
             body: () => toChatBody(call),
-            reader: createReader(call.model, connection.words),
+            reader: (call.stream ? createReader : createWholeReader)(call.model, connection.words),
           },
           signal,
         ),
+      embed: (call, signal) => embed(connection, api, call, signal),
       countTokens: (model, text, signal) => countTokens(connection, model, text, signal),
       close: () => connection.close(),
     }
@@ -64,9 +67,11 @@ export function toChatBody(call: ModelCall): Record<string, unknown> {
     ...call.extra,
     ...thinkingOf(call.thinking),
     model: call.model,
-    messages: call.messages.map(toMessage),
-    stream: true,
-    stream_options: { include_usage: true },
+    ...(call.prompt === undefined
+      ? { messages: call.messages.map(toMessage) }
+      : { prompt: call.prompt.text, suffix: call.prompt.suffix }),
+    stream: call.stream,
+    ...(call.stream && { stream_options: { include_usage: true } }),
     max_tokens: call.maxTokens,
     temperature: sampling.temperature,
     top_p: sampling.topP,
@@ -84,6 +89,7 @@ export function toChatBody(call: ModelCall): Record<string, unknown> {
       tool_choice: call.toolChoice,
     }),
     response_format: call.responseFormat,
+    ...(call.logprobs && { logprobs: true, top_logprobs: call.logprobs.top }),
   }
 }
 
@@ -126,20 +132,24 @@ const ToolPiece = z.object({
   function: z.object({ name: z.string().nullish(), arguments: z.string().nullish() }).nullish(),
 })
 
+const Said = z.object({
+  content: z.string().nullish(),
+  reasoning_content: z.string().nullish(),
+  reasoning: z.string().nullish(),
+  tool_calls: z.array(ToolPiece).nullish(),
+})
+
 const ChatChunk = z.object({
   choices: z
     .array(
       z.object({
         index: z.number().nullish(),
-        delta: z
-          .object({
-            content: z.string().nullish(),
-            reasoning_content: z.string().nullish(),
-            reasoning: z.string().nullish(),
-            tool_calls: z.array(ToolPiece).nullish(),
-          })
-          .nullish(),
+        /** A piece of the answer, the whole of it, or the text of a completion. */
+        delta: Said.nullish(),
+        message: Said.nullish(),
+        text: z.string().nullish(),
         finish_reason: z.string().nullish(),
+        logprobs: z.object({ content: z.array(z.record(z.string(), z.unknown())).nullish() }).nullish(),
       }),
     )
     .nullish(),
@@ -189,6 +199,39 @@ export function createReader(
   }
 }
 
+/** Reads an answer that comes in one piece. */
+function createWholeReader(
+  model: string,
+  words: ServerWords,
+  newId: () => string = () => `call_${randomBytes(12).toString('hex')}`,
+): Reader<SseEvent, ChatState> {
+  return {
+    contentType: /^application\/json/,
+    split: wholeText,
+    start: { tools: new Map() },
+    step(state, { data }) {
+      const read = readChunk(state, data, model, words)
+      return { state: read.state, deltas: [...read.deltas, ...lastDeltas(read.state, words, newId)] }
+    },
+    end() {
+      throw new AppError('upstream', `${words.title} at ${words.name} sent an empty answer`)
+    },
+  }
+}
+
+/** One item, once the bytes are over. */
+function wholeText(): Splitter<SseEvent> {
+  const chunks: Uint8Array[] = []
+  return {
+    push(chunk) {
+      chunks.push(chunk)
+      return []
+    },
+    rest: () =>
+      chunks.length === 0 ? [] : [{ event: 'message', data: Buffer.concat(chunks).toString('utf8') }],
+  }
+}
+
 function readChunk(state: ChatState, data: string, model: string, words: ServerWords): Step<ChatState> {
   const parsed = ChatChunk.safeParse(parseJson(data))
   if (!parsed.success)
@@ -198,13 +241,15 @@ function readChunk(state: ChatState, data: string, model: string, words: ServerW
 
   // Only one answer is ever asked for; a second one would be mixed into the first.
   const choice = choices?.find(({ index }) => (index ?? 0) === 0)
-  const { delta, finish_reason: finish } = choice ?? {}
+  const { finish_reason: finish, logprobs } = choice ?? {}
+  const said = choice?.delta ?? choice?.message
   const deltas: Delta[] = []
-  const reasoning = delta?.reasoning_content ?? delta?.reasoning
+  const reasoning = said?.reasoning_content ?? said?.reasoning
   if (reasoning) deltas.push({ type: 'reasoning', text: reasoning })
-  if (delta?.content) deltas.push({ type: 'text', text: delta.content })
+  const text = said?.content ?? choice?.text
+  if (text) deltas.push({ type: 'text', text, ...(logprobs?.content && { logprobs: logprobs.content }) })
 
-  const pieces = delta?.tool_calls ?? []
+  const pieces = said?.tool_calls ?? []
   if (pieces.length === 0 && !finish && !usage && !timings) return { state, deltas }
   return {
     state: {
@@ -276,6 +321,31 @@ function toTimings(timings: NonNullable<ChatChunk['timings']>): ServerTimings {
     ...(typeof timings.prompt_ms === 'number' && { prefillMs: timings.prompt_ms }),
     ...(typeof timings.predicted_ms === 'number' && { decodeMs: timings.predicted_ms }),
   }
+}
+
+// -- vectors ----------------------------------------------------------------------------------------------------------
+
+const Embeddings = z.object({
+  data: z.array(z.object({ index: z.number(), embedding: z.array(z.number()) })),
+  usage: z.object({ prompt_tokens: z.number().nullish() }).nullish(),
+})
+
+async function embed(
+  connection: Connection,
+  api: string,
+  { model, texts, dimensions }: EmbedCall,
+  signal: AbortSignal,
+): Promise<Embedding> {
+  const { words } = connection
+  const body = { model, input: texts, dimensions, encoding_format: 'float' }
+  const reply = await connection.ask(`${api}/embeddings`, body, signal)
+  if (reply.status !== 200) throw refusalError(reply.status, reply.text, model, words)
+  const answer = Embeddings.safeParse(parseJson(reply.text))
+  if (!answer.success || answer.data.data.length !== texts.length)
+    throw new AppError('upstream', `${words.title} at ${words.name} sent no vectors`)
+  const { data, usage } = answer.data
+  const vectors = [...data].sort((a, b) => a.index - b.index).map(({ embedding }) => embedding)
+  return { vectors, ...(typeof usage?.prompt_tokens === 'number' && { tokens: usage.prompt_tokens }) }
 }
 
 // -- the models -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 /** A provider is a kind of model server. One file per kind, one line in `index.ts`; `tests/contract` holds them all to this. */
-import type { ChatMessage, Sampling, ToolCall, ToolSpec } from '#prompt/ask.ts'
+import type { ChatMessage, CompletionPrompt, Sampling, Thinking, ToolCall, ToolSpec } from '#prompt/ask.ts'
 
 export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter'
 
@@ -17,8 +17,11 @@ export interface ServerTimings {
   decodeMs?: number
 }
 
+/** How likely a token was: an item of OpenAI's `logprobs.content`, as the server wrote it. */
+export type TokenLogprob = Readonly<Record<string, unknown>>
+
 export type Delta =
-  | { type: 'text'; text: string }
+  | { type: 'text'; text: string; logprobs?: readonly TokenLogprob[] }
   | { type: 'reasoning'; text: string }
   | { type: 'tool'; call: ToolCall; index: number }
   | { type: 'done'; reason: FinishReason; usage?: Usage; timings?: ServerTimings }
@@ -27,6 +30,10 @@ export interface ModelCall {
   /** Name of the base model on this server. */
   model: string
   messages: readonly ChatMessage[]
+  /** Instead of the messages: a text to go on with, without any chat template. */
+  prompt?: CompletionPrompt
+  /** False asks for the whole answer at once, which costs server and us less; the deltas then come together. */
+  stream: boolean
   sampling: Sampling
   /** Equal in every request for one base model: Ollama reloads the model when it differs. */
   contextTokens: number
@@ -38,7 +45,9 @@ export interface ModelCall {
   toolChoice?: unknown
   responseFormat?: unknown
   /** Whether a model that can think does so, or how hard; absent leaves it off where the server lets us. */
-  thinking?: boolean | 'low' | 'medium' | 'high'
+  thinking?: Thinking
+  /** How likely each token was is wanted, with so many others that were likely. */
+  logprobs?: { top: number }
   /** Unknown body fields of the client, for `/v1` servers only. */
   extra: Readonly<Record<string, unknown>>
 }
@@ -49,6 +58,9 @@ export interface BaseModel {
   contextTokens?: number
   /** False for models that only embed. */
   chats: boolean
+  /** Whether it takes pictures, and tools; absent where the server does not say. */
+  sees?: boolean
+  usesTools?: boolean
 }
 
 /** A model of one's own, made on the server from another one or from files that it was given. */
@@ -73,6 +85,22 @@ export interface ModelMaker {
   make(wish: ModelWish, signal: AbortSignal): Promise<void>
 }
 
+export interface Embedding {
+  /** One vector for each text, in their order. */
+  vectors: readonly (readonly number[])[]
+  /** Absent where the server does not say. */
+  tokens?: number
+}
+
+export interface EmbedCall {
+  model: string
+  texts: readonly string[]
+  /** Length of the vectors, for models that can shorten them. */
+  dimensions?: number
+  /** As in `ModelCall`. */
+  contextTokens: number
+}
+
 export interface Provider {
   /** Name of the driver, e.g. `ollama`. */
   readonly kind: string
@@ -92,6 +120,11 @@ export interface Provider {
    * no server of the kind tells.
    */
   countTokens?(model: string, text: string, signal: AbortSignal): Promise<number | undefined>
+  /**
+   * Vectors of texts. Never of the beginning of a text alone: one that is too long for the model is `context_length`.
+   * Throws as `stream`.
+   */
+  embed(call: EmbedCall, signal: AbortSignal): Promise<Embedding>
   /** Absent where models cannot be made. */
   readonly maker?: ModelMaker
   close(): Promise<void>

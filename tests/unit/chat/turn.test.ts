@@ -45,6 +45,7 @@ function openTurn(
       calls.push(call)
       return script(call, signal)
     },
+    embed: () => Promise.reject(new Error('not asked for')),
     close: () => Promise.resolve(),
   }
   const version: CharacterVersion = {

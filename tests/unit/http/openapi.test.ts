@@ -19,7 +19,7 @@ function served(): string[] {
       ({ method, path }) =>
         method !== 'ALL' && (!path.startsWith('/troupe') || path.startsWith('/troupe/api/')),
     )
-    .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}')}`)
+    .map(({ method, path }) => `${method} ${path.replace(/:(\w+)(\{[^}]*\})?/g, '{$1}')}`)
   return [...new Set([...calls, ...generation.paths.map((path) => `POST ${path}`)])].sort()
 }
 

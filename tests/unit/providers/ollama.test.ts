@@ -23,6 +23,7 @@ const line = (value: unknown): string => `${JSON.stringify(value)}\n`
 const CALL: ModelCall = {
   model: 'mira:1b',
   messages: [],
+  stream: true,
   sampling: {},
   contextTokens: 4_096,
   maxTokens: 300,

@@ -26,6 +26,7 @@ const DONE = 'data: [DONE]\n\n'
 const CALL: ModelCall = {
   model: 'mira:1b',
   messages: [],
+  stream: true,
   sampling: {},
   contextTokens: 4_096,
   maxTokens: 300,

@@ -20,6 +20,7 @@ function openCounting(count: (text: string) => Promise<number | undefined>) {
       asked.push(text)
       return count(text)
     },
+    embed: () => Promise.reject(new Error('not asked for')),
     close: () => Promise.resolve(),
   }
   const options = { providers: [provider], defaultModel: undefined, contextTokens: 8_192, now: () => 0 }

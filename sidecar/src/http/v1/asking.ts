@@ -12,7 +12,10 @@ export interface AskingParts {
   now: () => number
 }
 
-export type SaidInBody = Omit<Ask, 'requestId' | 'surface' | 'keyId' | 'conversation' | 'person' | 'task'>
+export type SaidInBody = Omit<
+  Ask,
+  'requestId' | 'surface' | 'keyId' | 'mayUseBaseModels' | 'conversation' | 'person' | 'task'
+>
 
 /** Throws AppError `unauthenticated` when Open WebUI names a user and does not prove it. */
 export async function completeAsk(said: SaidInBody, caller: Caller, on: AskingParts): Promise<Ask> {
@@ -35,6 +38,7 @@ export async function completeAsk(said: SaidInBody, caller: Caller, on: AskingPa
     requestId,
     surface: trusted ? 'open-webui' : 'api',
     keyId: principal.keyId,
+    mayUseBaseModels: principal.scopes.includes('base-models'),
     conversation,
     ...(person === undefined ? {} : { person }),
     ...(task === undefined ? {} : { task }),

@@ -1,12 +1,14 @@
 /** POST /v1/chat/completions: body → Ask → turn → bytes on the socket. */
 import type { Turn } from '#chat/turn.ts'
+import type { Ask } from '#prompt/ask.ts'
+import type { Delta } from '#providers/provider.ts'
 
 import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import { writeJson } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
 import { completeAsk, type AskingParts } from './asking.ts'
 import type { Caller } from './door.ts'
-import { askParts, readChatBody } from './read-ask.ts'
+import { askParts, ignoredFields, readChatBody } from './read-ask.ts'
 import { writeStream } from './stream.ts'
 import { collect, createChunks, type Envelope } from './wire.ts'
 
@@ -19,18 +21,39 @@ export function chatHandler(on: ChatParts) {
     const { incoming, outgoing } = caller
     const body = readChatBody(parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
     const ask = await completeAsk(askParts(body), caller, on)
-    const gone = goneSignal(outgoing)
+    const answers = body.n ?? 1
+    const deltas = inTurn(on.turn, ask, answers, goneSignal(outgoing))
+    const ignored = ignoredFields(body)
+    if (ignored.length > 0) outgoing.setHeader('x-ignored-params', ignored.join(', '))
     const envelope: Envelope = {
       requestId: ask.requestId,
       model: ask.model,
       createdSeconds: Math.floor(on.now() / 1_000),
     }
     if (!ask.stream) {
-      writeJson(outgoing, await collect(on.turn(ask, gone), envelope))
+      writeJson(outgoing, await collect(deltas, envelope))
       return
     }
-    const chunks = createChunks(envelope, body.stream_options?.include_usage ?? false)
-    const failure = await writeStream({ outgoing, deltas: on.turn(ask, gone), chunks })
+    const chunks = createChunks(envelope, body.stream_options?.include_usage ?? false, answers)
+    const failure = await writeStream({ outgoing, deltas, chunks })
     if (failure !== undefined) caller.logged['errorCode'] = failure
   }
+}
+
+/** Several answers to one question, one after the other: the model server reads the prompt once. Each has a record of its own. */
+function inTurn(
+  turn: Turn,
+  ask: Ask,
+  answers: number,
+  gone: AbortSignal,
+): AsyncGenerator<Delta, void, undefined> {
+  if (answers === 1) return turn(ask, gone)
+  return (async function* () {
+    for (let at = 0; at < answers; at++) {
+      const { seed } = ask.sampling
+      const sampling = seed === undefined ? ask.sampling : { ...ask.sampling, seed: seed + at }
+      const requestId = at === 0 ? ask.requestId : `${ask.requestId}-${String(at + 1)}`
+      yield* turn({ ...ask, sampling, requestId }, gone)
+    }
+  })()
 }

@@ -3,7 +3,9 @@ import { Hono } from 'hono'
 
 import { AppError } from '#base/errors.ts'
 import { TASK_MODEL_ID } from '#chat/tasks.ts'
+import type { Principal } from '#gateway/keys.ts'
 import type { CharacterSummary, Library } from '#library/library.ts'
+import type { Upstreams } from '#providers/upstreams.ts'
 
 import type { AppEnv } from '../env.ts'
 
@@ -26,19 +28,41 @@ const presentModel = (character: CharacterSummary) => ({
   tags: character.tags.map((name) => ({ name })),
 })
 
-export function modelRoutes(on: { library: Pick<Library, 'list'> }) {
-  const published = async () =>
-    (await on.library.list()).filter((character) => character.publishedVersion !== null)
-  return new Hono<AppEnv>()
-    .get('/', async (c) =>
-      c.json({ object: 'list', data: [...(await published()).map(presentModel), TASK_MODEL] }),
-    )
-    .get('/:id', async (c) => {
-      const id = c.req.param('id')
-      if (id === TASK_MODEL_ID) return c.json(TASK_MODEL)
-      const found = (await published()).find((character) => character.id === id)
-      if (found === undefined)
-        throw new AppError('model_not_found', `There is no character "${id}"`, { param: 'model' })
-      return c.json(presentModel(found))
-    })
+const presentBaseModel = ({ name, server }: { name: string; server: string }) => ({
+  id: name,
+  object: 'model',
+  created: 0,
+  owned_by: server,
+  name,
+})
+
+export interface ModelListParts {
+  library: Pick<Library, 'list'>
+  upstreams: Pick<Upstreams, 'state'>
+}
+
+export function modelRoutes(on: ModelListParts) {
+  const listed = async ({ scopes }: Principal) => {
+    const published = (await on.library.list()).filter(({ publishedVersion }) => publishedVersion !== null)
+    const characters = [...published.map(presentModel), TASK_MODEL]
+    if (!scopes.includes('base-models')) return characters
+    const taken = new Set(characters.map(({ id }) => id))
+    const behind = on.upstreams
+      .state()
+      .flatMap(({ name: server, models }) => models.map((name) => ({ name, server })))
+      .filter(({ name }) => !taken.has(name) && taken.add(name))
+    return [...characters, ...behind.map(presentBaseModel)]
+  }
+  return (
+    new Hono<AppEnv>()
+      .get('/', async (c) => c.json({ object: 'list', data: await listed(c.var.principal) }))
+      // Names of base models may have slashes.
+      .get('/:id{.+}', async (c) => {
+        const id = c.req.param('id')
+        const found = (await listed(c.var.principal)).find((model) => model.id === id)
+        if (found === undefined)
+          throw new AppError('model_not_found', `There is no character "${id}"`, { param: 'model' })
+        return c.json(found)
+      })
+  )
 }

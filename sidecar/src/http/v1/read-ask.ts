@@ -2,12 +2,15 @@
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
-import type { ChatMessage, ContentPart, Sampling, ToolSpec } from '#prompt/ask.ts'
+import type { ChatMessage, ContentPart, Sampling, Thinking, ToolSpec } from '#prompt/ask.ts'
 
 const text = z.string()
 
 /** About a page; it stands in every prompt. */
 const PERSONA_CHARACTERS = 4_000
+
+/** Each is a call of its own, one after the other. */
+const MOST_ANSWERS = 8
 
 const number = z.number().nullish()
 
@@ -47,7 +50,18 @@ export const ChatBody = z.looseObject({
   stop: z.union([text, z.array(text)]).nullish(),
   max_tokens: z.number().int().positive().nullish(),
   max_completion_tokens: z.number().int().positive().nullish(),
-  n: number,
+  repetition_penalty: number,
+  n: z
+    .number()
+    .int()
+    .min(1)
+    .max(MOST_ANSWERS, `may be at most ${String(MOST_ANSWERS)}`)
+    .nullish(),
+  logprobs: z.boolean().nullish(),
+  top_logprobs: z.number().int().min(0).max(20).nullish(),
+  reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max']).nullish(),
+  modalities: z.array(text).nullish(),
+  audio: z.unknown().optional(),
   tools: z.array(Tool).nullish(),
   tool_choice: z.unknown().optional(),
   response_format: z.unknown().optional(),
@@ -57,21 +71,34 @@ export const ChatBody = z.looseObject({
 
 export type ChatBody = z.infer<typeof ChatBody>
 
-/** Fields that we act on ourselves, and fields of Open WebUI and of the hosted API that mean nothing to a model server. */
-const NOT_PASSED_ON = new Set([
-  ...Object.keys(ChatBody.shape),
-  'user',
+/** Fields of the hosted API that mean nothing to a model server of one's own; who sends one is told in a header. */
+const WITHOUT_EFFECT = [
   'metadata',
   'store',
   'service_tier',
   'prompt_cache_key',
+  'prompt_cache_retention',
+  'safety_identifier',
+  'prediction',
+  'verbosity',
+  'web_search_options',
+] as const
+
+const NOT_PASSED_ON: ReadonlySet<string> = new Set([
+  ...Object.keys(ChatBody.shape),
+  'user',
+  ...WITHOUT_EFFECT,
 ])
+
+/** The fields of a body that were read and change nothing. */
+export const ignoredFields = (body: Readonly<Record<string, unknown>>): string[] =>
+  WITHOUT_EFFECT.filter((name) => body[name] != null)
 
 /** Throws AppError `invalid` with the field's path. */
 export function readChatBody(value: unknown): ChatBody {
   const parsed = ChatBody.safeParse(value)
   if (parsed.success) {
-    if ((parsed.data.n ?? 1) !== 1) throw new AppError('invalid', 'Only n = 1 is supported', { param: 'n' })
+    refuseSound(parsed.data)
     return parsed.data
   }
   const issue = parsed.error.issues[0]
@@ -85,8 +112,23 @@ export function readChatBody(value: unknown): ChatBody {
   )
 }
 
-/** What the body alone says of an Ask. */
-export type AskParts = ReturnType<typeof askParts>
+function refuseSound({ modalities, audio }: ChatBody): void {
+  if (audio == null && modalities?.includes('audio') !== true) return
+  throw new AppError('invalid', 'Characters answer in text only; leave out "audio" and "modalities"', {
+    param: audio == null ? 'modalities' : 'audio',
+  })
+}
+
+/** Models know three degrees, or none. */
+const EFFORTS: Readonly<Record<NonNullable<ChatBody['reasoning_effort']>, Thinking>> = {
+  none: false,
+  minimal: 'low',
+  low: 'low',
+  medium: 'medium',
+  high: 'high',
+  xhigh: 'high',
+  max: 'high',
+}
 
 export function askParts(body: ChatBody) {
   return {
@@ -97,6 +139,8 @@ export function askParts(body: ChatBody) {
     tools: (body.tools ?? []).map((tool): ToolSpec => ({ name: tool.function.name, spec: tool })),
     ...(body.tool_choice == null ? {} : { toolChoice: body.tool_choice }),
     ...(body.response_format == null ? {} : { responseFormat: body.response_format }),
+    ...(body.reasoning_effort == null ? {} : { thinking: EFFORTS[body.reasoning_effort] }),
+    ...(body.logprobs === true ? { logprobs: { top: body.top_logprobs ?? 0 } } : {}),
     ...(body.troupe?.persona ? { persona: body.troupe.persona } : {}),
     extra: Object.fromEntries(Object.entries(body).filter(([key]) => !NOT_PASSED_ON.has(key))),
   }
@@ -135,8 +179,13 @@ function readParts(content: WireMessage['content'], index: number): ContentPart[
     if ('text' in part && typeof part.text === 'string') return { type: 'text', text: part.text }
     const url = imageUrl(part)
     const param = `messages.${String(index)}.content.${String(at)}`
-    if (url === undefined)
-      throw new AppError('invalid', `Content of type "${part.type}" is not supported here`, { param })
+    if (url === undefined) {
+      const what =
+        part.type === 'input_audio'
+          ? 'Sound is not understood'
+          : `Content of type "${part.type}" is not understood`
+      throw new AppError('invalid', `${what}; send text and pictures`, { param })
+    }
     return { type: 'image', url: pictureUrl(url, param) }
   })
 }
@@ -166,7 +215,7 @@ function readSampling(body: ChatBody): Sampling {
     minP: body.min_p,
     frequencyPenalty: body.frequency_penalty,
     presencePenalty: body.presence_penalty,
-    repeatPenalty: body.repeat_penalty,
+    repeatPenalty: body.repeat_penalty ?? body.repetition_penalty,
     seed: body.seed,
     stop,
     maxTokens: body.max_completion_tokens ?? body.max_tokens,

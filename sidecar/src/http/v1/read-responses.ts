@@ -57,7 +57,7 @@ const OWN = {
   parallel_tool_calls: z.boolean().nullish(),
   text: z.looseObject({ format: z.looseObject({ type: text }).nullish() }).nullish(),
   max_output_tokens: z.number().int().positive().nullish(),
-  reasoning: z.looseObject({ effort: text.nullish() }).nullish(),
+  reasoning: z.looseObject({ effort: ChatBody.shape.reasoning_effort }).nullish(),
   metadata: z.record(text, text).nullish(),
   previous_response_id: z.unknown().optional(),
   conversation: z.unknown().optional(),

@@ -1,0 +1,220 @@
+/** What of the OpenAI interface goes beyond a chat turn, and base models by their own names. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+import { CONNECTION_KEY, openTestApp, readEvents, type TestApp } from '../support/app.ts'
+import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
+import { openFakeOpenAi, type FakeOpenAi } from '../support/fake-openai.ts'
+import { FAKE_MODEL } from '../support/fake-server.ts'
+
+const THINKER = {
+  name: 'thinker:7b',
+  contextTokens: 8_192,
+  capabilities: ['completion', 'thinking', 'tools'],
+}
+const OTHER = { name: 'org/other-1b', contextTokens: 4_096, capabilities: ['completion'] }
+
+let ollama: FakeOllama
+let openAi: FakeOpenAi
+let troupe: TestApp
+let mira: string
+let wideKey: string
+
+beforeAll(async () => {
+  ollama = await openFakeOllama({ models: [FAKE_MODEL, THINKER] })
+  openAi = await openFakeOpenAi({ models: [OTHER] })
+  troupe = await openTestApp({ OLLAMA_BASE_URL: ollama.origin, OPENAI_API_BASE_URLS: openAi.url })
+  mira = await troupe.importCard({ name: 'Mira' })
+  const made = await troupe.request('POST', '/troupe/api/keys', {
+    body: { name: 'all', scopes: ['chat', 'models', 'embeddings', 'base-models'] },
+  })
+  wideKey = ((await made.json()) as { secret: string }).secret
+})
+afterAll(async () => {
+  await troupe.close()
+  await Promise.all([ollama.close(), openAi.close()])
+})
+
+interface Asking {
+  path?: string
+  key?: string
+}
+
+const post = (body: Record<string, unknown>, { path = 'chat/completions', key = wideKey }: Asking = {}) =>
+  troupe.request('POST', `/v1/${path}`, {
+    key,
+    body: {
+      model: mira,
+      ...(path.startsWith('chat') && { messages: [{ role: 'user', content: 'Hi' }] }),
+      ...body,
+    },
+  })
+const bodyOf = async (answer: Response) => (await answer.json()) as Record<string, never>
+const lastOf = (server: FakeOllama | FakeOpenAi) => server.chats().at(-1)?.body ?? {}
+
+describe('several answers', () => {
+  test('come in one body, with the prompt counted once and a seed of their own', async () => {
+    for (const text of ['one', 'two', 'three']) ollama.enqueue({ chunks: [text] })
+    const before = ollama.chats().length
+    const answer = await bodyOf(await post({ n: 3, seed: 5 }))
+    expect(answer).toMatchObject({
+      choices: [
+        { index: 0, message: { content: 'one' }, finish_reason: 'stop' },
+        { index: 1, message: { content: 'two' } },
+        { index: 2, message: { content: 'three' } },
+      ],
+    })
+    const asked = ollama.chats().slice(before)
+    expect(asked.map(({ body }) => (body['options'] as { seed: number }).seed)).toEqual([5, 6, 7])
+    const { prompt_tokens: prompt, completion_tokens: completion } = answer['usage'] as unknown as Record<string, number>
+    expect([prompt, completion]).toEqual([expect.any(Number), 4])
+  })
+
+  test('are streamed one after the other and end once', async () => {
+    for (const text of ['one', 'two']) ollama.enqueue({ chunks: [text] })
+    const events = await readEvents(
+      await post({ n: 2, stream: true, stream_options: { include_usage: true } }),
+    )
+    expect(events).toMatchObject([
+      { choices: [{ index: 0, delta: { role: 'assistant', content: 'one' } }] },
+      { choices: [{ index: 0, finish_reason: 'stop' }] },
+      { choices: [{ index: 1, delta: { role: 'assistant', content: 'two' } }] },
+      { choices: [{ index: 1, finish_reason: 'stop' }] },
+      { choices: [], usage: { completion_tokens: 2 } },
+      '[DONE]',
+    ])
+  })
+})
+
+describe('what a client may say', () => {
+  test('how hard to think reaches a model that can', async () => {
+    await post({ model: 'thinker:7b', reasoning_effort: 'high' })
+    expect(lastOf(ollama)['think']).toBe('high')
+    await post({ model: 'thinker:7b', reasoning_effort: 'none' })
+    expect(lastOf(ollama)['think']).toBe(false)
+  })
+
+  test('how likely words were is asked for', async () => {
+    await post({ logprobs: true, top_logprobs: 3 })
+    expect(lastOf(ollama)).toMatchObject({ logprobs: true, top_logprobs: 3 })
+  })
+
+  test('what has no effect is told, and is not passed on', async () => {
+    const answer = await post({ model: 'org/other-1b', store: true, metadata: { a: 'b' }, top_a: 0.2 })
+    expect(answer.headers.get('x-ignored-params')).toBe('metadata, store')
+    expect(lastOf(openAi)).toMatchObject({ top_a: 0.2 })
+    expect(lastOf(openAi)).not.toHaveProperty('metadata')
+  })
+
+  test('a client that wants no stream costs the model server none', async () => {
+    await post({})
+    expect(lastOf(ollama)['stream']).toBe(false)
+    await readEvents(await post({ stream: true }))
+    expect(lastOf(ollama)['stream']).toBe(true)
+  })
+})
+
+describe('base models', () => {
+  test('are listed for, and answer, only a key that may ask them', async () => {
+    const list = async (key: string) => {
+      const { data } = await bodyOf(await troupe.request('GET', '/v1/models', { key }))
+      return (data as unknown as { id: string }[]).map(({ id }) => id)
+    }
+    expect(await list(wideKey)).toEqual([mira, 'troupe-task', 'fake:1b', 'thinker:7b', 'org/other-1b'])
+    expect(await list(CONNECTION_KEY)).toEqual([mira, 'troupe-task'])
+    expect((await post({ model: 'fake:1b' }, { key: CONNECTION_KEY })).status).toBe(404)
+    expect((await troupe.request('GET', '/v1/models/org%2Fother-1b', { key: wideKey })).status).toBe(200)
+  })
+
+  test('get what the client wrote and nothing else', async () => {
+    const messages = [
+      { role: 'system', content: 'Be {{char}}.' },
+      { role: 'user', content: 'One' },
+      { role: 'assistant', content: 'Two' },
+      { role: 'user', content: 'Three' },
+    ]
+    await post({ model: 'org/other-1b', messages })
+    expect(lastOf(openAi)['messages']).toEqual(messages)
+  })
+})
+
+describe('completions', () => {
+  test('a base model goes on with the text itself', async () => {
+    openAi.enqueue({ chunks: [' time'] })
+    const answer = await bodyOf(
+      await post({ model: 'org/other-1b', prompt: 'Once upon a' }, { path: 'completions' }),
+    )
+    expect(answer).toMatchObject({
+      object: 'text_completion',
+      model: 'org/other-1b',
+      choices: [{ text: ' time', index: 0, finish_reason: 'stop', logprobs: null }],
+      usage: { prompt_tokens: 3 },
+    })
+    expect(lastOf(openAi)).toMatchObject({ prompt: 'Once upon a', max_tokens: 16 })
+    await post({ model: 'fake:1b', prompt: 'Once', suffix: 'end' }, { path: 'completions' })
+    expect(lastOf(ollama)).toMatchObject({ prompt: 'Once', suffix: 'end', raw: false })
+  })
+
+  test('a character answers to it, streamed as well', async () => {
+    ollama.enqueue({ chunks: ['A ', 'storm.'] })
+    const events = await readEvents(
+      await post({ prompt: 'What comes?', stream: true }, { path: 'completions' }),
+    )
+    expect(events).toMatchObject([
+      { object: 'text_completion', choices: [{ text: 'A ' }] },
+      { choices: [{ text: 'storm.' }] },
+      { choices: [{ text: '', finish_reason: 'stop' }] },
+      '[DONE]',
+    ])
+    expect(JSON.stringify(lastOf(ollama)['messages'])).toContain('Mira')
+  })
+})
+
+describe('embeddings', () => {
+  const embed = (body: Record<string, unknown>, key = wideKey) => post(body, { path: 'embeddings', key })
+
+  test('one vector for each text, as numbers or as bytes', async () => {
+    const input = ['A storm.', 'A lamp.']
+    const numbers = await bodyOf(await embed({ model: 'fake:1b', input }))
+    const data = numbers['data'] as unknown as { index: number; embedding: number[] }[]
+    expect(data.map(({ index, embedding }) => [index, embedding.length])).toEqual([
+      [0, 8],
+      [1, 8],
+    ])
+    const bytes = await bodyOf(await embed({ model: 'org/other-1b', input, encoding_format: 'base64' }))
+    const [first] = bytes['data'] as unknown as { embedding: string }[]
+    const decoded = new Float32Array(Uint8Array.from(Buffer.from(first?.embedding ?? '', 'base64')).buffer)
+    expect([...decoded].map((value) => value.toFixed(5))).toEqual(
+      data[0]?.embedding.map((value) => value.toFixed(5)),
+    )
+    expect(bytes).toMatchObject({ object: 'list', usage: { prompt_tokens: 4, total_tokens: 4 } })
+  })
+
+  test('have a length that the client may choose, the window of the chats, and a record', async () => {
+    const answer = await embed({ model: 'fake:1b', input: 'A storm.', dimensions: 4 })
+    const { data } = await bodyOf(answer)
+    expect((data as unknown as { embedding: number[] }[])[0]?.embedding).toHaveLength(4)
+    const { body } = ollama.requests.findLast(({ path }) => path === '/api/embed') ?? { body: {} }
+    expect(body).toMatchObject({ truncate: false, options: { num_ctx: 4_096 } })
+    const record = await troupe.request(
+      'GET',
+      `/troupe/api/requests/${answer.headers.get('x-request-id') ?? ''}`,
+    )
+    expect(await record.json()).toMatchObject({
+      kind: 'embedding',
+      status: 'ok',
+      baseModel: 'fake:1b',
+      promptTokens: 2,
+    })
+  })
+
+  test.each([
+    ['numbers of tokens', { input: [[1, 2, 3]] }, 400, 'invalid_request'],
+    ['an empty text', { input: '' }, 400, 'invalid_request'],
+    ['a text that is too long', { input: 'wave '.repeat(9_000) }, 400, 'context_length_exceeded'],
+    ['a model that nobody has', { model: 'nobody:1b', input: 'x' }, 404, 'model_not_found'],
+  ])('%s: a clear refusal', async (_name, body, status, code) => {
+    const answer = await embed({ model: 'fake:1b', ...body })
+    expect(answer.status).toBe(status)
+    expect(await bodyOf(answer)).toMatchObject({ error: { code } })
+  })
+})
