@@ -87,7 +87,7 @@ export function pythonEnv(more = {}, base = process.env) {
  *
  * @param {string | undefined} python
  */
-async function findUv(python) {
+export async function findUv(python) {
   for (const candidate of onPath(['uv'])) {
     const version = /^uv (\d+)\.(\d+)/.exec(await outputOf(candidate, ['--version']))
     if (version !== null && isAtLeast([Number(version[1]), Number(version[2])], OLDEST_UV)) return candidate
@@ -141,7 +141,7 @@ async function installVenv(python) {
 }
 
 /** The real path of a Python that Open WebUI runs on. A name on the PATH proves nothing: version managers put shims there. */
-async function findPython() {
+export async function findPython() {
   for (const candidate of onPath(PYTHON_NAMES)) {
     const [version = '', executable = ''] = (
       await outputOf(candidate, [

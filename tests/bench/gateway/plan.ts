@@ -1,0 +1,81 @@
+/** What is measured, in which order, and how long. */
+import type { Behaviour } from './behaviour.ts'
+import type { Load, Pattern } from './load.ts'
+
+export type SlotName = 'saturation' | 'latency' | 'streams' | 'tokens' | 'ramp'
+
+export interface Slot extends Load {
+  name: SlotName
+}
+
+export interface Plan {
+  rounds: number
+  warmUps: readonly Load[]
+  slots: readonly Slot[]
+  /** Takes longest and moves least from round to round. */
+  rampRounds: number
+}
+
+const SEED = 20_260_101
+/** The size of a usual short answer. */
+const ANSWER = { delayMs: 0, chunks: 1, intervalMs: 0, firstMs: 0, fillerBytes: 450 }
+const SPOKEN = { delayMs: 0, chunks: 64, intervalMs: 20, firstMs: 0, fillerBytes: 0 }
+const AT_ONCE = { ...SPOKEN, intervalMs: 0 }
+/** Ten tokens a second, as fast as people read. */
+const READ = { ...SPOKEN, chunks: 60, intervalMs: 100 }
+
+const whole = (pattern: Pattern): Load => ({ pattern, isStream: false, behaviour: ANSWER })
+const streamed = (behaviour: Behaviour, pattern: Pattern): Load => ({ pattern, isStream: true, behaviour })
+
+const WARM_UPS: readonly Load[] = [
+  whole({ mode: 'closed', connections: 16, requests: 2_000 }),
+  streamed(AT_ONCE, { mode: 'closed', connections: 16, requests: 300 }),
+]
+
+interface Sizes {
+  saturationMs: number
+  latencyMs: number
+  streamsMs: number
+  tokensMs: number
+  rampStreams: number
+  rampMs: number
+}
+
+const slotsOf = (at: Sizes): readonly Slot[] => [
+  { name: 'saturation', ...whole({ mode: 'closed', connections: 64, durationMs: at.saturationMs }) },
+  { name: 'latency', ...whole({ mode: 'open', perSecond: 100, durationMs: at.latencyMs, seed: SEED }) },
+  {
+    name: 'streams',
+    ...streamed(SPOKEN, { mode: 'open', perSecond: 20, durationMs: at.streamsMs, seed: SEED }),
+  },
+  { name: 'tokens', ...streamed(AT_ONCE, { mode: 'closed', connections: 16, durationMs: at.tokensMs }) },
+  { name: 'ramp', ...streamed(READ, { mode: 'ramp', streams: at.rampStreams, overMs: at.rampMs }) },
+]
+
+export const QUICK: Plan = {
+  rounds: 2,
+  rampRounds: 1,
+  warmUps: WARM_UPS,
+  slots: slotsOf({
+    saturationMs: 2_000,
+    latencyMs: 3_000,
+    streamsMs: 3_000,
+    tokensMs: 1_500,
+    rampStreams: 200,
+    rampMs: 1_000,
+  }),
+}
+
+export const FULL: Plan = {
+  rounds: 5,
+  rampRounds: 5,
+  warmUps: WARM_UPS,
+  slots: slotsOf({
+    saturationMs: 4_000,
+    latencyMs: 4_000,
+    streamsMs: 5_000,
+    tokensMs: 3_000,
+    rampStreams: 1_000,
+    rampMs: 3_000,
+  }),
+}
