@@ -17,9 +17,20 @@ export function createId(atMs: number): string {
     time = (ALPHABET[rest % 32] ?? '') + time
     rest = Math.floor(rest / 32)
   }
-  const chance = Array.from(randomBytes(RANDOM_CHARACTERS), (byte) => ALPHABET[byte % 32]).join('')
+  let chance = ''
+  if (poolAt + RANDOM_CHARACTERS > POOL_BYTES) {
+    pool = randomBytes(POOL_BYTES)
+    poolAt = 0
+  }
+  for (const end = poolAt + RANDOM_CHARACTERS; poolAt < end; poolAt++)
+    chance += ALPHABET[(pool[poolAt] ?? 0) % 32] ?? ''
   return time + chance
 }
+
+/** To ask the system for 16 bytes costs more than the rest of an id. */
+const POOL_BYTES = 4_096
+let pool = Buffer.alloc(0)
+let poolAt = POOL_BYTES
 
 export function sha256Hex(bytes: Uint8Array | string): string {
   return createHash('sha256').update(bytes).digest('hex')

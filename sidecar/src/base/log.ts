@@ -12,8 +12,14 @@ export function createLog(level: string, destination?: DestinationStream): Log {
     // An error's own fields may quote a request; only what names the place is kept.
     serializers: { error: describeError },
   }
-  // Written beside the answers, many lines at once; what is left is flushed when the process ends.
-  return pino(options, destination ?? pino.destination({ dest: 1, sync: false }))
+  return pino(options, destination ?? openOutput())
+}
+
+/** Written beside the answers, many lines at once; pino flushes what is left when the process ends. */
+function openOutput(): DestinationStream {
+  const output = pino.destination({ dest: 1, sync: false, minLength: 4_096 })
+  setInterval(() => output.flush(), 250).unref()
+  return output
 }
 
 /** Name, code and stack frames of an error and its causes. Messages of foreign errors stay out: they may quote content. */

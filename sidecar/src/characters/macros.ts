@@ -76,6 +76,9 @@ const WRITTEN = /\{\{\s*([^{}\s][^{}]*)(\}\}|(?=\{\{))/g
 // -- the pass ---------------------------------------------------------------------------------------------------------
 
 /** Of a run of braces the last two open and the first two close, as in `{{{char}}}`. */
+/** Names without braces, as old cards write them. */
+const LEGACY = /<(?:bot|char|user)>/i
+
 const TOKEN = /\{\{(?!\{)|\}\}|<(?:bot|char|user)>/gi
 
 interface Frame {
@@ -105,7 +108,8 @@ function run(
   field: (name: FieldName) => string | undefined,
   hidden: string[] = [],
 ): string {
-  const text = source.replaceAll('\0', '')
+  const text = source.includes('\0') ? source.replaceAll('\0', '') : source
+  if (!text.includes('{{') && !LEGACY.test(text)) return cut(text, LONGEST)
   const held = new Held()
   const state: State = { values, field, hidden, ordinal: 0, seen: new Map() }
   const frames: Frame[] = [{ opening: '', body: '' }]

@@ -58,5 +58,13 @@ const Settings = z.object({
 export type CharacterSettings = z.infer<typeof Settings>
 
 /** A field that makes no sense counts as absent: a card from elsewhere must still speak. */
-export const settingsOf = (card: Pick<Card, 'extensions'>): CharacterSettings =>
-  Settings.catch(() => Settings.parse({})).parse(card.extensions['troupe'] ?? {})
+export function settingsOf({ extensions }: Pick<Card, 'extensions'>): CharacterSettings {
+  const known = read.get(extensions)
+  if (known !== undefined) return known
+  const settings = Settings.catch(() => Settings.parse({})).parse(extensions['troupe'] ?? {})
+  read.set(extensions, settings)
+  return settings
+}
+
+/** A turn asks a dozen times. Cards are never changed in place. */
+const read = new WeakMap<Card['extensions'], CharacterSettings>()

@@ -4,7 +4,7 @@ import { AppError, toAppError } from '#base/errors.ts'
 import type { Metrics } from '#base/metrics.ts'
 import { settingsOf } from '#characters/settings.ts'
 import type { Ask, Sampling } from '#prompt/ask.ts'
-import { compose, prefixText } from '#prompt/compose.ts'
+import { compose } from '#prompt/compose.ts'
 import type { ModelProfile, Prompt, Speaker } from '#prompt/prompt.ts'
 import type { Delta } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
@@ -102,7 +102,8 @@ function composeFor(ask: Ask, { upstream, materials }: Gathered, profile: ModelP
 async function* run(composed: Composed, ask: Ask, on: TurnParts, signal: AbortSignal) {
   const { upstream, prompt, speaker } = composed
   // Beside the answer: the next turn knows the exact size.
-  if (speaker !== undefined) void on.upstreams.measure(upstream, prefixText(prompt.parts))
+  const [system] = prompt.messages
+  if (speaker !== undefined && system?.role === 'system') void on.upstreams.measure(upstream, system.text)
   let spoke = false
   for await (const delta of upstream.provider.stream(modelCall(ask, composed), signal)) {
     if (delta.type !== 'done') {

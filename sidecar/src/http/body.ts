@@ -11,23 +11,30 @@ export const CHAT_BODY_BYTES = 20 * 1024 * 1024
 const DEEPEST = 64
 
 /** Reads the whole body. Throws AppError `too_large` as soon as the limit is passed; the rest is not read. */
-export async function readBytes(incoming: IncomingMessage, limitBytes: number): Promise<Buffer> {
+export function readBytes(incoming: IncomingMessage, limitBytes: number): Promise<Buffer> {
   const announced = Number(incoming.headers['content-length'] ?? 0)
-  if (announced > limitBytes) throw tooLarge(limitBytes)
-  const chunks: Buffer[] = []
-  let sizeBytes = 0
-  try {
-    for await (const chunk of incoming as AsyncIterable<Buffer>) {
-      sizeBytes += chunk.length
-      if (sizeBytes > limitBytes) throw tooLarge(limitBytes)
-      chunks.push(chunk)
+  if (announced > limitBytes) return Promise.reject(tooLarge(limitBytes))
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let sizeBytes = 0
+    const leave = (error: Error) => {
+      incoming.off('data', take).off('end', finish).pause()
+      reject(error)
     }
-  } catch (cause) {
-    throw cause instanceof AppError
-      ? cause
-      : new AppError('cancelled', 'The client left before its request was whole', { cause })
-  }
-  return chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks)
+    const take = (chunk: Buffer) => {
+      sizeBytes += chunk.length
+      chunks.push(chunk)
+      if (sizeBytes > limitBytes) leave(tooLarge(limitBytes))
+    }
+    const finish = () => {
+      incoming.off('close', lose)
+      resolve(chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks))
+    }
+    const lose = () => {
+      leave(new AppError('cancelled', 'The client left before its request was whole'))
+    }
+    incoming.on('data', take).once('end', finish).once('close', lose).once('error', lose)
+  })
 }
 
 /** Parses JSON text. Throws AppError `invalid` for anything else, and for nesting deeper than 64 levels. */

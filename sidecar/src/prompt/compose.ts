@@ -1,5 +1,5 @@
 /** (ask, materials, profile) → Prompt. Pure: equal inputs give equal bytes. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 import { AppError } from '#base/errors.ts'
 import { spokenName } from '#characters/card.ts'
@@ -22,7 +22,7 @@ import { calledUpLore, type CalledUp } from './lore.ts'
 import { macroValues } from './macro-values.ts'
 import { neutralise } from './neutral.ts'
 import { depthNote } from './note.ts'
-import { prefixParts } from './prefix.ts'
+import { prefixParts, prefixText } from './prefix.ts'
 import type { Budget, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
 import { estimateTokens, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
 import { offerTools } from './tools.ts'
@@ -104,24 +104,21 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
       after.length,
       layout === 'sillytavern' && called.movesPrefix,
     ),
-    prefixHash: createHash('sha256').update(system).digest('base64url').slice(0, 16),
+    prefixHash: hash('sha256', system, 'base64url').slice(0, 16),
     cutTurns,
-    lore: called.trace.map(({ entry, book, isActive, reason, tokens }) => ({
-      label: entry.label,
-      book,
-      isActive,
-      reason,
-      tokens,
-    })),
+    get lore() {
+      return called.trace.map(({ entry, book, isActive, reason, tokens }) => ({
+        label: entry.label,
+        book,
+        isActive,
+        reason,
+        tokens,
+      }))
+    },
   }
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0)
-/** The system message that these parts make. */
-export const prefixText = (parts: readonly Part[]): string =>
-  standing(parts.filter(({ place }) => place === 'prefix')).join('\n\n')
-
-const standing = (parts: readonly Part[]) => parts.filter((part) => !part.dropped).map((part) => part.text)
 const spent = (parts: readonly Part[]) => sum(parts.map((part) => (part.dropped ? 0 : part.tokens)))
 
 /** Counted by the model server where it was asked; in our estimated tokens, like everything here. */
@@ -140,8 +137,9 @@ const partsOf = ({ note, postHistory, words }: Omit<Loose, 'lore'>): Part[] => [
  * Drops examples from the last one on until the conversation has its share. Decided by the card and the model alone,
  * not by the chat, so the prefix does not move between turns.
  */
-function fitExamples(parts: readonly Part[], budget: Budget): Part[] {
+function fitExamples(parts: readonly Part[], budget: Budget): readonly Part[] {
   const limit = budget.promptTokens * (1 - CONVERSATION_SHARE)
+  if (spent(parts) <= limit) return parts
   const fitted = [...parts]
   for (let at = fitted.length - 1; at >= 0; at--) {
     const owned = fitted.filter((part) => part.kind !== 'client_system')

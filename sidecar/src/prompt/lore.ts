@@ -15,10 +15,15 @@ import type { Materials } from './prompt.ts'
 import { estimateTokens } from './tokens.ts'
 
 /** Neither a card nor a book changes while it is published, and compiling one costs more than a turn. */
-const compiled = new WeakMap<Lorebook, LoreBook>()
+const compiled = new WeakMap<Lorebook, CompiledBook>()
+
+interface CompiledBook extends LoreBook {
+  /** Some entry that comes and goes has its place in the system message, where the author wants it. */
+  movesPrefix: boolean
+}
 
 /** The card's own book first, as the specification wants it. */
-function booksOf({ speaker, books = [] }: Materials): LoreBook[] {
+function booksOf({ speaker, books = [] }: Materials): CompiledBook[] {
   const own = speaker.card.character_book
   return [
     ...(own === undefined ? [] : [compile(own)]),
@@ -26,13 +31,14 @@ function booksOf({ speaker, books = [] }: Materials): LoreBook[] {
   ]
 }
 
-function compile(book: Lorebook, shelf = '', name?: string): LoreBook {
+function compile(book: Lorebook, shelf = '', name?: string): CompiledBook {
   const known = compiled.get(book)
   if (known !== undefined) return known
   const fresh = compileBook(book, shelf)
   // They stand in the prefix, which has a room of its own.
   const entries = fresh.entries.map((entry) => (isFixed(entry) ? { ...entry, ignoresBudget: true } : entry))
-  const ready = { ...fresh, entries, ...(name !== undefined && { name }) }
+  const movesPrefix = entries.some((entry) => entry.isEnabled && isMoving(entry))
+  const ready = { ...fresh, entries, movesPrefix, ...(name !== undefined && { name }) }
   compiled.set(book, ready)
   return ready
 }
@@ -58,7 +64,6 @@ export function fixedLore(materials: Materials): FixedEntry[] {
 export const isBeforeCharacter = ({ entry: { place } }: FixedEntry) => place.kind === 'before_character'
 
 export interface CalledUp extends Activation {
-  /** Some entry that comes and goes has its place in the system message, where the author wants it. */
   movesPrefix: boolean
 }
 
@@ -90,8 +95,10 @@ export function calledUpLore(
   )
   return {
     active: activation.active.filter(({ entry, text }) => !standsInPrefix(entry, layout) && text !== ''),
-    trace: activation.trace,
-    movesPrefix: books.some(({ entries }) => entries.some((entry) => entry.isEnabled && movesPrefix(entry))),
+    get trace() {
+      return activation.trace
+    },
+    movesPrefix: books.some(({ movesPrefix }) => movesPrefix),
   }
 }
 
@@ -100,7 +107,7 @@ const standsInPrefix = (entry: LoreEntry, layout: CharacterSettings['layout']): 
   isFixed(entry) && (layout === 'cache' || !FLOATING.has(entry.place.kind))
 
 const FLOATING = new Set<LoreEntry['place']['kind']>(['at_depth', 'before_note', 'after_note', 'outlet'])
-const movesPrefix = (entry: LoreEntry): boolean => !isFixed(entry) && !FLOATING.has(entry.place.kind)
+const isMoving = (entry: LoreEntry): boolean => !isFixed(entry) && !FLOATING.has(entry.place.kind)
 
 const limitsOf = ({ minimumActivations: entries, deepest, recursionSteps }: CharacterSettings['lore']) => ({
   ...(entries !== undefined && {

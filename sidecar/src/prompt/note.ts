@@ -21,7 +21,13 @@ export interface DepthNote {
   place: Place
 }
 
+const NO_NOTE: DepthNote = {
+  prompt: '',
+  place: { kind: 'at_depth', depth: 4, countedFrom: 'newest', role: 'system' },
+}
+
 export function depthNote(card: Card): DepthNote {
+  if (card.extensions['depth_prompt'] === undefined) return NO_NOTE
   const { prompt, depth, role } = DepthPrompt.parse(card.extensions['depth_prompt'] ?? {})
   const named = typeof role === 'number' ? (ROLES[role] ?? 'system') : role
   return { prompt, place: { kind: 'at_depth', depth, countedFrom: 'newest', role: named } }

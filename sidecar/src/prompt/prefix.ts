@@ -1,4 +1,5 @@
 /** The byte-stable beginning of every prompt: one system message per character version, user name and client system text. */
+import type { Card, Lorebook } from '#characters/card.ts'
 import { expand, type MacroValues } from '#characters/macros.ts'
 import { settingsOf } from '#characters/settings.ts'
 
@@ -104,10 +105,74 @@ function bodyOf(kind: PartKind, text: string, values: MacroValues): string {
 const REPEATED: ReadonlySet<PartKind> = new Set(['lore', 'examples'])
 
 /**
- * Renders the prefix as parts. Joined by an empty line they are the system message.
+ * The prefix as parts. Joined by an empty line they are the system message.
  * Client text is not author-owned: macros in it stay as they are.
  */
-export function prefixParts(materials: Materials, clientSystem: string): Part[] {
+export function prefixParts(materials: Materials, clientSystem: string): readonly Part[] {
+  const { card } = materials.speaker
+  const books = (materials.books ?? []).map(({ book }) => book)
+  if (!isSteady(card, books)) return renderPrefix(materials, clientSystem)
+  const key = JSON.stringify([materials.userName, materials.persona, clientSystem])
+  const shelf = rendered.get(card) ?? new Map<string, Rendered>()
+  rendered.set(card, shelf)
+  const known = shelf.get(key)
+  if (known?.books.length === books.length && known.books.every((book, at) => book === books[at])) {
+    return known.parts
+  }
+  const parts = renderPrefix(materials, clientSystem)
+  shelf.delete(key)
+  shelf.set(key, { books, parts })
+  for (const oldest of shelf.keys()) {
+    if (shelf.size <= RENDERED_KEPT) break
+    shelf.delete(oldest)
+  }
+  return parts
+}
+
+interface Rendered {
+  books: readonly Lorebook[]
+  parts: readonly Part[]
+}
+
+/** Of one card: about as many people as talk to it at the same time. */
+const RENDERED_KEPT = 64
+
+/**
+ * To render a prefix costs more than the rest of a turn, and gives the same for the same person as long as the card and its
+ * books are the same. Both are replaced, never changed in place.
+ */
+const rendered = new WeakMap<Card, Map<string, Rendered>>()
+
+const steady = new WeakMap<Card | Lorebook, boolean>()
+
+/** Names are all that its macros ask for; dice and clocks may give something else in another chat or on another day. */
+const isSteady = (card: Card, books: readonly Lorebook[]): boolean => [card, ...books].every(asksForNamesOnly)
+
+function asksForNamesOnly(source: Card | Lorebook): boolean {
+  const known = steady.get(source)
+  if (known !== undefined) return known
+  const isIt = !JSON.stringify(source).replaceAll(NAMES, '').includes('{{')
+  steady.set(source, isIt)
+  return isIt
+}
+
+const NAMES = /\{\{\s*(?:char|user|original)\s*\}\}/gi
+
+const texts = new WeakMap<readonly Part[], string>()
+
+/** The system message that the parts of a prefix make. */
+export function prefixText(parts: readonly Part[]): string {
+  const known = texts.get(parts)
+  if (known !== undefined) return known
+  const text = parts
+    .filter((part) => part.place === 'prefix' && !part.dropped)
+    .map((part) => part.text)
+    .join('\n\n')
+  texts.set(parts, text)
+  return text
+}
+
+function renderPrefix(materials: Materials, clientSystem: string): Part[] {
   const names = macroValues(materials, 'heading', 'day')
   const original = expand(DEFAULT_SYSTEM_PROMPT, names)
   return sections(materials, clientSystem)

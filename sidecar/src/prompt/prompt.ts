@@ -120,8 +120,8 @@ export interface Prompt {
   cutTurns: number
   /** What the model server reads again in the next turn, besides what is new then; estimated. */
   rereadTokens: number
-  /** Every entry of the lorebooks: whether it was called up, and why or why not. */
-  lore: readonly LoreLine[]
+  /** Every entry of the lorebooks: whether it was called up, and why or why not. Worked out when it is asked for. */
+  readonly lore: readonly LoreLine[]
 }
 
 export interface LoreLine {

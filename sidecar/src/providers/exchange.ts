@@ -43,7 +43,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #on: ExchangeParts
   readonly #sink: Sink
   readonly #caller: AbortSignal
-  readonly #controller = new AbortController()
+  #controller: AbortController | undefined
   readonly #onAbort = (): void => this.stop(cancelled())
   #request: WireRequest | undefined
   #client: Client | undefined
@@ -63,6 +63,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   /** Ends with the exchange. */
   get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
     return this.#controller.signal
   }
 
@@ -85,7 +86,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#request = request
     const { connections } = this.#on
     const isAgain = this.#client !== undefined
-    this.#drop(cancelled())
+    if (isAgain) this.#drop(cancelled())
     // A stream of bytes can be sent only once, so it does not risk a connection that the server may have closed.
     const idle = isAgain || typeof request.body === 'object' ? undefined : connections.idle()
     this.#isFresh = idle === undefined
@@ -142,7 +143,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#isOver) return
     if (this.#client !== undefined) this.#on.connections.keep(this.#client)
     this.#client = undefined
-    this.#close(cancelled())
+    this.#close()
     this.#sink.end()
   }
 
@@ -165,12 +166,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
   }
 
-  #close(reason: AppError): void {
+  /** Without a reason after a good end: no connection is left to be closed. */
+  #close(reason?: AppError): void {
     this.#isOver = true
     clearTimeout(this.#silence)
     clearTimeout(this.#total)
     this.#caller.removeEventListener('abort', this.#onAbort)
-    this.#controller.abort(reason)
+    if (reason === undefined) return
+    this.#controller?.abort(reason)
     this.#drop(reason)
   }
 

@@ -1,6 +1,4 @@
 /** Which server has which base model, what each model can take, and what its token counts taught us. */
-import { createHash } from 'node:crypto'
-
 import { AppError } from '#base/errors.ts'
 import type { ModelProfile } from '#prompt/prompt.ts'
 
@@ -59,15 +57,17 @@ interface Known {
   healthy: boolean
 }
 
-const countKey = (model: string, text: string): string =>
-  `${model} ${createHash('sha256').update(text).digest('base64url')}`
-
 export function openUpstreams(options: UpstreamsOptions): Upstreams {
   const { providers, now, refreshMs = 30_000 } = options
   const known = new Map<Provider, Known>()
   const ratios = new Map<string, number>()
-  /** By model and hash of the text; undefined while the server is asked, and where it does not tell. */
-  const counts = new Map<string, number | undefined>()
+  /** By model and text; undefined while the server is asked, and where it does not tell. */
+  const counts = new Map<string, Map<string, number | undefined>>()
+  const countsOf = (model: string) => {
+    const known = counts.get(model) ?? new Map<string, number | undefined>()
+    counts.set(model, known)
+    return known
+  }
   const closing = new AbortController()
   let listedAtMs = Number.NEGATIVE_INFINITY
   let listing: Promise<void> | undefined
@@ -147,20 +147,20 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
     },
     profile({ model }) {
       const contextTokens = Math.min(options.contextTokens, model.contextTokens ?? options.contextTokens)
-      const knownTokens = (text: string) => counts.get(countKey(model.name, text))
+      const knownTokens = (text: string) => counts.get(model.name)?.get(text)
       return { contextTokens, tokenRatio: ratios.get(model.name) ?? 1, knownTokens }
     },
     async measure({ provider, model }, text) {
-      const key = countKey(model.name, text)
-      if (provider.countTokens === undefined || counts.has(key)) return
-      counts.set(key, undefined)
-      for (const oldest of counts.keys()) {
-        if (counts.size <= COUNTS_KEPT) break
-        counts.delete(oldest)
+      const known = countsOf(model.name)
+      if (provider.countTokens === undefined || known.has(text)) return
+      known.set(text, undefined)
+      for (const oldest of known.keys()) {
+        if (known.size <= COUNTS_KEPT) break
+        known.delete(oldest)
       }
       const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(COUNT_TIMEOUT_MS)])
       const count = await provider.countTokens(model.name, text, signal).catch(() => undefined)
-      if (count !== undefined) counts.set(key, count)
+      if (count !== undefined) known.set(text, count)
     },
     learn(model, estimatedTokens, reportedTokens) {
       const before = ratios.get(model) ?? 1

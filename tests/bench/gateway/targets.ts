@@ -62,7 +62,7 @@ const START_MS = 30_000
 export const startPassThrough: StartTarget = async (place) => {
   const { url, pid, stop } = await startTroupe('pass-through', openAiServer(place), place)
   const key = await createKey(url, [
-    ['chat', 'models', 'raw-models'],
+    ['chat', 'models', 'base-models'],
     ['chat', 'models'],
   ])
   return { name: PASS_THROUGH, url: chatUrl(url), headers: bearer(key), body: { model: MODEL }, pid, stop }

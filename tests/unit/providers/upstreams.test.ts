@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 
-import { compose, prefixText } from '#prompt/compose.ts'
+import { compose } from '#prompt/compose.ts'
+import { prefixText } from '#prompt/prefix.ts'
 import type { Provider } from '#providers/provider.ts'
 import { openUpstreams } from '#providers/upstreams.ts'
 

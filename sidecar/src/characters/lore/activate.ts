@@ -32,8 +32,8 @@ export interface TraceLine {
 export interface Activation {
   /** In the order in which they are printed. */
   active: ActiveEntry[]
-  /** One line for every entry, in the books' order. */
-  trace: TraceLine[]
+  /** One line for every entry, in the books' order. Worked out when it is asked for: most turns are never looked into. */
+  readonly trace: TraceLine[]
 }
 
 /** Turns that are run again for what lasts: twice the longest sticky that was seen. */
@@ -117,18 +117,20 @@ function toActivation(open: readonly OpenBook[], turn: Turn): Activation {
       reason,
       tokens,
     })),
-    trace: open.flatMap(({ items, book }) =>
-      items.map((item) => {
-        const tokens = turn.tokensOf(item)
-        const isActive = tokens !== undefined
-        return {
-          entry: item.entry,
-          book: book.name,
-          isActive,
-          reason: turn.reason(item),
-          tokens: tokens ?? 0,
-        }
-      }),
-    ),
+    get trace() {
+      return open.flatMap((each) => traceOf(each, turn))
+    },
   }
 }
+
+const traceOf = ({ items, book }: OpenBook, turn: Turn): TraceLine[] =>
+  items().map((item) => {
+    const tokens = turn.tokensOf(item)
+    return {
+      entry: item.entry,
+      book: book.name,
+      isActive: tokens !== undefined,
+      reason: turn.reason(item),
+      tokens: tokens ?? 0,
+    }
+  })

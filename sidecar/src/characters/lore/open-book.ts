@@ -16,7 +16,9 @@ export interface Item {
 
 export class OpenBook {
   readonly book: LoreBook
-  readonly items: readonly Item[]
+  /** Made when they are looked at: of a book of thousands, a turn looks at a few dozen. */
+  readonly #items: (Item | undefined)[]
+  readonly #firstPosition: number
   readonly sources: ReadonlyMap<Source, Scanned>
   readonly #messages: readonly LoreText[]
   /** What was scanned in this activation; the memory of the book may forget it meanwhile. */
@@ -29,7 +31,8 @@ export class OpenBook {
     sources: LoreSettings['sources'],
   ) {
     this.book = book
-    this.items = book.entries.map((entry, index) => ({ entry, open: this, position: firstPosition + index }))
+    this.#items = new Array<Item | undefined>(book.entries.length)
+    this.#firstPosition = firstPosition
     this.sources = new Map(
       book.index.sources.map((source) => [source, this.scan(new LoreText(sources[source] ?? ''))]),
     )
@@ -50,9 +53,17 @@ export class OpenBook {
     return scanned
   }
 
+  item(index: number): Item | undefined {
+    const entry = this.book.entries[index]
+    if (entry === undefined) return undefined
+    return (this.#items[index] ??= { entry, open: this, position: this.#firstPosition + index })
+  }
+
+  items = (): Item[] => this.book.entries.flatMap((_entry, index) => this.item(index) ?? [])
+
   /** The entry that a plain key calls up; undefined for one that only adds a condition. */
   owner(plainKey: number): Item | undefined {
-    return this.items[this.book.index.owners[plainKey] ?? -1]
+    return this.item(this.book.index.owners[plainKey] ?? -1)
   }
 }
 

@@ -98,7 +98,7 @@ export class Turn {
     for (const item of this.#run.lasting.sticky()) this.#candidates.add(item)
     for (const [open, reading] of this.#readings) {
       const { unasked, deepest } = open.book.index
-      for (const index of unasked) this.#consider(open.items[index])
+      for (const index of unasked) this.#consider(open.item(index))
       reading.readTo(deepest, this.#candidates)
       reading.readSources(this.#candidates)
     }

@@ -20,18 +20,17 @@ const Part = z.union([
   z.looseObject({ type: text }),
 ])
 
-const Message = z.looseObject({
+const Message = z.object({
   role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
   content: z.union([text, z.array(Part)]).nullish(),
-  tool_calls: z
-    .array(z.looseObject({ id: text, function: z.looseObject({ name: text, arguments: text }) }))
-    .nullish(),
+  tool_calls: z.array(z.object({ id: text, function: z.object({ name: text, arguments: text }) })).nullish(),
   tool_call_id: text.nullish(),
 })
 
 const Tool = z.looseObject({ type: z.literal('function'), function: z.looseObject({ name: text }) })
 
-export const ChatBody = z.looseObject({
+/** Not loose: what is unknown is taken from the body itself, since zod reads loose objects ten times slower. */
+export const ChatBody = z.object({
   model: text.min(1),
   messages: z
     .array(Message)
@@ -69,7 +68,8 @@ export const ChatBody = z.looseObject({
   troupe: z.looseObject({ persona: text.max(PERSONA_CHARACTERS).nullish() }).nullish(),
 })
 
-export type ChatBody = z.infer<typeof ChatBody>
+/** With the fields that we do not know. */
+export type ChatBody = z.infer<typeof ChatBody> & Readonly<Record<string, unknown>>
 
 /** Fields of the hosted API that mean nothing to a model server of one's own; who sends one is told in a header. */
 const WITHOUT_EFFECT = [
@@ -99,7 +99,7 @@ export function readChatBody(value: unknown): ChatBody {
   const parsed = ChatBody.safeParse(value)
   if (parsed.success) {
     refuseSound(parsed.data)
-    return parsed.data
+    return withUnknown(parsed.data, value)
   }
   const issue = parsed.error.issues[0]
   const where = issue?.path.join('.') ?? ''
@@ -112,7 +112,13 @@ export function readChatBody(value: unknown): ChatBody {
   )
 }
 
-function refuseSound({ modalities, audio }: ChatBody): void {
+function withUnknown(known: z.infer<typeof ChatBody>, value: unknown): ChatBody {
+  const body: Record<string, unknown> = known
+  for (const [name, given] of Object.entries(value ?? {})) if (!(name in ChatBody.shape)) body[name] = given
+  return known as ChatBody
+}
+
+function refuseSound({ modalities, audio }: z.infer<typeof ChatBody>): void {
   if (audio == null && modalities?.includes('audio') !== true) return
   throw new AppError('invalid', 'Characters answer in text only; leave out "audio" and "modalities"', {
     param: audio == null ? 'modalities' : 'audio',
@@ -142,8 +148,14 @@ export function askParts(body: ChatBody) {
     ...(body.reasoning_effort == null ? {} : { thinking: EFFORTS[body.reasoning_effort] }),
     ...(body.logprobs === true ? { logprobs: { top: body.top_logprobs ?? 0 } } : {}),
     ...(body.troupe?.persona ? { persona: body.troupe.persona } : {}),
-    extra: Object.fromEntries(Object.entries(body).filter(([key]) => !NOT_PASSED_ON.has(key))),
+    extra: extraOf(body),
   }
+}
+
+function extraOf(body: ChatBody): Record<string, unknown> {
+  const extra: Record<string, unknown> = {}
+  for (const name in body) if (!NOT_PASSED_ON.has(name)) extra[name] = body[name]
+  return extra
 }
 
 type WireMessage = ChatBody['messages'][number]
