@@ -23,6 +23,7 @@ import { openImportJobs } from '#library/import-jobs.ts'
 import { keepUp } from '#library/upkeep.ts'
 import { createSessions } from '#openwebui/session.ts'
 import { openProvider } from '#providers/index.ts'
+import { createPool } from '#providers/pool.ts'
 import type { Provider } from '#providers/provider.ts'
 import { openUpstreams } from '#providers/upstreams.ts'
 import { openStore } from '#store/open.ts'
@@ -51,9 +52,6 @@ export interface AppOptions {
 const KEEP_ALIVE_MS = 75_000
 const HEADERS_TIMEOUT_MS = 10_000
 
-/** A cold model may load for minutes before its first byte. */
-const FIRST_BYTE_MS = 300_000
-const IDLE_MS = 45_000
 const CONNECT_MS = 2_000
 
 export async function openApp(config: Config, options: AppOptions): Promise<App> {
@@ -75,6 +73,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     contextTokens: config.contextTokens,
     now,
   })
+  const pool = createPool({ now, parallel: config.parallelCalls, perSecond: config.callsPerSecond })
   const keys = createKeys({ store, now, fixed: fixedKeys(config) })
   const kv = openMemoryKv({ now })
   const metrics = createPrometheus()
@@ -88,6 +87,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       lorebooks,
       summaries,
       upstreams,
+      pool,
       taskModel: config.taskModel,
       diceSecret: secret,
       timeZone: config.timeZone,
@@ -163,7 +163,7 @@ const fixedKeys = (config: Config) => [
 ]
 
 async function openProviders(config: Config): Promise<Provider[]> {
-  const limits = { connectTimeoutMs: CONNECT_MS, headersTimeoutMs: FIRST_BYTE_MS, idleTimeoutMs: IDLE_MS }
+  const limits = { connectTimeoutMs: CONNECT_MS, ...config.callLimits }
   const ollamas = config.ollamaUrls.map((baseUrl) => openProvider('ollama', { baseUrl, ...limits }))
   const others = config.openAiServers.map(({ url, key }) =>
     openProvider('openai', { baseUrl: url, ...(key === undefined ? {} : { apiKey: key }), ...limits }),

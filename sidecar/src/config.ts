@@ -17,6 +17,11 @@ export interface Config {
   defaultModel: string | undefined
   taskModel: string | undefined
   contextTokens: number
+  /** Calls at the same time for each model of each server; undefined takes what the server says. */
+  parallelCalls: number | undefined
+  /** Calls that may begin in a second, for each model of each server; undefined for no ceiling. */
+  callsPerSecond: number | undefined
+  callLimits: { headersTimeoutMs: number; idleTimeoutMs: number; totalTimeoutMs: number }
   /** IANA name. */
   timeZone: string
   databaseUrl: string
@@ -56,6 +61,11 @@ const port = (otherwise: number) =>
     .min(0, 'must be 0 to 65535')
     .max(65_535, 'must be 0 to 65535')
     .default(otherwise)
+
+const positive = z.coerce
+  .number({ error: 'is not a number' })
+  .int('must be a whole number')
+  .min(1, 'must be at least 1')
 
 const httpUrl = z
   .string()
@@ -107,6 +117,23 @@ export const Environment = z.object({
     .min(512, 'must be at least 512')
     .default(8_192)
     .describe('Context window asked of the base models, in tokens; a model with a smaller one keeps its own'),
+  TROUPE_PARALLEL_CALLS: positive
+    .optional()
+    .describe('Calls that one model of one server gets at the same time; default: what the server says'),
+  TROUPE_CALLS_PER_SECOND: z.coerce
+    .number({ error: 'is not a number' })
+    .min(0, 'may not be below 0')
+    .default(10)
+    .describe('Calls that one model of one server gets in a second, others wait; 0 for no ceiling'),
+  TROUPE_FIRST_TOKEN_SECONDS: positive
+    .default(300)
+    .describe('How long a model may take to its first word; a cold one loads for minutes'),
+  TROUPE_IDLE_SECONDS: positive
+    .default(45)
+    .describe('How long a model may be silent in the middle of an answer'),
+  TROUPE_ANSWER_SECONDS: positive
+    .default(1_800)
+    .describe('How long a whole answer may take; Open WebUI itself gives up after 300 s'),
   TROUPE_TIME_ZONE: optional
     .refine((value) => value === undefined || isTimeZone(value), {
       error: 'is not the name of a time zone, e.g. Europe/Berlin',
@@ -173,6 +200,13 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     defaultModel: values.DEFAULT_MODEL,
     taskModel: values.TASK_MODEL,
     contextTokens: values.TROUPE_CONTEXT_TOKENS,
+    parallelCalls: values.TROUPE_PARALLEL_CALLS,
+    callsPerSecond: values.TROUPE_CALLS_PER_SECOND || undefined,
+    callLimits: {
+      headersTimeoutMs: values.TROUPE_FIRST_TOKEN_SECONDS * 1_000,
+      idleTimeoutMs: values.TROUPE_IDLE_SECONDS * 1_000,
+      totalTimeoutMs: values.TROUPE_ANSWER_SECONDS * 1_000,
+    },
     timeZone: values.TROUPE_TIME_ZONE ?? Intl.DateTimeFormat().resolvedOptions().timeZone,
     databaseUrl: values.DATABASE_URL ?? `file:${path.join(dataDir, 'troupe.sqlite')}`,
     analyticsDatabaseUrl: values.ANALYTICS_DATABASE_URL ?? `file:${path.join(dataDir, 'analytics.sqlite')}`,

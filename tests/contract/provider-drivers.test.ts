@@ -77,9 +77,16 @@ describe('ollama', () => {
     const provider = await open('ollama', server.origin)
     const list = await provider.models(quiet())
     expect(list).toEqual([
-      { name: 'fake:1b', chats: true, contextTokens: 4_096, sees: false, usesTools: true },
-      { name: 'thinker:7b', chats: true, contextTokens: 32_768, sees: false, usesTools: false },
-      { name: 'embedder:latest', chats: false, contextTokens: 512, sees: false, usesTools: false },
+      { name: 'fake:1b', chats: true, contextTokens: 4_096, sees: false, usesTools: true, parallel: 4 },
+      { name: 'thinker:7b', chats: true, contextTokens: 32_768, sees: false, usesTools: false, parallel: 4 },
+      {
+        name: 'embedder:latest',
+        chats: false,
+        contextTokens: 512,
+        sees: false,
+        usesTools: false,
+        parallel: 4,
+      },
     ])
     expect(await provider.models(quiet())).toEqual(list)
     await ask(provider)
@@ -91,7 +98,9 @@ describe('ollama', () => {
       if (request.url === '/api/tags') return response.end(JSON.stringify({ models: [{ name: 'old:1b' }] }))
       return response.writeHead(500).end()
     })
-    expect(await (await open('ollama', origin)).models(quiet())).toEqual([{ name: 'old:1b', chats: true }])
+    expect(await (await open('ollama', origin)).models(quiet())).toEqual([
+      { name: 'old:1b', chats: true, parallel: 4 },
+    ])
   })
 
   test('asks for no more than four descriptions at the same time', async () => {
@@ -168,7 +177,7 @@ describe('openai', () => {
     [
       'an older llama.cpp',
       { id: 'a', owned_by: 'llamacpp', meta: { n_ctx_train: 8_192 } },
-      { name: 'a', chats: true, contextTokens: 1_024 },
+      { name: 'a', chats: true, contextTokens: 1_024, parallel: 4 },
     ],
     ['a model that embeds', { id: 'text-embedding-nomic' }, { name: 'text-embedding-nomic', chats: false }],
   ])('reads the list of %s', async (_name, row, model) => {

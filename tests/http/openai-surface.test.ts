@@ -65,7 +65,10 @@ describe('several answers', () => {
     })
     const asked = ollama.chats().slice(before)
     expect(asked.map(({ body }) => (body['options'] as { seed: number }).seed)).toEqual([5, 6, 7])
-    const { prompt_tokens: prompt, completion_tokens: completion } = answer['usage'] as unknown as Record<string, number>
+    const { prompt_tokens: prompt, completion_tokens: completion } = answer['usage'] as unknown as Record<
+      string,
+      number
+    >
     expect([prompt, completion]).toEqual([expect.any(Number), 4])
   })
 

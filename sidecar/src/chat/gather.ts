@@ -14,7 +14,12 @@ import type { Summaries } from './summary.ts'
 import { TASK_MODEL_ID } from './tasks.ts'
 
 export interface Gathered {
+  /** The first of the candidates. */
   upstream: Upstream
+  /** Servers that have the model. */
+  candidates: readonly Upstream[]
+  /** Models to be asked when none of them answers. */
+  fallbacks: readonly string[]
   /** Absent for a task and for a base model: those have no persona. */
   materials?: Materials
 }
@@ -42,19 +47,19 @@ const USER_NAME_CHARACTERS = 64
 export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
   const version = ask.model === TASK_MODEL_ID ? undefined : await on.library.published(ask.model)
   if (version === undefined && ask.model !== TASK_MODEL_ID) {
-    if (ask.mayUseBaseModels === true) return { upstream: await on.upstreams.find(ask.model) }
+    if (ask.mayUseBaseModels === true) return serversFor([ask.model], on)
     throw noCharacter(ask.model)
   }
-  const ownModel = version === undefined ? undefined : settingsOf(version.card).model
-  if (ask.task !== undefined || version === undefined)
-    return { upstream: await on.upstreams.find(on.taskModel ?? ownModel) }
-  const upstream = await on.upstreams.find(ownModel)
+  const { model, fallbacks } = version === undefined ? NO_WISH : settingsOf(version.card)
+  if (ask.task !== undefined || version === undefined) return serversFor([on.taskModel ?? model], on)
+  const servers = await serversFor([model, ...fallbacks], on)
+  const { upstream } = servers
   refuseUnseenPictures(ask, upstream)
   const { characterId, number, card } = version
   const speaker = { characterId, version: number, card }
   const chat = chatOf(ask)
   return {
-    upstream,
+    ...servers,
     materials: {
       speaker,
       ...(settingsOf(card).summary && { summaries: await on.summaries.recall(ask, speaker) }),
@@ -68,6 +73,24 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
       },
     },
   }
+}
+
+const NO_WISH = { model: undefined, fallbacks: [] }
+
+/** Of the first model that any server has; the rest are what may be fallen back on. */
+async function serversFor(models: readonly (string | undefined)[], on: GatherParts): Promise<Gathered> {
+  let failure: unknown
+  for (const [at, model] of models.entries()) {
+    try {
+      const candidates = await on.upstreams.all(model)
+      const [upstream] = candidates
+      if (upstream === undefined) continue
+      return { upstream, candidates, fallbacks: models.slice(at + 1).flatMap((next) => next ?? []) }
+    } catch (thrown) {
+      failure ??= thrown
+    }
+  }
+  throw failure
 }
 
 const noCharacter = (model: string) =>

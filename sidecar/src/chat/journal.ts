@@ -2,7 +2,7 @@
 import type { CallRecord, CallStatus } from '#analytics/record.ts'
 import type { Ask, Sampling } from '#prompt/ask.ts'
 import type { Part, Prompt, Speaker } from '#prompt/prompt.ts'
-import type { Delta } from '#providers/provider.ts'
+import type { Delta, Told } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
 import type { Anatomy } from '#store/tables.ts'
 
@@ -43,7 +43,8 @@ export class Journal {
     return this.#decided ?? {}
   }
 
-  see(delta: Delta): void {
+  see(delta: Told): void {
+    if (delta.type === 'status') return
     // A whole answer has no first token that anybody saw.
     if (this.#ask.stream) this.#firstTokenMs ??= this.#on.now() - this.#startedAtMs
     if (delta.type === 'done') this.#done = delta

@@ -17,10 +17,10 @@ import { readConversation } from '#prompt/conversation.ts'
 import { splitTurns } from '#prompt/history.ts'
 import type { Prompt, Speaker, SummaryBlock } from '#prompt/prompt.ts'
 
-import type { Delta } from '#providers/provider.ts'
+import type { Told } from '#providers/provider.ts'
 
 /** One turn: a summary is asked for like everything else, and has its record like everything else. */
-type Answer = (ask: Ask, signal: AbortSignal) => AsyncGenerator<Delta, void, undefined>
+type Answer = (ask: Ask, signal: AbortSignal) => AsyncGenerator<Told, void, undefined>
 
 const KEPT_MS = 7 * 86_400_000
 

@@ -34,6 +34,12 @@ const WORDS = {
   whenMissing: (model: string) => `pull it first: ollama pull ${model}`,
 }
 
+/**
+ * Ollama runs one call of a model at a time unless it was told otherwise, and does not say. A few more may wait with it: it
+ * goes on to the next without a pause then.
+ */
+const PARALLEL = 4
+
 /** Descriptions of models that are read at the same time. */
 const DESCRIPTIONS_AT_ONCE = 4
 
@@ -386,6 +392,7 @@ async function listModels(
         usesTools: capabilities.includes('tools'),
       }),
       ...(contextTokens !== undefined && { contextTokens }),
+      parallel: PARALLEL,
     }
   })
 }

@@ -362,7 +362,10 @@ const ModelRow = z.object({
 const ModelList = z.object({ data: z.array(ModelRow) })
 
 /** llama.cpp divides its window among its slots; this is the share of one. */
-const Props = z.object({ default_generation_settings: z.object({ n_ctx: z.number() }) })
+const Props = z.object({
+  default_generation_settings: z.object({ n_ctx: z.number() }),
+  total_slots: z.number().int().positive().optional(),
+})
 
 async function listModels(connection: Connection, api: string, signal: AbortSignal): Promise<BaseModel[]> {
   const { words } = connection
@@ -376,13 +379,18 @@ async function listModels(connection: Connection, api: string, signal: AbortSign
     )
   }
   const rows = list.data.data
-  const slotTokens = await readSlotTokens(connection, rows, signal)
+  const slots = await readSlots(connection, rows, signal)
   return rows.map((row) => {
-    const contextTokens = row.max_model_len ?? slotTokens ?? row.meta?.n_ctx ?? row.meta?.n_ctx_train
+    const contextTokens =
+      row.max_model_len ??
+      slots?.default_generation_settings.n_ctx ??
+      row.meta?.n_ctx ??
+      row.meta?.n_ctx_train
     return {
       name: row.id,
       chats: !isEmbedder(row.id),
       ...(typeof contextTokens === 'number' && { contextTokens }),
+      ...(slots?.total_slots !== undefined && { parallel: slots.total_slots }),
     }
   })
 }
@@ -406,15 +414,15 @@ function isEmbedder(name: string): boolean {
 }
 
 /** Only a llama.cpp server with one model can be asked: one that routes would load a model to answer. */
-async function readSlotTokens(
+async function readSlots(
   connection: Connection,
   rows: readonly z.infer<typeof ModelRow>[],
   signal: AbortSignal,
-): Promise<number | undefined> {
+): Promise<z.infer<typeof Props> | undefined> {
   if (rows.length !== 1 || rows[0]?.owned_by !== 'llamacpp') return undefined
   const reply = await connection.ask('/props', undefined, signal)
   const props = Props.safeParse(parseJson(reply.text))
-  return reply.status === 200 && props.success ? props.data.default_generation_settings.n_ctx : undefined
+  return reply.status === 200 && props.success ? props.data : undefined
 }
 
 /** What vLLM and llama.cpp hand to the chat template, and what models with degrees of effort understand. */

@@ -26,6 +26,17 @@ export type Delta =
   | { type: 'tool'; call: ToolCall; index: number }
   | { type: 'done'; reason: FinishReason; usage?: Usage; timings?: ServerTimings }
 
+/** Something to tell a person who waits; no part of an answer. */
+export interface Notice {
+  type: 'status'
+  text: string
+  /** The waiting is over. */
+  isDone: boolean
+}
+
+/** What a turn hands out. */
+export type Told = Delta | Notice
+
 export interface ModelCall {
   /** Name of the base model on this server. */
   model: string
@@ -61,6 +72,8 @@ export interface BaseModel {
   /** Whether it takes pictures, and tools; absent where the server does not say. */
   sees?: boolean
   usesTools?: boolean
+  /** Calls that the server runs at the same time; absent where it does not say. */
+  parallel?: number
 }
 
 /** A model of one's own, made on the server from another one or from files that it was given. */

@@ -22,6 +22,9 @@ export interface Upstreams {
    * Throws AppError `model_not_found` or, when no server answers, `unavailable`.
    */
   find(model: string | undefined): Promise<Upstream>
+  /** As `find`, with every server that has it. */
+  all(model: string | undefined): Promise<Upstream[]>
+  /** Equal for all servers of the model: its smallest window counts, so that any of them can answer. */
   profile(upstream: Upstream): ModelProfile
   /** Asks the server how many tokens the text is, once, where it tells. Never throws; later profiles know the number. */
   measure(upstream: Upstream, text: string): Promise<void>
@@ -90,16 +93,29 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
     await listing
   }
 
-  function lookup(name: string | undefined): Upstream | undefined {
-    const wanted = name ?? options.defaultModel
-    for (const provider of providers) {
-      const models = known.get(provider)?.models ?? []
-      const model = models.find((candidate) =>
-        wanted === undefined ? candidate.chats : candidate.name === wanted,
-      )
-      if (model !== undefined) return { provider, model }
+  function lookup(name: string | undefined): Upstream[] {
+    const wanted = name ?? options.defaultModel ?? firstThatChats()
+    return providers.flatMap((provider) => {
+      const model = known.get(provider)?.models.find((candidate) => candidate.name === wanted)
+      return model === undefined ? [] : [{ provider, model }]
+    })
+  }
+
+  const firstThatChats = () =>
+    providers.flatMap((provider) => known.get(provider)?.models ?? []).find(({ chats }) => chats)?.name
+
+  async function all(name: string | undefined): Promise<Upstream[]> {
+    const stale = now() - listedAtMs > refreshMs
+    const found = lookup(name)
+    if (found.length > 0) {
+      // A known model is used at once and the list renewed beside it; an unknown one is worth a fresh look.
+      if (stale) void refresh()
+      return found
     }
-    return undefined
+    await refresh()
+    const fresh = lookup(name)
+    if (fresh.length === 0) throw missing(name)
+    return fresh
   }
 
   function missing(name: string | undefined): AppError {
@@ -131,22 +147,15 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
   }
 
   return {
+    all,
     async find(name) {
-      const stale = now() - listedAtMs > refreshMs
-      const found = lookup(name)
-      if (found !== undefined && !stale) return found
-      // A known model is used at once and the list renewed beside it; an unknown one is worth a fresh look.
-      if (found !== undefined) {
-        void refresh()
-        return found
-      }
-      await refresh()
-      const fresh = lookup(name)
-      if (fresh === undefined) throw missing(name)
-      return fresh
+      const [first] = await all(name)
+      if (first === undefined) throw missing(name)
+      return first
     },
     profile({ model }) {
-      const contextTokens = Math.min(options.contextTokens, model.contextTokens ?? options.contextTokens)
+      const windows = lookup(model.name).flatMap(({ model: { contextTokens } }) => contextTokens ?? [])
+      const contextTokens = Math.min(options.contextTokens, ...windows)
       const knownTokens = (text: string) => counts.get(model.name)?.get(text)
       return { contextTokens, tokenRatio: ratios.get(model.name) ?? 1, knownTokens }
     },

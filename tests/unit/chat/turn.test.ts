@@ -9,7 +9,8 @@ import { createTurn } from '#chat/turn.ts'
 import { TASK_MODEL_ID } from '#chat/tasks.ts'
 import type { CharacterVersion } from '#library/library.ts'
 import type { Ask } from '#prompt/ask.ts'
-import type { Delta, ModelCall, Provider } from '#providers/provider.ts'
+import { createPool } from '#providers/pool.ts'
+import type { Delta, ModelCall, Provider, Told } from '#providers/provider.ts'
 import { openUpstreams } from '#providers/upstreams.ts'
 
 import { longChat, sampleAsk, sampleCard, user } from '../../support/samples.ts'
@@ -71,6 +72,7 @@ function openTurn(
       contextTokens: 8_192,
       now: Date.now,
     }),
+    pool: createPool({ now: Date.now, parallel: undefined, perSecond: undefined }),
     taskModel: over.taskModel,
     diceSecret: 'secret',
     timeZone: 'UTC',
@@ -80,7 +82,7 @@ function openTurn(
     now: Date.now,
   })
   const run = async (ask: Ask, signal = new AbortController().signal) => {
-    const deltas: Delta[] = []
+    const deltas: Told[] = []
     for await (const delta of turn(ask, signal)) deltas.push(delta)
     return deltas
   }

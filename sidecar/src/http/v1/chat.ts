@@ -1,7 +1,7 @@
 /** POST /v1/chat/completions: body → Ask → turn → bytes on the socket. */
 import type { Turn } from '#chat/turn.ts'
 import type { Ask } from '#prompt/ask.ts'
-import type { Delta } from '#providers/provider.ts'
+import type { Told } from '#providers/provider.ts'
 
 import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import { writeJson } from '../errors.ts'
@@ -29,6 +29,7 @@ export function chatHandler(on: ChatParts) {
       requestId: ask.requestId,
       model: ask.model,
       createdSeconds: Math.floor(on.now() / 1_000),
+      takesEvents: ask.conversation.messageId !== undefined,
     }
     if (!ask.stream) {
       writeJson(outgoing, await collect(deltas, envelope))
@@ -46,7 +47,7 @@ function inTurn(
   ask: Ask,
   answers: number,
   gone: AbortSignal,
-): AsyncGenerator<Delta, void, undefined> {
+): AsyncGenerator<Told, void, undefined> {
   if (answers === 1) return turn(ask, gone)
   return (async function* () {
     for (let at = 0; at < answers; at++) {

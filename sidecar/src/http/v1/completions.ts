@@ -6,7 +6,7 @@ import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
 import type { Turn } from '#chat/turn.ts'
-import type { Delta, Usage } from '#providers/provider.ts'
+import type { Told, Usage } from '#providers/provider.ts'
 
 import { CHAT_BODY_BYTES, check, parseJson, readBytes } from '../body.ts'
 import { errorBody, writeJson } from '../errors.ts'
@@ -106,7 +106,7 @@ function createChunks(envelope: Envelope, wantsUsage: boolean): Chunks {
   }
 }
 
-async function collect(deltas: AsyncIterable<Delta>, envelope: Envelope): Promise<object> {
+async function collect(deltas: AsyncIterable<Told>, envelope: Envelope): Promise<object> {
   let text = ''
   let reason = 'stop'
   let used: Usage | undefined

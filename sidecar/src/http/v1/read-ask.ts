@@ -115,7 +115,7 @@ export function readChatBody(value: unknown): ChatBody {
 function withUnknown(known: z.infer<typeof ChatBody>, value: unknown): ChatBody {
   const body: Record<string, unknown> = known
   for (const [name, given] of Object.entries(value ?? {})) if (!(name in ChatBody.shape)) body[name] = given
-  return known as ChatBody
+  return known
 }
 
 function refuseSound({ modalities, audio }: z.infer<typeof ChatBody>): void {

@@ -1,6 +1,6 @@
 /** Deltas become what clients of the Responses API read: named events of a stream, or one response object. Pure. */
 import type { AppError, ErrorCode } from '#base/errors.ts'
-import type { Delta, FinishReason, Usage } from '#providers/provider.ts'
+import type { Delta, FinishReason, Told, Usage } from '#providers/provider.ts'
 
 import type { Chunks } from './stream.ts'
 
@@ -174,7 +174,7 @@ function responseJson(head: ResponseHead, output: readonly Item[], outcome: Outc
 }
 
 /** Makes the events of one streamed response. A failure closes what is open before it is told. */
-export function createResponseEvents(head: ResponseHead): Required<Chunks> {
+export function createResponseEvents(head: ResponseHead): Omit<Required<Chunks>, 'notice'> {
   const output = createOutput(head.requestId)
   let sequence = 0
   const write = (events: readonly ResponseEvent[]) => events.map((event) => sse(event, sequence++)).join('')
@@ -201,12 +201,12 @@ function sse({ type, ...fields }: ResponseEvent, sequenceNumber: number): string
 }
 
 /** Collects a whole answer into the response object of a request without streaming. */
-export async function collectResponse(deltas: AsyncIterable<Delta>, head: ResponseHead): Promise<object> {
+export async function collectResponse(deltas: AsyncIterable<Told>, head: ResponseHead): Promise<object> {
   const output = createOutput(head.requestId)
   let done: Done | undefined
   for await (const delta of deltas) {
     if (delta.type === 'done') done = delta
-    else output.add(delta)
+    else if (delta.type !== 'status') output.add(delta)
   }
   const outcome = outcomeOf(done)
   output.close(outcome.status)

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 
 import { toAppError, type AppError } from '#base/errors.ts'
-import type { Delta } from '#providers/provider.ts'
+import type { Delta, Notice, Told } from '#providers/provider.ts'
 
 /** A refusal within this time still becomes a status; later ones are an error event. */
 const GRACE_MS = 2_000
@@ -31,13 +31,15 @@ export interface Chunks {
   open?(): string
   delta(delta: Exclude<Delta, Done>): string
   done(done: Done): string
+  /** Something for who waits; absent where the dialect has no word for it. */
+  notice?(notice: Notice): string
   /** A failure after the first byte. */
   error(error: AppError): string
 }
 
 export interface Streaming {
   outgoing: ServerResponse
-  deltas: AsyncIterable<Delta>
+  deltas: AsyncIterable<Told>
   chunks: Chunks
   /** Times, in milliseconds, for tests. */
   graceMs?: number
@@ -69,13 +71,14 @@ export async function writeStream({
     if (!outgoing.writableNeedDrain) outgoing.write(KEEP_ALIVE)
   }, beatMs)
   try {
-    for await (const delta of deltas) {
+    for await (const told of deltas) {
       // Nobody listens any more; leaving the loop ends the source.
       if (outgoing.destroyed) return 'cancelled'
+      if (told.type === 'status' && chunks.notice === undefined) continue
+      // Before the text of a delta is made: what stands before the first one comes first.
       open()
       beat.refresh()
-      const isTaken = outgoing.write(delta.type === 'done' ? chunks.done(delta) : chunks.delta(delta))
-      if (!isTaken) await drained(outgoing, stallMs)
+      if (!outgoing.write(textOf(told, chunks))) await drained(outgoing, stallMs)
     }
     return undefined
   } catch (thrown) {
@@ -88,6 +91,11 @@ export async function writeStream({
     clearInterval(beat)
     if (outgoing.headersSent) outgoing.end()
   }
+}
+
+function textOf(told: Told, chunks: Chunks): string {
+  if (told.type === 'done') return chunks.done(told)
+  return told.type === 'status' ? (chunks.notice?.(told) ?? '') : chunks.delta(told)
 }
 
 /** Waits until the socket takes more; one that closed meanwhile, or takes nothing for too long, ends the wait. */

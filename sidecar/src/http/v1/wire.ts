@@ -1,5 +1,5 @@
 /** Deltas become the bytes that OpenAI clients read: chunks of a stream, or one JSON body. Pure. */
-import type { Delta, FinishReason, TokenLogprob, Usage } from '#providers/provider.ts'
+import type { Delta, FinishReason, Notice, TokenLogprob, Told, Usage } from '#providers/provider.ts'
 
 import { errorBody } from '../errors.ts'
 import type { Chunks } from './stream.ts'
@@ -9,6 +9,8 @@ export interface Envelope {
   requestId: string
   model: string
   createdSeconds: number
+  /** The client is Open WebUI in a chat: it understands events beside the answer. */
+  takesEvents?: boolean
 }
 
 export const usageJson = (usage: Usage) => ({
@@ -69,8 +71,16 @@ export function createChunks(envelope: Envelope, wantsUsage: boolean, answers = 
       if (used === undefined || !wantsUsage) return last + DONE_EVENT
       return `${last}data: ${base},"choices":[],"usage":${JSON.stringify(usageJson(used))}}\n\n${DONE_EVENT}`
     },
+    // Open WebUI shows it above the answer; other clients expect nothing but choices.
+    ...(envelope.takesEvents === true && { notice: statusEvent }),
     error: (error) => `data: ${JSON.stringify(errorBody(error))}\n\n${DONE_EVENT}`,
   }
+}
+
+/** Shape of Open WebUI 0.12's status events, as its frontend reads them beside an answer. */
+function statusEvent({ text, isDone }: Notice): string {
+  const data = { description: text, done: isDone, hidden: isDone }
+  return `data: ${JSON.stringify({ choices: [], event: { type: 'status', data } })}\n\n`
 }
 
 /** The prompt of several answers is one prompt. */
@@ -100,11 +110,12 @@ function choiceOf({ text, reasoning, calls, logprobs }: Collected, index: number
 }
 
 /** Collects whole answers into the body of a request without streaming. */
-export async function collect(deltas: AsyncIterable<Delta>, envelope: Envelope): Promise<object> {
+export async function collect(deltas: AsyncIterable<Told>, envelope: Envelope): Promise<object> {
   const choices: object[] = []
   let answer = nothing()
   let used: Usage | undefined
   for await (const delta of deltas) {
+    if (delta.type === 'status') continue
     if (delta.type === 'text') {
       answer.text += delta.text
       if (delta.logprobs !== undefined) answer.logprobs.push(...delta.logprobs)

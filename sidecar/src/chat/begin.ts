@@ -1,0 +1,152 @@
+/**
+ * From the materials to an answer that has begun: the prompt is composed and a server is found for it. What goes wrong before
+ * the first word is mended here, and never after it.
+ */
+import { AppError, toAppError } from '#base/errors.ts'
+import type { Metrics } from '#base/metrics.ts'
+import { settingsOf } from '#characters/settings.ts'
+import type { Ask, Sampling } from '#prompt/ask.ts'
+import { compose } from '#prompt/compose.ts'
+import type { ModelProfile, Prompt, Speaker } from '#prompt/prompt.ts'
+import type { Placed, Pool } from '#providers/pool.ts'
+import type { ModelCall, Notice } from '#providers/provider.ts'
+import type { Upstream, Upstreams } from '#providers/upstreams.ts'
+
+import { composePlain } from './compose-plain.ts'
+import type { Gathered } from './gather.ts'
+import type { Journal } from './journal.ts'
+import { taskFormat } from './tasks.ts'
+
+export interface BeginParts {
+  upstreams: Upstreams
+  pool: Pool
+  metrics: Metrics
+}
+
+export interface Begun extends Placed {
+  prompt: Prompt
+}
+
+/** What another model may do where this one cannot. */
+const MAY_FALL_BACK = new Set<AppError['code']>([
+  'unavailable',
+  'upstream',
+  'upstream_timeout',
+  'model_not_found',
+])
+
+/** A refused prompt was under-estimated; over the sample texts of `tests/e2e/context.test.ts` never by more than this. */
+const STRICTER_RATIO = 2
+
+/** Hands out notices for who waits. Throws what the usual model threw, if no other can take its place. */
+export async function* begin(
+  ask: Ask,
+  gathered: Gathered,
+  on: BeginParts,
+  journal: Journal,
+  signal: AbortSignal,
+): AsyncGenerator<Notice, Begun, undefined> {
+  let failure: AppError
+  try {
+    return yield* beginWith(gathered.candidates, ask, gathered, on, journal, signal)
+  } catch (thrown) {
+    failure = toAppError(thrown)
+  }
+  for (const model of gathered.fallbacks) {
+    if (!MAY_FALL_BACK.has(failure.code)) break
+    const candidates = await on.upstreams.all(model).catch(() => [])
+    if (candidates.length === 0) continue
+    yield { type: 'status', text: `The usual model does not answer; ${model} takes its place`, isDone: true }
+    try {
+      return yield* beginWith(candidates, ask, gathered, on, journal, signal)
+    } catch (thrown) {
+      if (!MAY_FALL_BACK.has(toAppError(thrown).code)) throw thrown
+    }
+  }
+  throw failure
+}
+
+/** A prompt that the server refuses as too long is composed once more, from a stricter estimate. */
+async function* beginWith(
+  candidates: readonly Upstream[],
+  ask: Ask,
+  gathered: Gathered,
+  on: BeginParts,
+  journal: Journal,
+  signal: AbortSignal,
+): AsyncGenerator<Notice, Begun, undefined> {
+  const [upstream] = candidates
+  if (upstream === undefined) throw new AppError('unavailable', 'No server has the model any more; ask again')
+  const profile = on.upstreams.profile(upstream)
+  const first = composeFor(ask, gathered, upstream, profile)
+  try {
+    return yield* place(first, candidates, ask, on, journal, signal)
+  } catch (thrown) {
+    if (!(thrown instanceof AppError) || thrown.code !== 'context_length') throw thrown
+    on.metrics.promptRefused(upstream.model.name)
+    const stricter = { ...profile, tokenRatio: profile.tokenRatio * STRICTER_RATIO }
+    return yield* place(composeFor(ask, gathered, upstream, stricter), candidates, ask, on, journal, signal)
+  }
+}
+
+interface Composed {
+  /** One of those that may be asked; which of them it was is known later. */
+  upstream: Upstream
+  prompt: Prompt
+  /** What the model server is told, the character's own options included. */
+  sampling: Sampling
+  speaker?: Speaker
+}
+
+function composeFor(ask: Ask, { materials }: Gathered, upstream: Upstream, profile: ModelProfile): Composed {
+  const { sampling } = ask
+  if (materials === undefined) return { upstream, sampling, prompt: composePlain(ask, profile) }
+  return { upstream, sampling, prompt: compose(ask, materials, profile), speaker: materials.speaker }
+}
+
+async function* place(
+  composed: Composed,
+  candidates: readonly Upstream[],
+  ask: Ask,
+  on: BeginParts,
+  journal: Journal,
+  signal: AbortSignal,
+): AsyncGenerator<Notice, Begun, undefined> {
+  const { speaker, prompt } = composed
+  journal.decide(composed)
+  // Beside the answer: the next turn knows the exact size.
+  const [system] = prompt.messages
+  if (speaker !== undefined && system?.role === 'system')
+    void on.upstreams.measure(composed.upstream, system.text)
+  const wish = {
+    candidates,
+    call: () => modelCall(ask, composed),
+    affinity: speaker === undefined ? 'no character' : `${speaker.characterId}@${String(speaker.version)}`,
+    person: ask.person?.id ?? ask.keyId,
+  }
+  const placed = yield* on.pool.place(wish, signal)
+  journal.decide({ ...composed, upstream: placed.upstream })
+  return { ...placed, prompt }
+}
+
+function modelCall(ask: Ask, { upstream, prompt, speaker }: Composed): ModelCall {
+  const prefix = prompt.parts.filter((part) => part.place === 'prefix' && !part.dropped)
+  const responseFormat = ask.responseFormat ?? taskFormat(ask.task)
+  const thinking = ask.thinking ?? (speaker && settingsOf(speaker.card).thinking)
+  return {
+    model: upstream.model.name,
+    messages: prompt.messages,
+    ...(ask.prompt !== undefined && prompt.layout === 'raw' ? { prompt: ask.prompt } : {}),
+    stream: ask.stream,
+    sampling: ask.sampling,
+    contextTokens: prompt.budget.contextTokens,
+    maxTokens: prompt.budget.replyTokens,
+    keepTokens: prefix.reduce((sum, part) => sum + part.tokens, 0),
+    tools: prompt.tools,
+    ...(ask.toolChoice === undefined ? {} : { toolChoice: ask.toolChoice }),
+    ...(responseFormat === undefined ? {} : { responseFormat }),
+    ...(thinking === undefined ? {} : { thinking }),
+    ...(ask.logprobs === undefined ? {} : { logprobs: ask.logprobs }),
+    extra: ask.extra,
+  }
+}

@@ -1,0 +1,244 @@
+/**
+ * From several servers that have a model the one for this call: the one that knows the prompt's beginning already, as long
+ * as it is well and not overfull. What fails before the first word is tried elsewhere; after it, nothing is ever repeated.
+ */
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { AppError, toAppError } from '#base/errors.ts'
+
+import { createBreaker, type Breaker } from './breaker.ts'
+import { createGate, type Gate, type Release } from './gate.ts'
+import type { Delta, ModelCall, Notice } from './provider.ts'
+import type { Upstream } from './upstreams.ts'
+
+/** Servers that are tried for one call. */
+const MOST_ATTEMPTS = 3
+
+/** Repeated calls among those in flight: more would finish off servers that are down already (docs/design.md). */
+const RETRY_SHARE = 0.2
+const RETRIES_ALWAYS = 3
+
+/** Before the next attempt, so that callers who failed together do not come back together. */
+const LONGEST_BACKOFF_MS = 200
+
+/** A server that says nothing of it runs so many calls at once. */
+const DEFAULT_PARALLEL = 1_024
+
+export interface Placing {
+  /** Servers with the model. */
+  candidates: readonly Upstream[]
+  call: (upstream: Upstream) => ModelCall
+  /** Equal for prompts with the same beginning, e.g. the version of a character. */
+  affinity: string
+  /** Whoever takes turns with others. */
+  person: string
+}
+
+/** A call whose answer has begun. */
+export interface Placed {
+  upstream: Upstream
+  first: IteratorResult<Delta, void>
+  rest: AsyncGenerator<Delta, void, undefined>
+  /** To be called when the answer is over, however it ended. */
+  release: Release
+}
+
+export interface PoolOptions {
+  now: () => number
+  /** For every model of every server; undefined takes what the server says of itself. */
+  parallel: number | undefined
+  /** Calls that may begin in a second, for each model of each server; undefined for no ceiling. */
+  perSecond: number | undefined
+}
+
+export interface GateState {
+  server: string
+  model: string
+  running: number
+  waiting: number
+  isPaused: boolean
+}
+
+export interface Pool {
+  /**
+   * Hands out a `status` for each change of the place in the queue, and returns the call once its answer has begun. Throws
+   * what the last attempt threw, or AppError `unavailable` while every server is left alone for a while.
+   */
+  place(wish: Placing, signal: AbortSignal): AsyncGenerator<Notice, Placed, undefined>
+  state(): GateState[]
+}
+
+interface Lane {
+  upstream: Upstream
+  gate: Gate
+  breaker: Breaker
+}
+
+/** What another server, or the same one a moment later, may well answer. */
+const WORTH_ANOTHER_TRY = new Set<AppError['code']>(['unavailable'])
+
+/** What says that the server is not well; a wrong request says nothing about it. */
+const SERVER_FAULTS = new Set<AppError['code']>(['unavailable', 'upstream', 'upstream_timeout'])
+
+export function createPool({ now, parallel, perSecond }: PoolOptions): Pool {
+  const lanes = new Map<string, Lane>()
+  let retries = 0
+
+  function laneOf(upstream: Upstream): Lane {
+    const key = `${upstream.provider.name} ${upstream.model.name}`
+    const known = lanes.get(key)
+    if (known !== undefined) return Object.assign(known, { upstream })
+    const limits = { parallel: parallel ?? upstream.model.parallel ?? DEFAULT_PARALLEL, perSecond }
+    const fresh = { upstream, gate: createGate(limits, now), breaker: createBreaker(now) }
+    lanes.set(key, fresh)
+    return fresh
+  }
+
+  async function* enter({ gate, breaker }: Lane, person: string, signal: AbortSignal) {
+    const release = gate.tryEnter()
+    if (release !== undefined) return release
+    try {
+      return yield* wait(gate, person, signal)
+    } catch (thrown) {
+      breaker.undecided()
+      throw thrown
+    }
+  }
+
+  function judge(lane: Lane, error: AppError): void {
+    const status = error.facts['status']
+    const isRefusal = typeof status === 'number' && status < 500 && status !== 429
+    if (SERVER_FAULTS.has(error.code) && !isRefusal) lane.breaker.failed()
+    else lane.breaker.undecided()
+  }
+
+  async function begin(
+    lane: Lane,
+    release: Release,
+    { call }: Placing,
+    signal: AbortSignal,
+  ): Promise<Placed> {
+    const rest = lane.upstream.provider.stream(call(lane.upstream), signal)
+    const first = await rest.next()
+    lane.breaker.succeeded()
+    return { upstream: lane.upstream, first, rest, release }
+  }
+
+  function mayRetry(): boolean {
+    const running = [...lanes.values()].reduce((sum, { gate }) => sum + gate.running, 0)
+    return retries < Math.max(RETRIES_ALWAYS, Math.ceil(running * RETRY_SHARE))
+  }
+
+  return {
+    async *place(wish, signal) {
+      const tried = new Set<Lane>()
+      let failure: AppError | undefined
+      for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+        const all = wish.candidates.map(laneOf)
+        const lane = choose(all, tried, wish.affinity)
+        if (lane === undefined) throw failure ?? allPaused(all)
+        tried.add(lane)
+        const isRetry = failure !== undefined
+        if (isRetry) retries += 1
+        const release = yield* enter(lane, wish.person, signal)
+        try {
+          if (isRetry) await sleep(Math.random() * LONGEST_BACKOFF_MS, undefined, { signal })
+          return await begin(lane, release, wish, signal)
+        } catch (thrown) {
+          release()
+          failure = signal.aborted ? cancelled() : toAppError(thrown)
+          judge(lane, failure)
+          if (!WORTH_ANOTHER_TRY.has(failure.code) || !mayRetry()) throw failure
+        } finally {
+          if (isRetry) retries -= 1
+        }
+      }
+      throw failure ?? allPaused([])
+    },
+    state: () =>
+      [...lanes.values()].map(({ upstream, gate, breaker }) => ({
+        server: upstream.provider.name,
+        model: upstream.model.name,
+        running: gate.running,
+        waiting: gate.waiting,
+        isPaused: breaker.isOpen,
+      })),
+  }
+}
+
+/** The first in the order of this prompt that is not full; if all are, the one with the shortest queue. */
+function choose(lanes: readonly Lane[], tried: ReadonlySet<Lane>, affinity: string): Lane | undefined {
+  const ranked = lanes.length === 1 ? lanes : inOrderFor(affinity, lanes)
+  const open = ranked.filter(({ breaker }) => !breaker.isOpen)
+  const fresh = open.filter((lane) => !tried.has(lane))
+  // A single server that refused a connection may take the next one.
+  const usable = fresh.length > 0 ? fresh : open
+  const free = usable.filter(({ gate }) => !gate.isFull)
+  const shortest = [...usable].sort((a, b) => a.gate.waiting - b.gate.waiting)
+  return [...free, ...shortest].find(({ breaker }) => breaker.admits())
+}
+
+/**
+ * Rendezvous hashing: each prompt has its own order of all servers, and a server that comes or goes moves only the prompts
+ * for which it is the first. Source: Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous", 1996.
+ */
+function inOrderFor(affinity: string, lanes: readonly Lane[]): Lane[] {
+  const weight = ({ upstream }: Lane) =>
+    createHash('sha256').update(`${affinity} ${upstream.provider.name}`).digest('hex')
+  return lanes
+    .map((lane) => ({ lane, weight: weight(lane) }))
+    .sort((a, b) => (a.weight < b.weight ? 1 : -1))
+    .map(({ lane }) => lane)
+}
+
+async function* wait(
+  gate: Gate,
+  person: string,
+  signal: AbortSignal,
+): AsyncGenerator<Notice, Release, undefined> {
+  let place = 0
+  let changed: () => void = () => undefined
+  const entering = gate.enter(person, signal, (next) => {
+    place = next
+    changed()
+  })
+  let entered: { release: Release } | undefined
+  const entry = entering.then((release) => (entered = { release }))
+  try {
+    for (;;) {
+      const told = place
+      if (told > 0) yield { type: 'status', text: waitingFor(told), isDone: false }
+      const change = new Promise<undefined>((resolve) => {
+        changed = () => {
+          resolve(undefined)
+        }
+      })
+      const got = await Promise.race([entry, told === place ? change : undefined])
+      if (got === undefined) continue
+      yield { type: 'status', text: 'It is your turn', isDone: true }
+      return got.release
+    }
+  } finally {
+    // Whoever leaves while waiting must not keep the place that comes later.
+    if (entered === undefined) entering.then((release) => release(), ignore)
+  }
+}
+
+const ignore = () => undefined
+
+const waitingFor = (place: number): string =>
+  place === 1 ? 'The model is busy: you are next' : `The model is busy: ${String(place - 1)} before you`
+
+function allPaused(lanes: readonly Lane[]): AppError {
+  const pauseMs = Math.min(60_000, ...lanes.map(({ breaker }) => breaker.pauseMs()))
+  const retryAfterSeconds = Math.max(1, Math.ceil(pauseMs / 1_000))
+  const names = [...new Set(lanes.map(({ upstream }) => upstream.provider.name))].join(', ')
+  return new AppError(
+    'unavailable',
+    `The model server failed too often and is left alone for a moment (${names}); ask again in ${String(retryAfterSeconds)} s`,
+    { facts: { retryAfterSeconds } },
+  )
+}
+
+const cancelled = () => new AppError('cancelled', 'The request was cancelled')

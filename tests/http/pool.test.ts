@@ -1,0 +1,121 @@
+/** Several model servers, a busy one, and one that is gone, as clients see them. */
+import { SignJWT } from 'jose'
+import { afterEach, expect, test } from 'vitest'
+
+import { CONNECTION_KEY, JWT_SECRET, openTestApp, readEvents, type TestApp } from '../support/app.ts'
+import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
+import { createGate, FAKE_MODEL } from '../support/fake-server.ts'
+
+const closing: { close(): Promise<unknown> }[] = []
+afterEach(async () => {
+  for (const each of closing.splice(0).reverse()) await each.close()
+})
+const kept = <T extends { close(): Promise<unknown> }>(each: T): T => {
+  closing.push(each)
+  return each
+}
+
+const fake = async (...names: string[]): Promise<FakeOllama> =>
+  kept(await openFakeOllama({ models: names.map((name) => ({ ...FAKE_MODEL, name })) }))
+const open = async (servers: readonly FakeOllama[], env: Record<string, string> = {}): Promise<TestApp> =>
+  kept(await openTestApp({ OLLAMA_BASE_URL: servers.map(({ origin }) => origin).join(';'), ...env }))
+
+const ask = (troupe: TestApp, body: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
+  troupe.request('POST', '/v1/chat/completions', {
+    key: CONNECTION_KEY,
+    headers,
+    body: { model: 'mira', messages: [{ role: 'user', content: 'Hi' }], ...body },
+  })
+
+test('a chat goes on when one of two servers dies, and the record says who answered', async () => {
+  const servers = [await fake('base:1b'), await fake('base:1b')]
+  const troupe = await open(servers)
+  await troupe.importCard({ name: 'Mira' })
+  expect((await ask(troupe)).status).toBe(200)
+  const home = servers.find((server) => server.chats().length > 0)
+  await home?.close()
+  const answer = await ask(troupe)
+  expect(answer.status).toBe(200)
+  const record = await troupe.request(
+    'GET',
+    `/troupe/api/requests/${answer.headers.get('x-request-id') ?? ''}`,
+  )
+  const other = servers.find((server) => server !== home)
+  expect(await record.json()).toMatchObject({ status: 'ok', upstream: other?.origin })
+})
+
+test('a character falls back on another model, only if its author wants that', async () => {
+  const [first, second] = [await fake('base:1b'), await fake('other:1b')]
+  const troupe = await open([first, second])
+  const extensions = (troupe: object) => ({ extensions: { troupe } })
+  await troupe.importCard({
+    name: 'Mira',
+    ...extensions({ model: 'base:1b', fallbacks: ['none:1b', 'other:1b'] }),
+  })
+  await troupe.importCard({ name: 'Vera', ...extensions({ model: 'base:1b' }) })
+  expect((await ask(troupe)).status).toBe(200)
+  await first.close()
+  const answer = await ask(troupe)
+  expect(answer.status).toBe(200)
+  expect(second.chats()).toHaveLength(1)
+  const record = await troupe.request(
+    'GET',
+    `/troupe/api/requests/${answer.headers.get('x-request-id') ?? ''}`,
+  )
+  expect(await record.json()).toMatchObject({ baseModel: 'other:1b' })
+  expect((await ask(troupe, { model: 'vera' })).status).toBe(503)
+})
+
+test('who waits for a busy model sees the place in Open WebUI, and nothing but an answer elsewhere', async () => {
+  const server = await fake('base:1b')
+  const env = {
+    TROUPE_PARALLEL_CALLS: '1',
+    OPENWEBUI_URL: 'http://127.0.0.1:9',
+    OPENWEBUI_JWT_SECRET: JWT_SECRET,
+  }
+  const troupe = await open([server], env)
+  await troupe.importCard({ name: 'Mira' })
+  const token = await new SignJWT({ role: 'user' })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setSubject('ann')
+    .setIssuer('open-webui')
+    .setIssuedAt()
+    .setExpirationTime('5 minutes')
+    .sign(new TextEncoder().encode(JWT_SECRET))
+  const signed = { 'x-openwebui-user-jwt': token }
+  const gate = createGate()
+  server.enqueue({ chunks: ['One'], beforeChunk: gate })
+  const first = ask(troupe, { stream: true }, signed)
+  await expect.poll(() => server.chats().length).toBe(1)
+  const inChat = ask(troupe, { stream: true }, { ...signed, 'x-troupe-message-id': 'm-1' })
+  const byApi = ask(troupe, { stream: true }, signed)
+  const seen = await inChat
+  gate.open()
+  await readEvents(await first)
+  const status = (description: string, done: boolean) => ({
+    choices: [],
+    event: { type: 'status', data: { description, done } },
+  })
+  const events = await readEvents(seen)
+  expect(events[0]).toMatchObject(status('The model is busy: you are next', false))
+  expect(events[1]).toMatchObject(status('It is your turn', true))
+  expect(events.at(-1)).toBe('[DONE]')
+  expect(JSON.stringify(await readEvents(await byApi))).not.toContain('"event"')
+  expect(server.chats()).toHaveLength(3)
+})
+
+test('a server that refuses is left alone at once, and everybody is told when to come again', async () => {
+  const server = await fake('base:1b')
+  const troupe = await open([server])
+  await troupe.importCard({ name: 'Mira' })
+  expect((await ask(troupe)).status).toBe(200)
+  await server.close()
+  let answer = await ask(troupe)
+  for (let call = 0; call < 20; call++) answer = await ask(troupe)
+  const startedAtMs = performance.now()
+  answer = await ask(troupe)
+  expect(performance.now() - startedAtMs).toBeLessThan(50)
+  expect(answer.status).toBe(503)
+  expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
+  expect(await answer.json()).toMatchObject({ error: { code: 'unavailable', type: 'overloaded_error' } })
+})
