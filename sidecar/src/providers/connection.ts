@@ -7,6 +7,7 @@ import { Readable } from 'node:stream'
 import { Client } from 'undici'
 
 import { AppError } from '#base/errors.ts'
+import { readLines } from '#base/ndjson.ts'
 
 import type { Delta, ProviderOptions } from './provider.ts'
 import { refusalError, type ServerWords } from './refusal.ts'
@@ -53,6 +54,12 @@ export interface StreamRequest<Item, State> {
   reader: Reader<Item, State>
 }
 
+/** What the bytes of an answer need to know of it. */
+type BytesRequest = Omit<StreamRequest<unknown, unknown>, 'reader'> & { reader: { contentType: RegExp } }
+
+/** Plain JSON is how a server answers where there is nothing to stream. */
+const NDJSON = /^application\/(?:x-nd)?json/
+
 export interface Connection {
   readonly words: ServerWords
   /** Asks for a small document, with POST if there is a body. Throws AppError `unavailable`, `upstream`, `upstream_timeout`, `cancelled`. */
@@ -66,6 +73,11 @@ export interface Connection {
     sizeBytes: number,
     signal: AbortSignal,
   ): Promise<Reply>
+  /**
+   * Asks with POST and hands out an NDJSON answer line by line. Throws as `ask`, and what `refusalError` makes of a refusal;
+   * ends without a word where the answer ends. Closes its connection as `stream` does.
+   */
+  lines(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<string, void, undefined>
   /** As `Provider.stream`. `return()` is heard at once, even while the next chunk is awaited. */
   stream<Item, State>(
     request: StreamRequest<Item, State>,
@@ -104,7 +116,7 @@ export function openConnection(options: ProviderOptions, speaks: Omit<ServerWord
   }
 
   /** The bytes of an answer that began well. */
-  async function* chunks<Item, State>(request: StreamRequest<Item, State>, call: Call) {
+  async function* chunks(request: BytesRequest, call: Call) {
     call.open()
     try {
       const body = await call.during(request.body)
@@ -173,6 +185,11 @@ export function openConnection(options: ProviderOptions, speaks: Omit<ServerWord
       } finally {
         call.close()
       }
+    },
+    lines(path, body, signal) {
+      const call = begin(signal)
+      const request = { path, model: '', body: () => Promise.resolve(body), reader: { contentType: NDJSON } }
+      return leavable(readLines(chunks(request, call)), call)
     },
     stream(request, signal) {
       const call = begin(signal)

@@ -1,13 +1,19 @@
 /** Base models: which there are, and those that are made for characters. */
+import { pipeline } from 'node:stream/promises'
+
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
 import { z } from 'zod'
 
-import { AppError } from '#base/errors.ts'
+import { AppError, toAppError } from '#base/errors.ts'
+import { BEAT, primed } from '#base/streams.ts'
 import type { Library } from '#library/library.ts'
+import type { PullProgress } from '#providers/provider.ts'
 import type { Upstreams } from '#providers/upstreams.ts'
 
 import { check, readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
+import { errorBody } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
 import type { Operation } from '../openapi.ts'
 
@@ -33,6 +39,13 @@ const Make = z.strictObject({
   character: z.string().optional(),
 })
 const Server = z.object({ server: z.string().optional() })
+const Pull = z.strictObject({ model: name, server: z.string().optional() })
+
+/** A refusal within this time is a status, a later one the last line. */
+const GRACE_MS = 2_000
+
+/** Proxies close a connection that is silent, often after 60 s; the check of a large file takes longer. */
+const BEAT_MS = 10_000
 
 export const modelOperations: readonly Operation[] = [
   { method: 'get', path: '/', summary: 'The base models of all model servers' },
@@ -50,6 +63,14 @@ export const modelOperations: readonly Operation[] = [
     query: Server,
     body: 'bytes',
     status: 201,
+  },
+  {
+    method: 'post',
+    path: '/pull',
+    summary:
+      'Lets the server fetch a model: lines with status, completedBytes and totalBytes, then {"status":"ready"} or an error',
+    body: Pull,
+    answer: 'application/x-ndjson',
   },
   { method: 'get', path: '/files/:digest', summary: 'Whether the server has a file', query: Server },
 ]
@@ -80,6 +101,25 @@ export function baseModelRoutes({ upstreams, library }: ModelParts) {
       )
       return c.body(null, 201)
     })
+    .post('/pull', async (c) => {
+      const { model, server } = await readJson(Pull, c.env.incoming)
+      const { outgoing } = c.env
+      const progress = await primed(
+        upstreams.maker(server).pull(model, goneSignal(outgoing)),
+        GRACE_MS,
+        BEAT_MS,
+      )
+      outgoing.writeHead(200, {
+        'content-type': 'application/x-ndjson',
+        'cache-control': 'no-store',
+        'x-accel-buffering': 'no',
+        'x-content-type-options': 'nosniff',
+        'x-request-id': c.var.requestId,
+      })
+      // A client that left has ended the pull already, by its signal.
+      await pipeline(pullLines(progress), outgoing).catch(() => outgoing.destroy())
+      return RESPONSE_ALREADY_SENT
+    })
     .post('/', async (c) => {
       const { server, character, ...given } = await readJson(Make, c.env.incoming)
       if ((given.from === undefined) === (given.files === undefined))
@@ -92,6 +132,22 @@ export function baseModelRoutes({ upstreams, library }: ModelParts) {
       return c.json({ name: given.name, character: edited }, 201)
     })
 }
+
+/** The last line tells how it ended. Silence repeats the last progress, so that nobody in between closes the connection. */
+async function* pullLines(progress: AsyncIterable<PullProgress | typeof BEAT>): AsyncGenerator<string> {
+  let last: PullProgress = { status: 'waiting', completedBytes: 0, totalBytes: 0 }
+  try {
+    for await (const item of progress) {
+      if (item !== BEAT) last = item
+      yield toLine(last)
+    }
+    yield toLine({ status: 'ready' })
+  } catch (thrown) {
+    yield toLine(errorBody(toAppError(thrown)))
+  }
+}
+
+const toLine = (value: object): string => `${JSON.stringify(value)}\n`
 
 /** As a new version that nobody talks to yet: a model is tried before it is published. */
 async function useModel(library: ModelParts['library'], id: string, model: string, actor: string) {
