@@ -133,16 +133,19 @@ describe('a pull', () => {
     return { code, ...said }
   }
 
-  test('tells how far it is in lines, the last one that the model is ready, and it can be asked', async () => {
-    ollama.offer('new:1b', { layers: [layer] })
-    const answer = await pull('new:1b')
-    expect(answer.headers.get('content-type')).toBe('application/x-ndjson')
-    const lines = await linesOf(answer)
-    expect(lines[0]).toEqual({ status: 'pulling manifest', completedBytes: 0, totalBytes: 0 })
-    expect(lines[2]).toMatchObject({ completedBytes: 500_000_000, totalBytes: 2_000_000_000 })
-    expect(lines.at(-1)).toEqual({ status: 'ready' })
-    expect(await names()).toContain('new:1b')
-  })
+  test.each(['new:1b', 'hf.co/owner/New-1B-GGUF:Q4_K_M', '127.0.0.1:5000/owner/new:1b'])(
+    'of %s tells how far it is in lines, the last one that the model is ready, and it can be asked',
+    async (model) => {
+      ollama.offer(model, { layers: [{ ...layer, digest: digestOf(Buffer.from(model)) }] })
+      const answer = await pull(model)
+      expect(answer.headers.get('content-type')).toBe('application/x-ndjson')
+      const lines = await linesOf(answer)
+      expect(lines[0]).toEqual({ status: 'pulling manifest', completedBytes: 0, totalBytes: 0 })
+      expect(lines[2]).toMatchObject({ completedBytes: 500_000_000, totalBytes: 2_000_000_000 })
+      expect(lines.at(-1)).toEqual({ status: 'ready' })
+      expect(await names()).toContain(model)
+    },
+  )
 
   test('that fails on the way says so in its last line', async () => {
     const lines = await linesOf(await pull('nobody:1b'))

@@ -21,11 +21,14 @@ const DIGEST = /^sha256:[0-9a-f]{64}$/
 const digest = z.string().regex(DIGEST, 'must be "sha256:" and 64 hexadecimal digits')
 const files = z.record(z.string().min(1).max(200), digest)
 
-/** As Ollama writes them: a name, and perhaps an owner and a tag. */
+/** As Ollama writes them: a name, and perhaps a registry, an owner and a tag. */
 const name = z
   .string()
   .max(150)
-  .regex(/^\w[\w.-]*(\/\w[\w.-]*)*(:\w[\w.-]*)?$/, 'must be a name such as "mira" or "mira:8b"')
+  .regex(
+    /^(\w[\w.-]*:\d+\/)?\w[\w.-]*(\/\w[\w.-]*)*(:\w[\w.-]*)?$/,
+    'must be a name such as "mira" or "mira:8b"',
+  )
 
 const Make = z.strictObject({
   name,
