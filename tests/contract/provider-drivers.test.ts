@@ -5,9 +5,9 @@ import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 
 import { drivers, openProvider, type ProviderKind } from '#providers/index.ts'
-import type { Delta, ModelCall, Provider, ProviderOptions } from '#providers/provider.ts'
+import type { Delta, ModelCall, ModelMaker, Provider, ProviderOptions } from '#providers/provider.ts'
 
-import { openFakeOllama } from '../support/fake-ollama.ts'
+import { type FakePull, openFakeOllama } from '../support/fake-ollama.ts'
 import { openFakeOpenAi } from '../support/fake-openai.ts'
 import { createGate, FAKE_MODEL, type FakeServer } from '../support/fake-server.ts'
 import { allOf, textOf } from '../support/replay.ts'
@@ -135,6 +135,101 @@ describe('ollama', () => {
     expect(server.loads()).toBe(1)
     await ask(provider, { contextTokens: 1_024 })
     expect(server.loads()).toBe(2)
+  })
+
+  describe('a pull', () => {
+    const WEIGHTS = { digest: `sha256:${'a'.repeat(64)}`, totalBytes: 1_000, stepBytes: 250 }
+    const TEMPLATE = { digest: `sha256:${'b'.repeat(64)}`, totalBytes: 24 }
+
+    function makerOf({ maker }: Provider): ModelMaker {
+      if (maker === undefined) throw new Error('Ollama pulls models')
+      return maker
+    }
+
+    async function openPull(name: string, pull?: FakePull) {
+      const server = closing(await openFakeOllama())
+      if (pull !== undefined) server.offer(name, pull)
+      const provider = await open('ollama', server.origin)
+      const maker = makerOf(provider)
+      return { server, provider, start: (signal = quiet()) => maker.pull(name, signal) }
+    }
+
+    test('counts the bytes of all layers as one number, which never falls', async () => {
+      const { provider, start } = await openPull('big:1b', { layers: [WEIGHTS, TEMPLATE] })
+      const seen = await allOf(start())
+      const counts = seen.map(({ completedBytes, totalBytes }) => [completedBytes, totalBytes])
+      expect(counts).toEqual([
+        ...[[0, 0], ...[0, 250, 500, 750].map((bytes) => [bytes, 1_000]), [750, 1_024]],
+        ...[1, 2, 3].map(() => [1_024, 1_024]),
+      ])
+      expect(seen.at(-1)?.status).toBe('success')
+      expect((await provider.models(quiet())).map(({ name }) => name)).toContain('big:1b')
+    })
+
+    test('that is left closes its connection at once, and goes on from there when it is asked for again', async () => {
+      const beforeStep = createGate()
+      const { server, start } = await openPull('slow:1b', { layers: [{ ...WEIGHTS, beforeStep }] })
+      const leaving = new AbortController()
+      const progress = start(leaving.signal)
+      beforeStep.open(2)
+      for await (const { completedBytes } of progress) {
+        if (completedBytes !== 500) continue
+        leaving.abort()
+        break
+      }
+      await expect.poll(() => server.requests.at(-1)?.wasAborted, { interval: 5 }).toBe(true)
+      beforeStep.open()
+      const rest = await allOf(start())
+      expect(rest.map(({ completedBytes }) => completedBytes)).toEqual([0, 500, 750, 1_000, 1_000, 1_000])
+    })
+
+    test('that waits hears the caller', async () => {
+      const { start } = await openPull('slow:1b', { layers: [{ ...WEIGHTS, beforeStep: createGate() }] })
+      const leaving = new AbortController()
+      const progress = allOf(start(leaving.signal))
+      setTimeout(() => leaving.abort(), 20)
+      await expect(progress).rejects.toMatchObject({ code: 'cancelled' })
+    })
+
+    const DIAL = 'Get "https://registry.ollama.ai/v2/": dial tcp: lookup registry.ollama.ai: no such host'
+    test.each<[string, FakePull | undefined, string, RegExp]>([
+      ['a name that nobody has', undefined, 'model_not_found', /has no model "x:1b"; look for/],
+      [
+        'a registry out of reach',
+        { error: `pull model manifest: ${DIAL}` },
+        'upstream',
+        /^Ollama at http:\S+ cannot reach the registry for "x:1b"; look at its network/,
+      ],
+      [
+        'a model for a newer Ollama',
+        { error: 'pull model manifest: 412: requires a newer version of Ollama' },
+        'upstream',
+        /could not pull "x:1b": .*newer version/,
+      ],
+      [
+        'a layer that breaks',
+        { layers: [TEMPLATE], brokenAfter: 'digest mismatch' },
+        'upstream',
+        /digest mismatch/,
+      ],
+    ])('%s is told in a sentence', async (_name, pull, code, message) => {
+      const { start } = await openPull('x:1b', pull)
+      await expect(allOf(start())).rejects.toMatchObject({ code, message: expect.stringMatching(message) })
+    })
+
+    test.each([
+      ['an end without a last word', '{"status":"pulling manifest"}\n', /ended in the middle of a pull/],
+      ['nonsense', 'so far so good\n', /no progress/],
+    ])('%s is a failure', async (_name, body, message) => {
+      const origin = await serve((_request, response) => {
+        response.writeHead(200, { 'content-type': 'application/x-ndjson' }).end(body)
+      })
+      const maker = makerOf(await open('ollama', origin))
+      await expect(allOf(maker.pull('x', quiet()))).rejects.toMatchObject({
+        code: 'upstream',
+        message: expect.stringMatching(message),
+      })
+    })
   })
 
   test('a login in the address is sent, and never shown', async () => {

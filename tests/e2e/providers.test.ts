@@ -263,6 +263,19 @@ describe('a real Ollama', () => {
     await server.close()
   })
 
+  test('that cannot reach its registry says so in one sentence', async () => {
+    const server = provider()
+    const { maker } = server
+    // Nothing listens on the port of this registry, so the test is the same with and without a network.
+    const pull = maker?.pull('127.0.0.1:9/library/smollm2:135m', new AbortController().signal)
+    if (pull === undefined) throw new Error('Ollama pulls models')
+    await expect(allOf(pull)).rejects.toMatchObject({
+      code: 'upstream',
+      message: expect.stringMatching(/^Ollama at \S+ cannot reach the registry for "\S+"; [^\n.]+$/),
+    })
+    await server.close()
+  })
+
   test('lets a model that can think be told not to', async () => {
     await derive(
       'thinker',

@@ -13,6 +13,7 @@ import {
   type FakeServerOptions,
   fakeVector,
   type Figures,
+  type Gate,
   openFakeServer,
   play,
   type ReceivedRequest,
@@ -21,7 +22,21 @@ import {
   tokensOf,
 } from './fake-server.ts'
 
+/** What the registry has of a model; all of it at once unless told otherwise. */
+export interface FakeLayer {
+  digest: string
+  totalBytes: number
+  /** Bytes of each report on the way; the whole layer in one by default. */
+  stepBytes?: number
+  /** Waits here before each report. */
+  beforeStep?: Gate
+}
+
+export type FakePull = { layers: readonly FakeLayer[]; brokenAfter?: string } | { error: string }
+
 export interface FakeOllama extends FakeServer {
+  /** What a pull of this name finds; every other name is one that the registry does not have. */
+  offer(name: string, pull: FakePull): void
   /** How often a model had to be loaded: at its first request, and again for each other `num_ctx`. */
   loads(): number
 }
@@ -122,6 +137,40 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
     return answer(response, { status: 'success' })
   }
 
+  const offers = new Map<string, FakePull>()
+  /** Bytes that are here already, by digest: they stay when a pull is left, as Ollama keeps them. */
+  const pulled = new Map<string, number>()
+
+  /** One layer after the other; as the real one, without a last report that a layer is whole. */
+  async function pull({ body }: ReceivedRequest, response: ServerResponse): Promise<unknown> {
+    const name = String(body.model)
+    const offer = offers.get(name) ?? { error: 'pull model manifest: file does not exist' }
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+    const tell = (line: object) => response.write(`${JSON.stringify(line)}\n`)
+    tell({ status: 'pulling manifest' })
+    if ('error' in offer) return response.end(`${refusal(offer.error)}\n`)
+    for (const { digest, totalBytes, stepBytes = totalBytes, beforeStep } of offer.layers) {
+      const report = () =>
+        tell({
+          status: `pulling ${digest.slice(7, 19)}`,
+          digest,
+          total: totalBytes,
+          completed: pulled.get(digest) ?? 0,
+        })
+      report()
+      while ((pulled.get(digest) ?? 0) < totalBytes) {
+        await beforeStep?.pass()
+        if (response.destroyed) return undefined
+        pulled.set(digest, Math.min(totalBytes, (pulled.get(digest) ?? 0) + stepBytes))
+        if (pulled.get(digest) !== totalBytes) report()
+      }
+    }
+    if (offer.brokenAfter !== undefined) return response.end(`${refusal(offer.brokenAfter)}\n`)
+    for (const status of ['verifying sha256 digest', 'writing manifest', 'success']) tell({ status })
+    models.push({ ...FAKE_MODEL, name })
+    return response.end()
+  }
+
   const server = await openFakeServer(options, (request, response, next) => {
     const [, digest] = /^\/api\/blobs\/(.+)$/.exec(request.path) ?? []
     if (digest !== undefined) return receiveBlob(request, response, digest)
@@ -145,6 +194,8 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
       }
       case '/api/create':
         return create(request, response)
+      case '/api/pull':
+        return pull(request, response)
       case '/api/chat':
       case '/api/generate':
         return chat(request, response, next)
@@ -154,7 +205,11 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
         return response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found')
     }
   })
-  return { ...server, loads: () => loads }
+  return {
+    ...server,
+    loads: () => loads,
+    offer: (name, pull) => void offers.set(name, pull),
+  }
 }
 
 /** The oldest messages go first; system messages and the last one stay, whatever it costs. */

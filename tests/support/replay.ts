@@ -21,7 +21,7 @@ export async function* split<Item>(splitter: Splitter<Item>, bytes: AsyncIterabl
 }
 
 export async function replay<Item, State>(
-  reader: Reader<Item, State>,
+  reader: Reader<Item, State, Delta>,
   bytes: AsyncIterable<Uint8Array>,
 ): Promise<Delta[]> {
   const deltas: Delta[] = []

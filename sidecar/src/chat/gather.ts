@@ -8,6 +8,7 @@ import type { Library } from '#library/library.ts'
 import type { Lorebooks } from '#library/lorebooks.ts'
 import { messageText, type Ask, type Sampling } from '#prompt/ask.ts'
 import type { Materials } from '#prompt/prompt.ts'
+import { profileOf } from '#providers/model-profiles.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 
 import type { Summaries } from './summary.ts'
@@ -112,11 +113,17 @@ function refuseUnseenPictures({ messages }: Ask, { model }: Upstream): void {
   )
 }
 
-/** The character's own options count where the client says nothing. */
-export function withOptions(ask: Ask, { materials }: Gathered): Ask {
+/**
+ * Sampling from four sources, option by option: what the request says, else the character, else the makers of the model
+ * (its profile). What none of them says stays absent, so that the model's own file or its server decides.
+ */
+export function withOptions(ask: Ask, { materials, upstream }: Gathered): Ask {
   if (materials === undefined) return ask
-  const { options } = settingsOf(materials.speaker.card)
-  return { ...ask, sampling: { ...present(options), ...ask.sampling } }
+  const { options, thinking } = settingsOf(materials.speaker.card)
+  const profile = profileOf(upstream.model.name)
+  const isThinking = thinking !== undefined && thinking !== false
+  const published = (isThinking ? profile?.thinkingSampling : undefined) ?? profile?.sampling
+  return { ...ask, sampling: { ...published, ...present(options), ...ask.sampling } }
 }
 
 const present = (options: CharacterSettings['options']): Sampling =>

@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
+import { splitLines } from '#base/ndjson.ts'
 
 export interface AdminApi {
   /** Sends and parses JSON. Throws AppError with the sidecar's own message. */
@@ -15,6 +16,8 @@ export interface AdminApi {
   send<T>(method: string, path: string, file: string, schema: z.ZodType<T>): Promise<T>
   /** Into a file, however large; its size. An answer that breaks off leaves no file. */
   downloadTo(path: string, file: string): Promise<number>
+  /** Sends JSON, and hands out the lines of an answer as they come. Throws also for a line that tells an error. */
+  lines<T>(path: string, body: unknown, schema: z.ZodType<T>): AsyncGenerator<T, void, undefined>
   download(path: string): Promise<{ name: string; bytes: Uint8Array }>
 }
 
@@ -57,7 +60,10 @@ export function openAdminApi({ url, key }: { url: string; key: string | undefine
   }
 
   async function read<T>(answer: Response, schema: z.ZodType<T>): Promise<T> {
-    const value = toJson(await answer.text())
+    return understand(toJson(await answer.text()), schema, answer)
+  }
+
+  function understand<T>(value: unknown, schema: z.ZodType<T>, answer: Response): T {
     const result = schema.safeParse(value)
     if (answer.ok && result.success) return result.data
     const refusal = ErrorBody.safeParse(value)
@@ -67,6 +73,15 @@ export function openAdminApi({ url, key }: { url: string; key: string | undefine
         ? refusal.data.error.message
         : `${url} answered ${String(answer.status)}, but not as this version of Troupe does; look at TROUPE_URL`,
     )
+  }
+
+  /** A sidecar that dies in the middle is told of in a sentence. */
+  async function* unbroken(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    try {
+      yield* body
+    } catch (cause) {
+      throw new AppError('unavailable', `${url} closed the connection in the middle of an answer`, { cause })
+    }
   }
 
   return {
@@ -98,6 +113,18 @@ export function openAdminApi({ url, key }: { url: string; key: string | undefine
         throw new AppError('unavailable', `The download broke off; ${file} was not written`, { cause })
       }
       return (await stat(file)).size
+    },
+    async *lines(path, body, schema) {
+      const json = { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+      const answer = await send('POST', path, json)
+      if (!answer.ok || answer.body === null) {
+        await read(answer, z.never())
+        return
+      }
+      const lines = splitLines()
+      for await (const chunk of unbroken(answer.body))
+        for (const line of lines.push(chunk)) yield understand(toJson(line), schema, answer)
+      for (const line of lines.rest()) yield understand(toJson(line), schema, answer)
     },
     async download(path) {
       const answer = await send('GET', path, {})

@@ -5,11 +5,18 @@ export interface Screen {
   line(text: string): void
   /** A bar on a terminal, nothing elsewhere; ends with `done() === total`. */
   progress(label: string, total: number): { step(): void; end(): void }
+  /** The same for bytes, whose total may grow on the way. */
+  bytes(label: string): { show(completedBytes: number, totalBytes: number): void; end(): void }
+  /** One line of JSON with --json, else nothing: for what is told on the way. */
+  event(value: unknown): void
   /** The result: printed as JSON with --json, else left to the lines. */
   result(value: unknown): void
 }
 
 const BAR_WIDTH = 24
+
+/** Back to the beginning, and nothing left of a longer text. */
+const CLEAR_LINE = '\r\u001B[K'
 
 interface ScreenOptions {
   json: boolean
@@ -17,19 +24,44 @@ interface ScreenOptions {
   err: Writable & { isTTY?: boolean }
 }
 
+/** In decimal units, as registries give the sizes of models. */
+export function sizeText(bytes: number): string {
+  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`
+  if (bytes >= 1e6) return `${Math.round(bytes / 1e6)} MB`
+  return `${Math.round(bytes / 1e3)} kB`
+}
+
+function bar(done: number, total: number): string {
+  const filled = total === 0 ? 0 : Math.round((Math.min(done, total) / total) * BAR_WIDTH)
+  return `[${'#'.repeat(filled).padEnd(BAR_WIDTH, '.')}]`
+}
+
 export function createScreen({ json, out, err }: ScreenOptions): Screen {
   return {
     line(text) {
       if (!json) out.write(`${text}\n`)
     },
+    bytes(label) {
+      const visible = err.isTTY === true
+      return {
+        show(completedBytes, totalBytes) {
+          if (!visible) return
+          const counts = totalBytes === 0 ? '' : `${sizeText(completedBytes)} of ${sizeText(totalBytes)}`
+          err.write(`${CLEAR_LINE}${label} ${bar(completedBytes, totalBytes)} ${counts}`)
+        },
+        end() {
+          if (visible) err.write('\n')
+        },
+      }
+    },
+    event(value) {
+      if (json) out.write(`${JSON.stringify(value)}\n`)
+    },
     progress(label, total) {
       let done = 0
       const visible = err.isTTY === true && total > 1
       const draw = () => {
-        const filled = Math.round((done / total) * BAR_WIDTH)
-        err.write(
-          `\r${label} [${'#'.repeat(filled).padEnd(BAR_WIDTH, '.')}] ${String(done)}/${String(total)}`,
-        )
+        err.write(`\r${label} ${bar(done, total)} ${String(done)}/${String(total)}`)
       }
       if (visible) draw()
       return {

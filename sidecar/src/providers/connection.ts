@@ -5,12 +5,13 @@
 import { Readable } from 'node:stream'
 
 import type { AppError } from '#base/errors.ts'
+import { splitLines } from '#base/ndjson.ts'
 
-import { DeltaFlow } from './delta-flow.ts'
 import { Exchange, type ExchangeParts, type Sink, type WireRequest } from './exchange.ts'
 import { keepConnections } from './kept-connections.ts'
+import { Flow } from './flow.ts'
 import type { Delta, ProviderOptions } from './provider.ts'
-import type { StreamRequest } from './reader.ts'
+import type { Reader, StreamRequest } from './reader.ts'
 import type { ServerWords } from './refusal.ts'
 import { cancelled } from './wire-error.ts'
 
@@ -35,9 +36,14 @@ export interface Connection {
     sizeBytes: number,
     signal: AbortSignal,
   ): Promise<Reply>
+  /**
+   * Asks with POST and hands out an NDJSON answer line by line. Throws as `ask`, and what `refusalError` makes of a refusal;
+   * ends without a word where the answer ends. Closes its connection as `stream` does.
+   */
+  lines(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<string, void, undefined>
   /** As `Provider.stream`. `return()` is heard at once, even while the next chunk is awaited. */
   stream<Item, State>(
-    request: StreamRequest<Item, State>,
+    request: StreamRequest<Item, State, Delta>,
     signal: AbortSignal,
   ): AsyncGenerator<Delta, void, undefined>
   /** Ends every call. */
@@ -75,12 +81,26 @@ export function openConnection(options: ProviderOptions, speaks: Omit<ServerWord
         signal,
       )
     },
+    lines(path, body, signal) {
+      const request = { path: `${prefix}${path}`, model: '', body: () => body, reader: LINES, headers }
+      return new Flow(request, signal, { ...parts, idleMs: options.headersTimeoutMs })
+    },
     stream(request, signal) {
       const on = { ...parts, totalMs: options.totalTimeoutMs, idleMs: options.idleTimeoutMs }
-      return new DeltaFlow({ ...request, path: `${prefix}${request.path}`, headers }, signal, on)
+      return new Flow({ ...request, path: `${prefix}${request.path}`, headers }, signal, on)
     },
     close: () => connections.close(cancelled()),
   }
+}
+
+/** Plain JSON is how a server answers where there is nothing to stream. */
+const LINES: Reader<string, null, string> = {
+  contentType: /^application\/(?:x-nd)?json/,
+  split: splitLines,
+  start: null,
+  step: (state, line) => ({ state, deltas: [line] }),
+  isLast: () => false,
+  end: () => [],
 }
 
 /** The whole of a small answer; what is too much of it is left out. */

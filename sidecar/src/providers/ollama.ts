@@ -12,16 +12,17 @@ import { type ChatMessage, messageText, type ToolCall, type ToolSpec } from '#pr
 
 import { type Connection, openConnection, parseJson } from './connection.ts'
 import { createMaker } from './ollama-models.ts'
-import type {
-  BaseModel,
-  EmbedCall,
-  Embedding,
-  FinishReason,
-  ModelCall,
-  Provider,
-  ProviderDriver,
-  ServerTimings,
-  Usage,
+import {
+  type BaseModel,
+  type Delta,
+  type EmbedCall,
+  type Embedding,
+  type FinishReason,
+  type ModelCall,
+  type Provider,
+  type ProviderDriver,
+  type ServerTimings,
+  type Usage, isDone
 } from './provider.ts'
 import type { Reader, Step } from './reader.ts'
 import { brokenError, refusalError, type ServerWords } from './refusal.ts'
@@ -221,13 +222,14 @@ export function createReader(
   model: string,
   words: ServerWords,
   newId: () => string = () => `call_${randomBytes(12).toString('hex')}`,
-): Reader<string, ChatState> {
+): Reader<string, ChatState, Delta> {
   return {
     // Plain JSON is how it answers where there is nothing to stream.
     contentType: /^application\/(?:x-nd)?json/,
     split: splitLines,
     start: { toolCalls: 0 },
     step: (state, line) => readChatLine(state, line, { model, words, newId }),
+    isLast: isDone,
     end() {
       throw new AppError('upstream', `${words.title} at ${words.name} ended in the middle of an answer`)
     },
@@ -240,14 +242,14 @@ interface ReadContext {
   newId: () => string
 }
 
-function readChatLine(state: ChatState, line: string, on: ReadContext): Step<ChatState> {
+function readChatLine(state: ChatState, line: string, on: ReadContext): Step<ChatState, Delta> {
   const parsed = ChatLine.safeParse(parseJson(line))
   if (!parsed.success)
     throw new AppError('upstream', `${on.words.title} at ${on.words.name} sent a line that is no answer`)
   const { message, error, done } = parsed.data
   if (error !== undefined && error !== null) throw brokenError(error, on.model, on.words)
 
-  const deltas: Step<ChatState>['deltas'][number][] = []
+  const deltas: Delta[] = []
   if (message?.thinking) deltas.push({ type: 'reasoning', text: message.thinking })
   const text = message?.content ?? parsed.data.response
   const { logprobs } = parsed.data

@@ -8,17 +8,17 @@ import { splitEvents, type SseEvent } from '#base/sse.ts'
 import { type ChatMessage, messageText } from '#prompt/ask.ts'
 
 import { type Connection, openConnection, parseJson } from './connection.ts'
-import type {
-  BaseModel,
-  Delta,
-  EmbedCall,
-  Embedding,
-  FinishReason,
-  ModelCall,
-  Provider,
-  ProviderDriver,
-  ServerTimings,
-  Usage,
+import {
+  type BaseModel,
+  type Delta,
+  type EmbedCall,
+  type Embedding,
+  type FinishReason,
+  type ModelCall,
+  type Provider,
+  type ProviderDriver,
+  type ServerTimings,
+  type Usage, isDone
 } from './provider.ts'
 import type { Reader, Splitter, Step } from './reader.ts'
 import { brokenError, refusalError, type ServerWords } from './refusal.ts'
@@ -186,7 +186,7 @@ export function createReader(
   model: string,
   words: ServerWords,
   newId: () => string = () => `call_${randomBytes(12).toString('hex')}`,
-): Reader<SseEvent, ChatState> {
+): Reader<SseEvent, ChatState, Delta> {
   return {
     contentType: /^text\/event-stream/,
     split: splitEvents,
@@ -195,6 +195,7 @@ export function createReader(
       if (data === '[DONE]') return { state, deltas: lastDeltas(state, words, newId) }
       return readChunk(state, data, model, words)
     },
+    isLast: isDone,
     end: (state) => lastDeltas(state, words, newId),
   }
 }
@@ -204,7 +205,7 @@ function createWholeReader(
   model: string,
   words: ServerWords,
   newId: () => string = () => `call_${randomBytes(12).toString('hex')}`,
-): Reader<SseEvent, ChatState> {
+): Reader<SseEvent, ChatState, Delta> {
   return {
     contentType: /^application\/json/,
     split: wholeText,
@@ -213,6 +214,7 @@ function createWholeReader(
       const read = readChunk(state, data, model, words)
       return { state: read.state, deltas: [...read.deltas, ...lastDeltas(read.state, words, newId)] }
     },
+    isLast: isDone,
     end() {
       throw new AppError('upstream', `${words.title} at ${words.name} sent an empty answer`)
     },
@@ -232,7 +234,12 @@ function wholeText(): Splitter<SseEvent> {
   }
 }
 
-function readChunk(state: ChatState, data: string, model: string, words: ServerWords): Step<ChatState> {
+function readChunk(
+  state: ChatState,
+  data: string,
+  model: string,
+  words: ServerWords,
+): Step<ChatState, Delta> {
   const parsed = ChatChunk.safeParse(parseJson(data))
   if (!parsed.success)
     throw new AppError('upstream', `${words.title} at ${words.name} sent an event that is no answer`)

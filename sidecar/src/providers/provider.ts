@@ -37,6 +37,8 @@ export interface Notice {
 /** What a turn hands out. */
 export type Told = Delta | Notice
 
+export const isDone = ({ type }: Delta): boolean => type === 'done'
+
 export interface ModelCall {
   /** Name of the base model on this server. */
   model: string
@@ -89,6 +91,15 @@ export interface ModelWish {
   parameters?: Readonly<Record<string, unknown>>
 }
 
+/** How far a pull is. Both counts grow: Ollama tells of a layer when its turn comes, the largest first. */
+export interface PullProgress {
+  /** What the server is doing, in its own words. */
+  status: string
+  /** Of all layers together, those that it had already included. */
+  completedBytes: number
+  totalBytes: number
+}
+
 /** Where models can be made. Everything throws as `Provider.models` does, and `invalid` for what the server refuses. */
 export interface ModelMaker {
   has(digest: string, signal: AbortSignal): Promise<boolean>
@@ -96,6 +107,12 @@ export interface ModelMaker {
   put(digest: string, bytes: AsyncIterable<Uint8Array>, sizeBytes: number, signal: AbortSignal): Promise<void>
   /** Resolves when the model can be asked. */
   make(wish: ModelWish, signal: AbortSignal): Promise<void>
+  /**
+   * Lets the server fetch a model from its registry, and ends when the model can be asked. Throws `model_not_found` where
+   * the registry does not have it and `upstream` where it does not answer. A pull that was left or that failed goes on
+   * from the bytes it has when it is asked for again.
+   */
+  pull(name: string, signal: AbortSignal): AsyncGenerator<PullProgress, void, undefined>
 }
 
 export interface Embedding {

@@ -1,9 +1,7 @@
 /** How a driver reads the answers of its servers. */
-import type { Delta } from './provider.ts'
-
-export interface Step<State> {
+export interface Step<State, Out> {
   state: State
-  deltas: readonly Delta[]
+  deltas: readonly Out[]
 }
 
 /** Cuts the bytes of an answer into the items that a reader understands. Throws AppError `upstream` for an overlong one. */
@@ -14,21 +12,23 @@ export interface Splitter<Item> {
 }
 
 /** How a driver reads an answer: `step` and `end` are pure and throw AppError. */
-export interface Reader<Item, State> {
+export interface Reader<Item, State, Out> {
   /** The content types that an answer may have. */
   contentType: RegExp
   split(): Splitter<Item>
   start: State
-  step(state: State, item: Item): Step<State>
+  step(state: State, item: Item): Step<State, Out>
+  /** Nothing that matters comes behind it. */
+  isLast(out: Out): boolean
   /** The bytes are over: the last deltas, or AppError `upstream` if the answer is not. */
-  end(state: State): readonly Delta[]
+  end(state: State): readonly Out[]
 }
 
-export interface StreamRequest<Item, State> {
+export interface StreamRequest<Item, State, Out> {
   path: string
   /** Named in error messages. */
   model: string
   /** May ask the server first; the signal ends with the call. */
   body: (signal: AbortSignal) => unknown
-  reader: Reader<Item, State>
+  reader: Reader<Item, State, Out>
 }

@@ -31,6 +31,8 @@ function openTurn(
     card?: Partial<Card>
     record?: (record: CallRecord) => Promise<void>
     contextTokens?: number
+    /** Name of the base model. */
+    model?: string
   } = {},
 ) {
   const calls: ModelCall[] = []
@@ -40,7 +42,11 @@ function openTurn(
     name: 'http://model',
     models: () =>
       Promise.resolve(
-        ['base', 'small'].map((name) => ({ name, chats: true, contextTokens: over.contextTokens ?? 2_048 })),
+        [over.model ?? 'base', 'small'].map((name) => ({
+          name,
+          chats: true,
+          contextTokens: over.contextTokens ?? 2_048,
+        })),
       ),
     stream(call, signal) {
       calls.push(call)
@@ -270,6 +276,37 @@ describe("a character's own options", () => {
     await run(sampleAsk({ task: 'title_generation' }))
     expect(calls[0]?.sampling).toEqual({})
     expect(calls[0]).not.toHaveProperty('thinking')
+  })
+
+  test.each([
+    [{ temperature: 1 }, { temperature: 0.4 }, { temperature: 1, topP: 0.9 }],
+    [{}, { temperature: 0.4 }, { temperature: 0.4, topP: 0.9 }],
+    [{}, {}, { temperature: 0.6, topP: 0.9 }],
+    [{ topP: 0.5 }, {}, { temperature: 0.6, topP: 0.5 }],
+  ])(
+    'stand between the request and the makers of the model: %j over %j is %j',
+    async (sampling, options, sent) => {
+      const { run, calls } = openTurn(() => say(text('Well.'), DONE), {
+        model: 'llama3.2:1b',
+        card: { extensions: { troupe: { options } } },
+      })
+      await run(sampleAsk({ sampling }))
+      expect(calls[0]?.sampling).toEqual(sent)
+    },
+  )
+
+  test.each([
+    [undefined, 0.7],
+    [false, 0.7],
+    [true, 0.6],
+    ['low', 0.6],
+  ])('thinking %j asks Qwen 3 for the temperature %d that it wants then', async (thinking, temperature) => {
+    const { run, calls } = openTurn(() => say(text('Well.'), DONE), {
+      model: 'qwen3:8b',
+      card: { extensions: { troupe: { thinking } } },
+    })
+    await run(sampleAsk())
+    expect(calls[0]?.sampling).toMatchObject({ temperature })
   })
 
   test.each([{ troupe: 'x' }, { troupe: { options: 7, layout: 'upside down', model: 3 } }, {}])(

@@ -4,7 +4,10 @@ import { createReadStream } from 'node:fs'
 import path from 'node:path'
 import { z } from 'zod'
 
+import { MODEL_PROFILES, type ModelTraits } from '#providers/model-profiles.ts'
+
 import { query, required, textOf, type Command, type Run } from '../command.ts'
+import { sizeText } from '../screen.ts'
 
 const Models = z.looseObject({
   models: z.array(
@@ -51,6 +54,74 @@ async function create({ positionals, values, api, screen }: Run): Promise<number
   return 0
 }
 
+const PullLine = z.object({
+  status: z.string(),
+  completedBytes: z.number().optional(),
+  totalBytes: z.number().optional(),
+})
+
+/** One after the other: a second pull would only share the same network. Ctrl-C stops; the next pull goes on from there. */
+async function pull({ positionals, values, api, screen }: Run): Promise<number> {
+  if (positionals.length === 0) return listPulls(screen)
+  for (const model of positionals) {
+    const bar = screen.bytes(`Pulling ${model}`)
+    try {
+      const wish = { model, server: textOf(values, 'server') }
+      for await (const line of api.lines('/troupe/api/models/pull', wish, PullLine)) {
+        screen.event({ model, ...line })
+        if (line.totalBytes !== undefined) bar.show(line.completedBytes ?? 0, line.totalBytes)
+      }
+    } finally {
+      bar.end()
+    }
+    screen.line(`${model} is ready`)
+  }
+  return 0
+}
+
+function listPulls(screen: Run['screen']): number {
+  for (const { title, pulls } of MODEL_PROFILES)
+    for (const { name, sizeBytes } of pulls)
+      screen.line(`${name.padEnd(16)} ${sizeText(sizeBytes).padStart(8)}  ${title}`)
+  screen.result({ models: MODEL_PROFILES.flatMap(({ pulls }) => pulls) })
+  return 0
+}
+
+const yesNo = (value: boolean | undefined) => (value === undefined ? '?' : value ? 'yes' : 'no')
+
+const COLUMNS: readonly [string, (profile: ModelTraits) => string][] = [
+  ['model', ({ title }) => title],
+  ['trained', ({ trainedContextTokens }) => String(trainedContextTokens)],
+  ['context', ({ contextTokens }) => String(contextTokens)],
+  ['system', ({ hasSystemRole }) => yesNo(hasSystemRole)],
+  ['thinks', ({ thinks }) => yesNo(thinks)],
+  ['sees', ({ sees }) => yesNo(sees)],
+  ['tools', ({ callsTools }) => yesNo(callsTools)],
+  ['sampling', ({ sampling }) => samplingText(sampling)],
+]
+
+const samplingText = (sampling: ModelTraits['sampling']): string =>
+  Object.entries(sampling)
+    .map(([option, value]) => `${option} ${String(value)}`)
+    .join(', ') || "the server's own"
+
+function profiles({ screen }: Run): Promise<number> {
+  const rows = [
+    COLUMNS.map(([title]) => title),
+    ...MODEL_PROFILES.map((profile) => COLUMNS.map(([, cell]) => cell(profile))),
+  ]
+  const widths = COLUMNS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+  for (const row of rows)
+    screen.line(
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+  screen.result({ profiles: MODEL_PROFILES })
+  return Promise.resolve(0)
+}
+
 /** Only what the server does not have yet; its digest. */
 async function giveFile(
   file: string,
@@ -89,5 +160,22 @@ export const modelCommands: readonly Command[] = [
       server: { type: 'string' },
     },
     run: create,
+  },
+  {
+    name: 'models pull',
+    usage: 'models pull [NAME…] [--server URL]',
+    summary: 'lets an Ollama fetch models; without a name, lists some',
+    details:
+      'Ctrl-C stops; the same command goes on from there. With --json, one line for each step, the last one with the status\n' +
+      '"ready".\n',
+    options: { server: { type: 'string' } },
+    run: pull,
+  },
+  {
+    name: 'models profiles',
+    usage: 'models profiles',
+    summary: 'lists what Troupe knows of well-known models',
+    options: {},
+    run: profiles,
   },
 ]

@@ -1,25 +1,32 @@
 /** Base models: which there are, and those that are made for characters. */
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
 import type { Library } from '#library/library.ts'
+import type { PullProgress } from '#providers/provider.ts'
 import type { Upstreams } from '#providers/upstreams.ts'
 
 import { check, readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
+import { errorBody } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
 import type { Operation } from '../openapi.ts'
+import { writeItems } from '../v1/stream.ts'
 
 const DIGEST = /^sha256:[0-9a-f]{64}$/
 const digest = z.string().regex(DIGEST, 'must be "sha256:" and 64 hexadecimal digits')
 const files = z.record(z.string().min(1).max(200), digest)
 
-/** As Ollama writes them: a name, and perhaps an owner and a tag. */
+/** As Ollama writes them: a name, and perhaps a registry, an owner and a tag. */
 const name = z
   .string()
   .max(150)
-  .regex(/^\w[\w.-]*(\/\w[\w.-]*)*(:\w[\w.-]*)?$/, 'must be a name such as "mira" or "mira:8b"')
+  .regex(
+    /^(\w[\w.-]*:\d+\/)?\w[\w.-]*(\/\w[\w.-]*)*(:\w[\w.-]*)?$/,
+    'must be a name such as "mira" or "mira:8b"',
+  )
 
 const Make = z.strictObject({
   name,
@@ -33,6 +40,7 @@ const Make = z.strictObject({
   character: z.string().optional(),
 })
 const Server = z.object({ server: z.string().optional() })
+const Pull = z.strictObject({ model: name, server: z.string().optional() })
 
 export const modelOperations: readonly Operation[] = [
   { method: 'get', path: '/', summary: 'The base models of all model servers' },
@@ -50,6 +58,14 @@ export const modelOperations: readonly Operation[] = [
     query: Server,
     body: 'bytes',
     status: 201,
+  },
+  {
+    method: 'post',
+    path: '/pull',
+    summary:
+      'Lets the server fetch a model: lines with status, completedBytes and totalBytes, then {"status":"ready"} or an error',
+    body: Pull,
+    answer: 'application/x-ndjson',
   },
   { method: 'get', path: '/files/:digest', summary: 'Whether the server has a file', query: Server },
 ]
@@ -80,6 +96,22 @@ export function baseModelRoutes({ upstreams, library }: ModelParts) {
       )
       return c.body(null, 201)
     })
+    .post('/pull', async (c) => {
+      const { model, server } = await readJson(Pull, c.env.incoming)
+      const { outgoing } = c.env
+      let last: PullLine = { status: 'waiting', completedBytes: 0, totalBytes: 0 }
+      await writeItems({
+        outgoing,
+        items: untilReady(upstreams.maker(server).pull(model, goneSignal(outgoing))),
+        headers: { ...NDJSON, 'x-request-id': c.var.requestId },
+        isShown: () => true,
+        toText: (line) => toLine((last = line)),
+        // Repeats itself, so that nobody in between closes the connection.
+        beat: () => toLine(last),
+        error: (error) => toLine(errorBody(error)),
+      })
+      return RESPONSE_ALREADY_SENT
+    })
     .post('/', async (c) => {
       const { server, character, ...given } = await readJson(Make, c.env.incoming)
       if ((given.from === undefined) === (given.files === undefined))
@@ -92,6 +124,23 @@ export function baseModelRoutes({ upstreams, library }: ModelParts) {
       return c.json({ name: given.name, character: edited }, 201)
     })
 }
+
+type PullLine = PullProgress | { status: 'ready' }
+
+/** The last line tells how it ended. */
+async function* untilReady(progress: AsyncIterable<PullProgress>): AsyncGenerator<PullLine> {
+  yield* progress
+  yield { status: 'ready' }
+}
+
+const NDJSON = {
+  'content-type': 'application/x-ndjson',
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'x-accel-buffering': 'no',
+}
+
+const toLine = (value: object): string => `${JSON.stringify(value)}\n`
 
 /** As a new version that nobody talks to yet: a model is tried before it is published. */
 async function useModel(library: ModelParts['library'], id: string, model: string, actor: string) {

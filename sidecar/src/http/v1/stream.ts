@@ -1,4 +1,4 @@
-/** Writes one streamed answer to the socket, with back-pressure and keep-alive. The only code that knows the socket. */
+/** Writes what comes bit by bit to the socket, with back-pressure and keep-alive. The only code that knows the socket. */
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 
@@ -37,58 +37,95 @@ export interface Chunks {
   error(error: AppError): string
 }
 
-export interface Streaming {
+export interface Streaming extends Times {
   outgoing: ServerResponse
   deltas: AsyncIterable<Told>
   chunks: Chunks
-  /** Times, in milliseconds, for tests. */
+}
+
+/** Writes an answer as server-sent events. Resolves and throws as `writeItems`. */
+export function writeStream({ outgoing, deltas, chunks, ...times }: Streaming): Promise<string | undefined> {
+  return writeItems({
+    ...times,
+    outgoing,
+    items: deltas,
+    headers: HEADERS,
+    ...(chunks.open && { open: chunks.open }),
+    isShown: (told) => told.type !== 'status' || chunks.notice !== undefined,
+    toText: (told) => textOf(told, chunks),
+    beat: () => KEEP_ALIVE,
+    error: chunks.error,
+  })
+}
+
+/** In milliseconds; others are for tests. */
+interface Times {
   graceMs?: number
   beatMs?: number
   stallMs?: number
 }
 
+export interface Writing<T> extends Times {
+  outgoing: ServerResponse
+  items: AsyncIterable<T>
+  headers: Readonly<Record<string, string>>
+  /** What stands before the first item. */
+  open?: () => string
+  /** What is not shown does not begin the answer. */
+  isShown: (item: T) => boolean
+  toText: (item: T) => string
+  /** Says that we are alive. */
+  beat: () => string
+  error: (error: AppError) => string
+}
+
 /**
- * Resolves when the stream has ended, with the code of a failure after the first byte. Throws AppError for a failure
- * before it, so that it becomes a status.
+ * Resolves when all is written, with the code of a failure after the first byte. Throws AppError for a failure before it, so
+ * that it becomes a status.
  */
-export async function writeStream({
+export async function writeItems<T>({
   outgoing,
-  deltas,
-  chunks,
+  items,
+  headers,
+  open = () => '',
+  isShown,
+  toText,
+  beat,
+  error: toError,
   graceMs = GRACE_MS,
   beatMs = BEAT_MS,
   stallMs = STALL_MS,
-}: Streaming): Promise<string | undefined> {
-  const open = () => {
+}: Writing<T>): Promise<string | undefined> {
+  const begin = () => {
     if (outgoing.headersSent || outgoing.destroyed) return
-    outgoing.writeHead(200, HEADERS)
+    outgoing.writeHead(200, headers)
     outgoing.flushHeaders()
-    if (chunks.open !== undefined) outgoing.write(chunks.open())
+    outgoing.write(open())
   }
-  const grace = setTimeout(open, graceMs)
-  const beat = setInterval(() => {
-    open()
-    if (!outgoing.writableNeedDrain) outgoing.write(KEEP_ALIVE)
+  const grace = setTimeout(begin, graceMs)
+  const alive = setInterval(() => {
+    begin()
+    if (!outgoing.writableNeedDrain) outgoing.write(beat())
   }, beatMs)
   try {
-    for await (const told of deltas) {
+    for await (const item of items) {
       // Nobody listens any more; leaving the loop ends the source.
       if (outgoing.destroyed) return 'cancelled'
-      if (told.type === 'status' && chunks.notice === undefined) continue
-      // Before the text of a delta is made: what stands before the first one comes first.
-      open()
-      beat.refresh()
-      if (!outgoing.write(textOf(told, chunks))) await drained(outgoing, stallMs)
+      if (!isShown(item)) continue
+      // Before the text is made: what stands before the first item comes first.
+      begin()
+      alive.refresh()
+      if (!outgoing.write(toText(item))) await drained(outgoing, stallMs)
     }
     return undefined
   } catch (thrown) {
     const error = toAppError(thrown)
     if (!outgoing.headersSent) throw error
-    if (!outgoing.destroyed) outgoing.write(chunks.error(error))
+    if (!outgoing.destroyed) outgoing.write(toError(error))
     return error.code
   } finally {
     clearTimeout(grace)
-    clearInterval(beat)
+    clearInterval(alive)
     if (outgoing.headersSent) outgoing.end()
   }
 }

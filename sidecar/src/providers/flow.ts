@@ -5,7 +5,6 @@
 import { AppError, toAppError } from '#base/errors.ts'
 
 import { Exchange, type ExchangeParts, type Sink } from './exchange.ts'
-import type { Delta } from './provider.ts'
 import type { Splitter, StreamRequest } from './reader.ts'
 import { refusalError } from './refusal.ts'
 import { cancelled } from './wire-error.ts'
@@ -28,19 +27,17 @@ export interface FlowParts extends ExchangeParts {
   idleMs: number
 }
 
-type Result = IteratorResult<Delta, void>
+const OVER: IteratorReturnResult<void> = { done: true, value: undefined }
 
-const OVER: Result = { done: true, value: undefined }
-
-export class DeltaFlow<Item, State> implements AsyncGenerator<Delta, void, undefined>, Sink {
-  readonly #request: StreamRequest<Item, State> & { headers: Record<string, string> }
+export class Flow<Item, State, Out> implements AsyncGenerator<Out, void, undefined>, Sink {
+  readonly #request: StreamRequest<Item, State, Out> & { headers: Record<string, string> }
   readonly #on: FlowParts
   readonly #signal: AbortSignal
   readonly #exchange: Exchange
   #splitter: Splitter<Item> | undefined
   #state: State
   #isBegun = false
-  #waiting: Delta[] = []
+  #waiting: Out[] = []
   #isPaused = false
   /** The last word was read; whatever comes behind it changes nothing. */
   #isDone = false
@@ -48,10 +45,11 @@ export class DeltaFlow<Item, State> implements AsyncGenerator<Delta, void, undef
   #failure: AppError | undefined
   #refusal: { status: number; chunks: Buffer[]; bytes: number } | undefined
   #bytes = 0
-  #reader: { resolve: (result: Result) => void; reject: (error: AppError) => void } | undefined
+  #reader:
+    { resolve: (result: IteratorResult<Out, void>) => void; reject: (error: AppError) => void } | undefined
 
   constructor(
-    request: StreamRequest<Item, State> & { headers: Record<string, string> },
+    request: StreamRequest<Item, State, Out> & { headers: Record<string, string> },
     signal: AbortSignal,
     on: FlowParts,
   ) {
@@ -64,7 +62,7 @@ export class DeltaFlow<Item, State> implements AsyncGenerator<Delta, void, undef
 
   // -- pulled ---------------------------------------------------------------------------------------------------------
 
-  next(): Promise<Result> {
+  next(): Promise<IteratorResult<Out, void>> {
     if (!this.#isBegun) this.#begin()
     if (this.#signal.aborted) this.#forget()
     const delta = this.#waiting.shift()
@@ -84,7 +82,7 @@ export class DeltaFlow<Item, State> implements AsyncGenerator<Delta, void, undef
   }
 
   /** The reader leaves: the connection is closed, unless the answer was whole. */
-  return(): Promise<Result> {
+  return(): Promise<IteratorResult<Out, void>> {
     this.#isBegun = true
     this.#waiting = []
     if (!this.#isDone) this.#exchange.stop(cancelled())
@@ -94,7 +92,7 @@ export class DeltaFlow<Item, State> implements AsyncGenerator<Delta, void, undef
     return Promise.resolve(OVER)
   }
 
-  async throw(error: unknown): Promise<Result> {
+  async throw(error: unknown): Promise<IteratorResult<Out, void>> {
     await this.return()
     throw error
   }
@@ -209,14 +207,14 @@ export class DeltaFlow<Item, State> implements AsyncGenerator<Delta, void, undef
     }
   }
 
-  #push(delta: Delta): void {
-    this.#isDone = delta.type === 'done'
+  #push(delta: Out): void {
+    this.#isDone = this.#request.reader.isLast(delta)
     this.#exchange.limit(this.#isDone ? DRAIN_MS : this.#on.idleMs)
     if (this.#reader === undefined) this.#waiting.push(delta)
     else this.#hand({ done: false, value: delta })
   }
 
-  #hand(result: Result): void {
+  #hand(result: IteratorResult<Out, void>): void {
     const reader = this.#reader
     this.#reader = undefined
     reader?.resolve(result)
