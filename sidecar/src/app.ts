@@ -76,7 +76,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const pool = createPool({ now, parallel: config.parallelCalls, perSecond: config.callsPerSecond })
   const keys = createKeys({ store, now, fixed: fixedKeys(config) })
   const kv = openMemoryKv({ now })
-  const metrics = createPrometheus()
+  const metrics = createPrometheus({ lanes: pool.state })
   const named = (kind: string, id: string) => pseudonym(secret, kind, id)
   const summaries = createSummaries({ kv, pseudonym: named, log, now })
   const desk = openDesk({ config, library, keys, recorder, pseudonym: named, log })

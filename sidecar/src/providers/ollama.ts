@@ -22,7 +22,8 @@ import {
   type Provider,
   type ProviderDriver,
   type ServerTimings,
-  type Usage, isDone
+  type Usage,
+  isDone,
 } from './provider.ts'
 import type { Reader, Step } from './reader.ts'
 import { brokenError, refusalError, type ServerWords } from './refusal.ts'

@@ -52,7 +52,7 @@ export interface PoolOptions {
   perSecond: number | undefined
 }
 
-export interface GateState {
+export interface LaneState {
   server: string
   model: string
   running: number
@@ -66,7 +66,7 @@ export interface Pool {
    * what the last attempt threw, or AppError `unavailable` while every server is left alone for a while.
    */
   place(wish: Placing, signal: AbortSignal): AsyncGenerator<Notice, Placed, undefined>
-  state(): GateState[]
+  state(): LaneState[]
 }
 
 interface Lane {

@@ -1,7 +1,8 @@
 /** Figures for Prometheus. Labels are bounded: characters, not people or chats. */
-import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client'
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 
 import type { Metrics } from '#base/metrics.ts'
+import type { LaneState } from '#providers/pool.ts'
 
 /** Seconds; from a warm small model to a cold large one. */
 const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
@@ -11,7 +12,12 @@ export interface Prometheus extends Metrics {
   expose(): Promise<{ text: string; mediaType: string }>
 }
 
-export function createPrometheus(): Prometheus {
+export interface PrometheusParts {
+  /** What runs and waits at each model of each server. */
+  lanes: () => readonly LaneState[]
+}
+
+export function createPrometheus({ lanes }: PrometheusParts): Prometheus {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -41,6 +47,7 @@ export function createPrometheus(): Prometheus {
     labelNames: ['model'],
     registers,
   })
+  observeLanes(lanes, registers)
   return {
     callFinished({ kind, status, model, firstTokenMs, totalMs }) {
       calls.inc({ kind, status, model })
@@ -52,4 +59,25 @@ export function createPrometheus(): Prometheus {
     },
     expose: async () => ({ text: await registry.metrics(), mediaType: registry.contentType }),
   }
+}
+
+function observeLanes(lanes: () => readonly LaneState[], registers: Registry[]): void {
+  const observe = (name: string, help: string, of: (lane: LaneState) => number) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ['server', 'model'],
+      registers,
+      collect() {
+        this.reset()
+        for (const lane of lanes()) this.set({ server: lane.server, model: lane.model }, of(lane))
+      },
+    })
+  observe('troupe_calls_running', 'Calls that a model of a server answers now', ({ running }) => running)
+  observe('troupe_calls_waiting', 'Calls that wait for a model of a server', ({ waiting }) => waiting)
+  observe(
+    'troupe_server_paused',
+    'Whether a model of a server is left alone because it failed',
+    ({ isPaused }) => Number(isPaused),
+  )
 }

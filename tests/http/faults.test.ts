@@ -1,0 +1,247 @@
+/** Model servers and clients that misbehave, against the whole app: nothing is lost, nothing leaks, and everybody is told. */
+import { once } from 'node:events'
+import { request, type ClientRequest, type IncomingMessage } from 'node:http'
+
+import { afterEach, expect, test } from 'vitest'
+
+import { openTestApp, readEvents, type TestApp } from '../support/app.ts'
+import { openFakeOllama } from '../support/fake-ollama.ts'
+import { createGate } from '../support/fake-server.ts'
+import { openWireServer, sseEvent, STREAM_HEAD, whole } from '../support/wire-server.ts'
+
+const closing: { close(): Promise<unknown> }[] = []
+afterEach(async () => {
+  for (const each of closing.splice(0).reverse()) await each.close()
+})
+const kept = <T extends { close(): Promise<unknown> }>(each: T): T => {
+  closing.push(each)
+  return each
+}
+
+const UNLIMITED = { TROUPE_CALLS_PER_SECOND: '0', TROUPE_PARALLEL_CALLS: '1000' }
+
+async function openApp(env: Record<string, string>): Promise<{ troupe: TestApp; key: string }> {
+  const troupe = kept(await openTestApp({ ...UNLIMITED, ...env }))
+  const made = await troupe.request('POST', '/troupe/api/keys', {
+    body: { name: 'test', scopes: ['chat', 'base-models'] },
+  })
+  return { troupe, key: ((await made.json()) as { secret: string }).secret }
+}
+
+const bodyFor = (model: string, stream: boolean, text = 'Hi') => ({
+  model,
+  stream,
+  messages: [{ role: 'user', content: text }],
+})
+
+async function inTurns<T>(
+  items: readonly T[],
+  atOnce: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = [...items]
+  const worker = async () => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item)
+  }
+  await Promise.all(Array.from({ length: atOnce }, worker))
+}
+
+const recordOf = async (troupe: TestApp, answer: Response): Promise<unknown> =>
+  (await troupe.request('GET', `/troupe/api/requests/${answer.headers.get('x-request-id') ?? ''}`)).json()
+
+const WORDS = ['Über dem ', 'Hafen ', 'さよ', 'うなら ', '🌊']
+const STREAM = Buffer.from(
+  `${WORDS.map((content) => sseEvent({ content })).join('')}${sseEvent({}, 'stop')}data: [DONE]\n\n`,
+)
+
+test('a model server that resets at any byte leaves what it said, an error and one failed record', async () => {
+  const cuts = Array.from({ length: STREAM.length }, (_, at) => at)
+  const models = cuts.map((cut) => `cut-${String(cut)}`)
+  const server = kept(
+    await openWireServer(models, (body, socket) => {
+      const cut = Number(/"model":"cut-(\d+)"/.exec(body)?.[1])
+      // What was sent arrives before the reset does.
+      socket.write(Buffer.concat([Buffer.from(STREAM_HEAD), STREAM.subarray(0, cut)]), () =>
+        setTimeout(() => socket.resetAndDestroy(), 5),
+      )
+    }),
+  )
+  const { troupe, key } = await openApp({ OPENAI_API_BASE_URLS: server.url })
+  const lastWord = STREAM.indexOf('"stop"')
+  const seen = { statuses: 0, broken: 0, whole: 0 }
+  await inTurns(models, 25, async (model) => {
+    const answer = await troupe.request('POST', '/v1/chat/completions', { key, body: bodyFor(model, true) })
+    const cut = Number(model.slice(4))
+    if (!answer.ok) {
+      seen.statuses += 1
+      expect(await answer.json()).toMatchObject({ error: { code: 'upstream_error' } })
+      expect(await recordOf(troupe, answer)).toMatchObject({ status: 'failed' })
+      return
+    }
+    const events = (await readEvents(answer)) as {
+      choices?: { delta: { content?: string } }[]
+      error?: object
+    }[]
+    expect(events.at(-1)).toBe('[DONE]')
+    const said = events.flatMap(({ choices }) => choices?.[0]?.delta.content ?? []).join('')
+    expect(WORDS.join('').startsWith(said)).toBe(true)
+    const isWhole = events.at(-2)?.error === undefined
+    seen[isWhole ? 'whole' : 'broken'] += 1
+    if (cut < lastWord) expect(isWhole).toBe(false)
+    expect(await recordOf(troupe, answer)).toMatchObject({
+      status: isWhole ? 'ok' : 'failed',
+      errorCode: isWhole ? null : 'upstream',
+    })
+  })
+  process.stdout.write(`resets at ${String(cuts.length)} bytes: ${JSON.stringify(seen)}\n`)
+  expect(seen.statuses + seen.broken + seen.whole).toBe(cuts.length)
+  expect(seen.broken).toBeGreaterThan(200)
+  // None was asked twice.
+  expect(server.chats).toHaveLength(cuts.length)
+}, 60_000)
+
+test('a model server that never answers, or stops in the middle, gives its place back; other models go on', async () => {
+  const server = kept(
+    await openWireServer(['mute', 'stuck', 'well'], (body, socket) => {
+      if (body.includes('"mute"')) return
+      socket.write(STREAM_HEAD + sseEvent({ content: 'One ' }))
+      if (body.includes('"well"')) socket.end(`${sseEvent({}, 'stop')}data: [DONE]\n\n`)
+    }),
+  )
+  const limits = { TROUPE_FIRST_TOKEN_SECONDS: '1', TROUPE_IDLE_SECONDS: '1', TROUPE_PARALLEL_CALLS: '2' }
+  const { troupe, key } = await openApp({ OPENAI_API_BASE_URLS: server.url, ...limits })
+  const ask = (model: string, stream: boolean) =>
+    troupe.request('POST', '/v1/chat/completions', { key, body: bodyFor(model, stream) })
+  const mute = [ask('mute', true), ask('mute', false)]
+  const stuck = [ask('stuck', true), ask('stuck', true)]
+  expect((await ask('well', true)).status).toBe(200)
+  for (const answer of await Promise.all(mute)) {
+    const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream') === true
+    const told = isStream ? JSON.stringify(await readEvents(answer)) : await answer.text()
+    expect(told).toContain('upstream_timeout')
+  }
+  for (const answer of await Promise.all(stuck)) {
+    const events = await readEvents(answer)
+    expect(events.slice(-2)).toMatchObject([{ error: { code: 'upstream_timeout' } }, '[DONE]'])
+  }
+  expect(await gauge(troupe, 'troupe_calls_running')).toBe(0)
+})
+
+/** The sum over all servers and models. */
+async function gauge(troupe: TestApp, name: string): Promise<number> {
+  const text = await (await troupe.request('GET', '/metrics')).text()
+  const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`))
+  return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
+}
+
+test('1,000 clients that leave at any moment: each call to the model server is closed, and nothing is left', async () => {
+  const never = createGate()
+  const ollama = kept(
+    await openFakeOllama({
+      // From no answer at all to an answer that is through.
+      answer: ({ body }) => {
+        const at = Number(/client (\d+)/.exec(JSON.stringify(body['messages']))?.[1])
+        const kinds = [
+          { beforeHeaders: never },
+          { stallAfter: 0 },
+          { stallAfter: 2 },
+          { chunks: ['One', 'Two'] },
+        ]
+        return kinds[at % kinds.length] ?? {}
+      },
+    }),
+  )
+  const { troupe, key } = await openApp({ OLLAMA_BASE_URL: ollama.origin })
+  await troupe.request('POST', '/v1/chat/completions', { key, body: bodyFor('fake:1b', false, 'client 3') })
+  const socketsBefore = resources('TCPSocketWrap')
+  const leftAtMs = new Map<number, number>()
+
+  await inTurns(
+    Array.from({ length: 1_000 }, (_, at) => at),
+    20,
+    async (at) => {
+      const client = send(troupe.url, key, bodyFor('fake:1b', at % 5 !== 0, `client ${String(at)}`))
+      await new Promise((resolve) => setTimeout(resolve, (at * 37) % 150))
+      leftAtMs.set(at, performance.now())
+      client.destroy()
+    },
+  )
+  await expect.poll(() => gauge(troupe, 'troupe_calls_running'), { timeout: 5_000 }).toBe(0)
+  expect(await gauge(troupe, 'troupe_calls_waiting')).toBe(0)
+  const open = ollama.chats().filter(({ closedAtMs }) => closedAtMs === undefined)
+  expect(open).toEqual([])
+  const delaysMs = ollama.chats().flatMap(({ body, closedAtMs = 0 }) => {
+    const at = Number(/client (\d+)/.exec(JSON.stringify(body['messages']))?.[1])
+    const leftMs = leftAtMs.get(at)
+    return leftMs === undefined ? [] : [Math.max(0, closedAtMs - leftMs)]
+  })
+  const slowestMs = Math.max(...delaysMs)
+  process.stdout.write(
+    `${String(delaysMs.length)} of 1,000 calls reached the model server, the slowest closed after ${slowestMs.toFixed(0)} ms\n`,
+  )
+  expect(delaysMs.length).toBeGreaterThan(500)
+  expect(slowestMs).toBeLessThan(500)
+  // Connections that may serve again stay open; there are no more of them than ran at the same time.
+  await expect.poll(() => resources('TCPSocketWrap') - socketsBefore).toBeLessThanOrEqual(110)
+  await expect.poll(() => resources('Timeout')).toBeLessThan(150)
+}, 60_000)
+
+const resources = (kind: string) => process.getActiveResourcesInfo().filter((each) => each === kind).length
+
+function send(url: string, key: string, body: object): ClientRequest {
+  const client = request(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+  })
+  client.on('error', () => undefined)
+  client.on('response', (answer: IncomingMessage) => answer.on('error', () => undefined).resume())
+  client.end(JSON.stringify(body))
+  return client
+}
+
+test.each([
+  ['a line of 10 MB', `${STREAM_HEAD}data: ${'x'.repeat(10 * 1_048_576)}\n\n`, 'upstream_error'],
+  ['what is no JSON', `${STREAM_HEAD}data: {"choices": [}\n\n`, 'upstream_error'],
+  [
+    'a redirect to a metadata address',
+    whole('302 Found', '', 'location: http://169.254.169.254/latest\r\n'),
+    'upstream_error',
+  ],
+  [
+    'a page of a proxy',
+    'HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n<html>',
+    'upstream_error',
+  ],
+])('a model server that sends %s: one clear error', async (_name, bytes, code) => {
+  const server = kept(
+    await openWireServer(['m'], (_body, socket) => {
+      socket.end(bytes)
+    }),
+  )
+  const { troupe, key } = await openApp({ OPENAI_API_BASE_URLS: server.url })
+  const answer = await troupe.request('POST', '/v1/chat/completions', { key, body: bodyFor('m', true) })
+  expect(answer.status).toBe(502)
+  expect(await answer.json()).toMatchObject({ error: { code } })
+  expect(server.chats).toHaveLength(1)
+})
+
+test('a model server that sends single bytes and cookies: the answer is whole, and its headers are not ours', async () => {
+  const server = kept(
+    await openWireServer(['m'], (_body, socket) => {
+      void (async () => {
+        const head = STREAM_HEAD.replace('\r\n\r\n', '\r\nset-cookie: spy=1\r\nx-secret: 1\r\n\r\n')
+        for (const byte of Buffer.concat([Buffer.from(head), STREAM])) {
+          socket.write(Buffer.from([byte]))
+          await new Promise(setImmediate)
+        }
+        socket.end()
+      })()
+    }),
+  )
+  const { troupe, key } = await openApp({ OPENAI_API_BASE_URLS: server.url })
+  const client = send(troupe.url, key, bodyFor('m', true))
+  const [answer] = (await once(client, 'response')) as [IncomingMessage]
+  expect(Object.keys(answer.headers)).not.toContain('set-cookie')
+  expect(Object.keys(answer.headers)).not.toContain('x-secret')
+  await once(answer, 'end')
+})

@@ -1,0 +1,58 @@
+/** A model server that is nothing but bytes on a socket: what it sends, and where it breaks off, is up to the test. */
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+
+export interface WireServer {
+  /** With `/v1`, as people configure it. */
+  url: string
+  /** Bodies of the chat requests so far. */
+  chats: string[]
+  close(): Promise<void>
+}
+
+/** `answer` gets the body of a chat request and its socket. Lists the models that are named. */
+export async function openWireServer(
+  models: readonly string[],
+  answer: (body: string, socket: Socket) => void,
+): Promise<WireServer> {
+  const sockets = new Set<Socket>()
+  const chats: string[] = []
+  const list = JSON.stringify({ data: models.map((id) => ({ id, max_model_len: 8_192 })) })
+
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    socket.on('error', () => undefined)
+    let heard = ''
+    socket.on('data', (chunk: Buffer) => {
+      heard += chunk.toString('latin1')
+      const head = heard.indexOf('\r\n\r\n')
+      const length = Number(/content-length: (\d+)/i.exec(heard)?.[1] ?? 0)
+      if (head === -1 || heard.length < head + 4 + length) return
+      const [path, body] = [heard.split(' ', 2)[1], heard.slice(head + 4, head + 4 + length)]
+      heard = heard.slice(head + 4 + length)
+      if (path === '/v1/models') socket.write(whole('200 OK', list))
+      else if (path === '/v1/chat/completions') {
+        chats.push(body)
+        answer(body, socket)
+      } else socket.write(whole('404 Not Found', '{}'))
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    url: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/v1`,
+    chats,
+    async close() {
+      for (const socket of sockets) socket.destroy()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+export const whole = (status: string, body: string, more = ''): string =>
+  `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${String(Buffer.byteLength(body))}\r\n${more}\r\n${body}`
+
+/** The head of a stream without chunked encoding: it ends with the connection. */
+export const STREAM_HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n'
+
+export const sseEvent = (delta: object, finish: string | null = null): string =>
+  `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`
