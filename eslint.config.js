@@ -21,7 +21,7 @@ export const FLOORS = [
   ['base'],
   ['characters', 'prompt'],
   ['store', 'kv', 'providers', 'rag'],
-  ['library', 'gateway', 'analytics'],
+  ['library', 'gateway', 'analytics', 'knowledge'],
   ['chat', 'openwebui'],
   ['http', 'cli', 'telemetry'],
   ['config.ts', 'plugins.ts', 'secret.ts'],

@@ -8,6 +8,7 @@ import type { Store } from '#store/store.ts'
 import { openStore } from '#store/open.ts'
 
 import { sampleCard } from '../support/samples.ts'
+import { sampleBase, sampleChunk, sampleDocument } from '../support/sample-knowledge.ts'
 import { sampleRecord } from '../support/sample-record.ts'
 
 export function describeStore(url: () => string): void {
@@ -75,6 +76,31 @@ export function describeStore(url: () => string): void {
     expect(store.isDuplicate(new Error('other'))).toBe(false)
     const orphan = store.db.insert(store.t.characterVersions).values(version('nobody'))
     await expect(orphan).rejects.toSatisfy((error) => !store.isDuplicate(error))
+  })
+
+  test('counts pieces of knowledge up without giving a number twice, and keeps vectors byte for byte', async () => {
+    const { knowledgeBases, knowledgeDocuments, knowledgeChunks, embeddings } = store.t
+    await store.db.delete(knowledgeBases)
+    await store.db.delete(embeddings)
+    await store.db.insert(knowledgeBases).values(sampleBase('handbook'))
+    await store.db.insert(knowledgeDocuments).values(sampleDocument('d1', 'handbook'))
+    const add = async (...numbers: number[]) => {
+      const rows = numbers.map((number) => sampleChunk({ documentId: 'd1', baseId: 'handbook', number }))
+      await store.db.insert(knowledgeChunks).values(rows)
+      return (await store.db.select().from(knowledgeChunks)).map(({ id }) => id)
+    }
+    const first = await add(0, 1)
+    await store.db.delete(knowledgeChunks)
+    const [again] = await add(0)
+    expect(again).toBeGreaterThan(Math.max(...first))
+
+    const vector = Buffer.from(new Float32Array([0.6, -0.8]).buffer)
+    await store.db.insert(embeddings).values({ fingerprint: 'f', textHash: 'h', vector })
+    expect(await store.db.select().from(embeddings)).toEqual([{ fingerprint: 'f', textHash: 'h', vector }])
+
+    await store.db.delete(knowledgeBases)
+    expect(await store.db.select().from(knowledgeDocuments)).toEqual([])
+    expect(await store.db.select().from(knowledgeChunks)).toEqual([])
   })
 
   test('deletes the versions with their character', async () => {

@@ -2,6 +2,7 @@
 import {
   bigint,
   boolean,
+  customType,
   doublePrecision,
   index,
   integer,
@@ -14,6 +15,8 @@ import {
 
 import type { Kit } from './kit.sqlite.ts'
 
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
+
 const kit: Record<keyof Kit, unknown> = {
   table: pgTable,
   index,
@@ -22,8 +25,10 @@ const kit: Record<keyof Kit, unknown> = {
   primaryKey,
   text: (name: string) => text(name),
   int: (name: string) => integer(name),
+  serial: (name: string) => integer(name).primaryKey().generatedByDefaultAsIdentity(),
   float: (name: string) => doublePrecision(name),
   bool: (name: string) => boolean(name),
+  bytes: (name: string) => bytea(name),
   epochMs: (name: string) => bigint(name, { mode: 'number' }),
   json: (name: string) => jsonb(name),
 }

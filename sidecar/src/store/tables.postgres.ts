@@ -12,4 +12,9 @@ export const {
   apiKeys,
   callRecords,
   ratings,
+  knowledgeBases,
+  knowledgeAttachments,
+  knowledgeDocuments,
+  knowledgeChunks,
+  embeddings,
 } = defineTables(postgresKit)

@@ -2,6 +2,7 @@
 import type { Card, Lorebook, Note } from '#characters/card.ts'
 
 import type { Kit } from './kit.sqlite.ts'
+import { defineKnowledgeTables } from './knowledge-tables.ts'
 
 /** The parts of a prompt without their texts. */
 export interface Anatomy {
@@ -211,6 +212,7 @@ export function defineTables(k: Kit) {
     apiKeys,
     callRecords,
     ratings,
+    ...defineKnowledgeTables(k),
   }
 }
 
