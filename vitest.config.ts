@@ -1,6 +1,9 @@
 import { configDefaults, defineConfig } from 'vitest/config'
 
-/** The four kinds of test, by folder. `unit` is pure and fast; `e2e` starts real processes and browsers. */
+/**
+ * The kinds of test, by folder. `unit` is pure and fast; `e2e` starts real processes and browsers; `reliability` breaks and
+ * attacks what runs.
+ */
 const kind = (
   name: string,
   options: { testTimeout?: number; hookTimeout?: number; fileParallelism?: boolean } = {},
@@ -20,6 +23,7 @@ export default defineConfig({
       kind('unit'),
       kind('contract', { testTimeout: 20_000, hookTimeout: 60_000 }),
       kind('http', { testTimeout: 15_000 }),
+      kind('reliability', { testTimeout: 180_000, hookTimeout: 120_000, fileParallelism: false }),
       // Real servers share ports, cores and one model: one file after the other, and time for a cold model.
       kind('e2e', { testTimeout: 180_000, hookTimeout: 600_000, fileParallelism: false }),
     ],

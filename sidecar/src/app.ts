@@ -15,7 +15,7 @@ import { createTurn } from '#chat/turn.ts'
 import { createGuesses } from '#gateway/guesses.ts'
 import { createKeys } from '#gateway/keys.ts'
 import { doors } from '#http/routes.ts'
-import { openMemoryKv } from '#kv/memory.ts'
+import { openKv } from '#kv/open.ts'
 import { openLibrary } from '#library/characters.ts'
 import { openLorebooks } from '#library/lorebooks.ts'
 import { exportArchive } from '#library/export-archive.ts'
@@ -75,7 +75,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   })
   const pool = createPool({ now, parallel: config.parallelCalls, perSecond: config.callsPerSecond })
   const keys = createKeys({ store, now, fixed: fixedKeys(config) })
-  const kv = openMemoryKv({ now })
+  const kv = await openKv({ url: config.redisUrl, now })
   const metrics = createPrometheus({ lanes: pool.state })
   const named = (kind: string, id: string) => pseudonym(secret, kind, id)
   const summaries = createSummaries({ kv, pseudonym: named, log, now })

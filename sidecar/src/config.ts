@@ -26,6 +26,9 @@ export interface Config {
   timeZone: string
   databaseUrl: string
   analyticsDatabaseUrl: string
+  redisUrl: string | undefined
+  /** Sidecars over the same databases; this is one of them. */
+  replicas: number
   openWebUi: { url: string; apiKey: string | undefined; jwtSecrets: string[] } | undefined
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
@@ -160,6 +163,16 @@ export const Environment = z.object({
   ANALYTICS_DATABASE_URL: databaseUrl.describe(
     'Database of call records; default: a file in the data folder',
   ),
+  REDIS_URL: optional
+    .refine((value) => value === undefined || (URL.canParse(value) && /^rediss?:\/\//.test(value)), {
+      error: 'is not an address such as redis://127.0.0.1:6379',
+    })
+    .describe(
+      'Redis for limits, sessions and caches that several sidecars share; without it they stay in the process',
+    ),
+  TROUPE_REPLICAS: positive
+    .default(1)
+    .describe('Sidecars over the same databases, this one counted; more than one need PostgreSQL and Redis'),
   OPENWEBUI_URL: optional.pipe(httpUrl.optional()).describe('The Open WebUI beside us'),
   OPENWEBUI_API_KEY: optional.describe(
     'API key of an admin of that Open WebUI: lets characters be published there',
@@ -210,6 +223,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     timeZone: values.TROUPE_TIME_ZONE ?? Intl.DateTimeFormat().resolvedOptions().timeZone,
     databaseUrl: values.DATABASE_URL ?? `file:${path.join(dataDir, 'troupe.sqlite')}`,
     analyticsDatabaseUrl: values.ANALYTICS_DATABASE_URL ?? `file:${path.join(dataDir, 'analytics.sqlite')}`,
+    redisUrl: values.REDIS_URL,
+    replicas: values.TROUPE_REPLICAS,
     openWebUi: openWebUi(values),
     logLevel: values.TROUPE_LOG_LEVEL,
   }
@@ -229,7 +244,7 @@ function openWebUi(values: Values): Config['openWebUi'] {
 
 /** Settings that are well-formed and would still hurt somebody. */
 function dangers(values: Values): string[] {
-  const faults: string[] = []
+  const faults = [...loneliness(values)]
   const open = !isLoopback(values.TROUPE_HOST)
   if (open && values.TROUPE_CONNECTION_KEY !== undefined && values.OPENWEBUI_JWT_SECRET === undefined) {
     faults.push(
@@ -254,4 +269,20 @@ function dangers(values: Values): string[] {
     )
   }
   return faults
+}
+
+/** What only works in one process. */
+function loneliness(values: Values): string[] {
+  if (values.TROUPE_REPLICAS === 1) return []
+  const isShared = (url: string | undefined) => url?.startsWith('postgres') === true
+  const missing = [
+    ...(isShared(values.DATABASE_URL) ? [] : ['DATABASE_URL (postgres://…)']),
+    ...(isShared(values.ANALYTICS_DATABASE_URL) ? [] : ['ANALYTICS_DATABASE_URL (postgres://…)']),
+    ...(values.REDIS_URL === undefined ? ['REDIS_URL (redis://…)'] : []),
+    ...(values.TROUPE_PSEUDONYM_SECRET === undefined ? ['TROUPE_PSEUDONYM_SECRET (the same in all)'] : []),
+  ]
+  if (missing.length === 0) return []
+  return [
+    `TROUPE_REPLICAS is ${String(values.TROUPE_REPLICAS)}, but SQLite, memory and made-up secrets belong to one process: set ${missing.join(', ')}`,
+  ]
 }

@@ -1,7 +1,11 @@
-import { describe, expect, test } from 'vitest'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { openMemoryKv } from '#kv/memory.ts'
+import { openRedisKv } from '#kv/redis.ts'
 
+import { hasRedis, startRedis, type RedisServer } from '../support/redis.ts'
 import { describeKv } from './kv.ts'
 
 describe('memory', () => {
@@ -18,5 +22,89 @@ describe('memory', () => {
     const kv = openMemoryKv({ now: () => 0, mostKeys: 3 })
     for (const key of ['a', 'b', 'c', 'd']) await kv.set(key, key, 1)
     expect([await kv.get('a'), await kv.get('d')]).toEqual([undefined, 'd'])
+  })
+})
+
+describe.skipIf(!hasRedis)('Redis (skipped where Debian has no redis-server package installed)', () => {
+  let redis: RedisServer
+  beforeAll(async () => {
+    redis = await startRedis()
+  })
+  afterAll(() => redis.stop())
+
+  describeKv(async () => {
+    await redis.restart()
+    return { kv: await openRedisKv({ url: redis.url, now: Date.now }), advance: (ms) => sleep(ms) }
+  }, 5)
+
+  test('two connections share claims, and hear each other', async () => {
+    const [here, there] = await Promise.all([1, 2].map(() => openRedisKv({ url: redis.url, now: Date.now })))
+    if (here === undefined || there === undefined) throw new Error('two were opened')
+    const heard: string[] = []
+    there.subscribe('news', (text) => heard.push(text))
+    const rule = { kind: 'window' as const, key: 'shared', most: 1, windowMs: 60_000 }
+    expect((await here.claim('a', [rule])).outcome).toBe('granted')
+    expect((await there.claim('b', [rule])).outcome).toBe('refused')
+    await expect
+      .poll(async () => {
+        await here.publish('news', 'revoked')
+        return heard
+      })
+      .toContain('revoked')
+    await Promise.all([here.close(), there.close()])
+  })
+
+  test('one that is frozen answers within 100 ms that it does not, then at once, and works again afterwards', async () => {
+    let nowMs = 0
+    const kv = await openRedisKv({ url: redis.url, now: () => nowMs })
+    await kv.set('a', 'one', 60_000)
+    redis.freeze()
+    const timed = async () => {
+      const startedAtMs = performance.now()
+      await expect(kv.get('a')).rejects.toMatchObject({ code: 'unavailable' })
+      return performance.now() - startedAtMs
+    }
+    const waits = [await timed(), await timed(), await timed()]
+    expect(Math.min(...waits)).toBeLessThan(200)
+    expect(await timed()).toBeLessThan(50)
+    redis.thaw()
+    nowMs = 5_000
+    await expect.poll(() => kv.get('a')).toBe('one')
+    await kv.close()
+  })
+
+  test('one that is killed and comes back empty is used again, scripts and subscriptions too', async () => {
+    const kv = await openRedisKv({ url: redis.url, now: Date.now })
+    const heard: string[] = []
+    kv.subscribe('news', (text) => heard.push(text))
+    const rule = { kind: 'window' as const, key: 'k', most: 5, windowMs: 60_000 }
+    expect((await kv.claim('a', [rule])).outcome).toBe('granted')
+    await redis.kill()
+    await expect(kv.get('a')).rejects.toMatchObject({ code: 'unavailable' })
+    await redis.restart()
+    const claimed = () =>
+      kv.claim('b', [rule]).then(
+        ({ outcome }) => outcome,
+        () => 'gone',
+      )
+    await expect.poll(claimed, { timeout: 8_000, interval: 100 }).toBe('granted')
+    await expect
+      .poll(
+        async () => {
+          await kv.publish('news', 'back').catch(() => undefined)
+          return heard
+        },
+        { timeout: 8_000 },
+      )
+      .toContain('back')
+    await kv.close()
+  })
+
+  test('without one the start goes on after a second', async () => {
+    const startedAtMs = performance.now()
+    const kv = await openRedisKv({ url: 'redis://127.0.0.1:9', now: Date.now })
+    expect(performance.now() - startedAtMs).toBeLessThan(3_000)
+    await expect(kv.ping()).rejects.toMatchObject({ code: 'unavailable' })
+    await kv.close()
   })
 })

@@ -9,47 +9,132 @@ export interface KvSubject {
   advance(ms: number): Promise<void>
 }
 
-export function describeKv(open: () => Promise<KvSubject>): void {
+/** `scale` stretches all times, for a store whose clock cannot be turned by hand: what is a moment here must be one there. */
+export function describeKv(open: () => Promise<KvSubject>, scale = 1): void {
   let kv: Kv
   let advance: KvSubject['advance']
   beforeEach(async () => {
     const subject = await open()
     kv = subject.kv
-    advance = (ms) => subject.advance(ms)
+    advance = (ms) => subject.advance(ms * scale)
     return () => kv.close()
   })
 
   test('keeps a value for its time and not longer', async () => {
-    await kv.set('a', 'one', 100)
+    await kv.set('a', 'one', 100 * scale)
     expect(await kv.get('a')).toBe('one')
-    await advance(99)
+    await advance(70)
     expect(await kv.get('a')).toBe('one')
-    await advance(1)
+    await advance(30)
     expect(await kv.get('a')).toBeUndefined()
   })
 
   test('a new value starts its time anew', async () => {
-    await kv.set('a', 'one', 100)
+    await kv.set('a', 'one', 100 * scale)
     await advance(50)
-    await kv.set('a', 'two', 100)
-    await advance(80)
+    await kv.set('a', 'two', 100 * scale)
+    await advance(70)
     expect(await kv.get('a')).toBe('two')
   })
 
   test('counts without losing one, and counting does not lengthen the time', async () => {
-    const counts = await Promise.all(Array.from({ length: 20 }, () => kv.increment('n', 100)))
+    const counts = await Promise.all(Array.from({ length: 20 }, () => kv.increment('n', 100 * scale)))
     expect(counts.sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, at) => at + 1))
     await advance(60)
-    expect(await kv.increment('n', 100)).toBe(21)
+    expect(await kv.increment('n', 100 * scale)).toBe(21)
     await advance(40)
-    expect(await kv.increment('n', 100)).toBe(1)
+    expect(await kv.increment('n', 100 * scale)).toBe(1)
   })
 
   test('forgets what is deleted, and keys do not touch each other', async () => {
-    await kv.set('a', 'one', 100)
-    await kv.set('b', 'two', 100)
+    await kv.set('a', 'one', 100 * scale)
+    await kv.set('b', 'two', 100 * scale)
     await kv.delete('a')
     await kv.delete('never')
     expect([await kv.get('a'), await kv.get('b')]).toEqual([undefined, 'two'])
+  })
+
+  test('a window grants what fits into every stretch of its length, and tells how long to wait', async () => {
+    const rule = { kind: 'window' as const, key: 'w', most: 3, windowMs: 100 * scale }
+    expect(await kv.claim('a', [rule])).toMatchObject({ outcome: 'granted', standings: [{ left: 2 }] })
+    await advance(60)
+    expect(await kv.claim('b', [rule])).toMatchObject({ outcome: 'granted', standings: [{ left: 1 }] })
+    expect(await kv.claim('c', [rule])).toMatchObject({ outcome: 'granted', standings: [{ left: 0 }] })
+    const refused = await kv.claim('d', [rule])
+    expect(refused).toMatchObject({ outcome: 'refused', rule: 0, standings: [{ left: 0 }] })
+    const waitMs = refused.outcome === 'refused' ? (refused.standings[0]?.waitMs ?? 0) : 0
+    expect(waitMs).toBeGreaterThan(0)
+    expect(waitMs).toBeLessThanOrEqual(40 * scale)
+    await advance(waitMs / scale)
+    expect((await kv.claim('e', [rule])).outcome).toBe('granted')
+    expect((await kv.claim('f', [rule])).outcome).toBe('refused')
+  })
+
+  test('of claims at the same moment exactly as many are granted as fit', async () => {
+    const rule = { kind: 'window' as const, key: 'w', most: 10, windowMs: 10_000 }
+    const verdicts = await Promise.all(Array.from({ length: 40 }, (_, at) => kv.claim(String(at), [rule])))
+    expect(verdicts.filter(({ outcome }) => outcome === 'granted')).toHaveLength(10)
+  })
+
+  test('all rules or none: what one rule refuses takes nothing from the others', async () => {
+    const free = { kind: 'window' as const, key: 'free', most: 2, windowMs: 10_000 }
+    const full = { kind: 'lease' as const, key: 'full', most: 1, ttlMs: 10_000 }
+    expect((await kv.claim('a', [full])).outcome).toBe('granted')
+    expect(await kv.claim('b', [free, full])).toMatchObject({ outcome: 'refused', rule: 1 })
+    expect(await kv.claim('c', [free])).toMatchObject({ outcome: 'granted', standings: [{ left: 1 }] })
+  })
+
+  test('a lease ends when it is settled, or by itself unless it is renewed', async () => {
+    const rule = { kind: 'lease' as const, key: 'l', most: 1, ttlMs: 100 * scale }
+    const outcome = async (id: string) => (await kv.claim(id, [rule])).outcome
+    expect(await outcome('a')).toBe('granted')
+    expect(await outcome('b')).toBe('refused')
+    await kv.settle('b', { leases: ['l'], sums: [] })
+    expect(await outcome('b')).toBe('refused')
+    await kv.settle('a', { leases: ['l'], sums: [] })
+    expect(await outcome('b')).toBe('granted')
+    await advance(60)
+    await kv.renew([{ id: 'b', key: 'l', ttlMs: 100 * scale }])
+    await advance(60)
+    expect(await outcome('c')).toBe('refused')
+    await advance(60)
+    expect(await outcome('c')).toBe('granted')
+  })
+
+  test('a sum is begun once, reserved, put right, and refuses what would pass it', async () => {
+    const rule = { kind: 'sum' as const, key: 's', most: 100, amount: 60, ttlMs: 10_000 }
+    expect(await kv.claim('a', [rule])).toEqual({ outcome: 'unknown', keys: ['s'] })
+    await kv.begin('s', 20, 10_000)
+    await kv.begin('s', 90, 10_000)
+    expect(await kv.claim('a', [rule])).toMatchObject({ outcome: 'granted', standings: [{ left: 20 }] })
+    expect(await kv.claim('b', [rule])).toMatchObject({ outcome: 'refused', standings: [{ left: 20 }] })
+    await kv.settle('a', {
+      leases: [],
+      sums: [
+        { key: 's', by: -50 },
+        { key: 'never begun', by: 7 },
+      ],
+    })
+    expect(await kv.claim('b', [rule])).toMatchObject({ outcome: 'granted', standings: [{ left: 10 }] })
+    await kv.settle('b', { leases: [], sums: [{ key: 's', by: 10 }] })
+    expect(await kv.claim('c', [{ ...rule, amount: 0 }])).toMatchObject({ outcome: 'refused' })
+    expect(await kv.claim('c', [{ ...rule, key: 'never begun' }])).toMatchObject({ outcome: 'unknown' })
+  })
+
+  test('a word reaches who listens, and nobody who left', async () => {
+    const heard: string[] = []
+    const leave = kv.subscribe('news', (text) => heard.push(`first ${text}`))
+    kv.subscribe('news', (text) => heard.push(`second ${text}`))
+    kv.subscribe('other', (text) => heard.push(`other ${text}`))
+    await expect
+      .poll(async () => {
+        await kv.publish('news', 'one')
+        return heard
+      })
+      .toEqual(expect.arrayContaining(['first one', 'second one']))
+    leave()
+    await kv.publish('news', 'two')
+    await expect.poll(() => heard).toContain('second two')
+    expect(heard.filter((word) => /first two|other/.test(word))).toEqual([])
   })
 }

@@ -59,6 +59,21 @@ test('all faults are told at once, each with its variable', () => {
 describe('a dangerous setting is refused and named', () => {
   test.each([
     [
+      'several sidecars on SQLite',
+      { TROUPE_REPLICAS: '2' },
+      /DATABASE_URL .* REDIS_URL .* TROUPE_PSEUDONYM_SECRET/,
+    ],
+    [
+      'several sidecars without Redis',
+      {
+        TROUPE_REPLICAS: '2',
+        DATABASE_URL: 'postgres://a/b',
+        ANALYTICS_DATABASE_URL: 'postgres://a/b',
+        TROUPE_PSEUDONYM_SECRET: LONG,
+      },
+      /set REDIS_URL \(redis:\/\/…\)$/,
+    ],
+    [
       'open to the network without proof of the user',
       { TROUPE_HOST: '0.0.0.0', TROUPE_CONNECTION_KEY: LONG },
       /OPENWEBUI_JWT_SECRET/,

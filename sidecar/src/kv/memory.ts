@@ -1,16 +1,30 @@
 /** Values in this process only: enough for one replica. */
-import type { Kv } from './kv.ts'
+import { EventEmitter } from 'node:events'
+
+import type { Kv, Rule, Standing, Verdict } from './kv.ts'
 
 interface Kept {
   value: string
   untilMs: number
 }
 
+/** Times of claims, oldest first; those before `from` have left the window. */
+interface Log {
+  times: number[]
+  from: number
+}
+
 /** A flood of keys (addresses, tokens) must not eat the memory; the oldest go first. */
 const MOST_KEYS = 100_000
 
+/** So many times that have left are kept before they are cut off, so that a claim costs the same at any limit. */
+const SLACK = 1_000
+
 export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number; mostKeys?: number }): Kv {
   const kept = new Map<string, Kept>()
+  const logs = new Map<string, Log>()
+  const leases = new Map<string, Map<string, number>>()
+  const words = new EventEmitter().setMaxListeners(0)
 
   function find(key: string): Kept | undefined {
     const found = kept.get(key)
@@ -19,34 +33,128 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
     return undefined
   }
 
-  function keep(key: string, entry: Kept): void {
-    kept.delete(key)
-    kept.set(key, entry)
-    for (const oldest of kept.keys()) {
-      if (kept.size <= mostKeys) break
-      kept.delete(oldest)
+  function keep<T>(map: Map<string, T>, key: string, entry: T): void {
+    map.delete(key)
+    map.set(key, entry)
+    for (const oldest of map.keys()) {
+      if (map.size <= mostKeys) break
+      map.delete(oldest)
+    }
+  }
+
+  function standing(rule: Rule): Standing | undefined {
+    if (rule.kind === 'sum') {
+      const sum = find(rule.key)
+      return sum && { left: rule.most - Number(sum.value), waitMs: 0 }
+    }
+    if (rule.kind === 'lease') return { left: rule.most - running(rule.key), waitMs: 0 }
+    const log = logs.get(rule.key)
+    if (log === undefined) return { left: rule.most, waitMs: 0 }
+    const leftAtMs = now() - rule.windowMs
+    while ((log.times[log.from] ?? Infinity) <= leftAtMs) log.from++
+    if (log.from > SLACK) log.from = (log.times.splice(0, log.from), 0)
+    const oldest = log.times[log.from]
+    return {
+      left: rule.most - (log.times.length - log.from),
+      waitMs: oldest === undefined ? 0 : oldest + rule.windowMs - now(),
+    }
+  }
+
+  function running(key: string): number {
+    const holders = leases.get(key)
+    if (holders === undefined) return 0
+    for (const [id, untilMs] of holders) if (untilMs <= now()) holders.delete(id)
+    if (holders.size === 0) leases.delete(key)
+    return holders.size
+  }
+
+  function hold(key: string, id: string, ttlMs: number): void {
+    keep(leases, key, (leases.get(key) ?? new Map<string, number>()).set(id, now() + ttlMs))
+  }
+
+  function add(key: string, by: number): void {
+    const sum = find(key)
+    if (sum !== undefined) sum.value = String(Number(sum.value) + by)
+  }
+
+  function write(id: string, rule: Rule): void {
+    if (rule.kind === 'sum') add(rule.key, rule.amount)
+    else if (rule.kind === 'lease') hold(rule.key, id, rule.ttlMs)
+    else {
+      const log = logs.get(rule.key) ?? { times: [], from: 0 }
+      log.times.push(now())
+      keep(logs, rule.key, log)
+    }
+  }
+
+  function claim(id: string, rules: readonly Rule[]): Verdict {
+    const standings: Standing[] = []
+    const keys: string[] = []
+    for (const rule of rules) {
+      const found = standing(rule)
+      if (found === undefined) keys.push(rule.key)
+      else standings.push(found)
+    }
+    if (keys.length > 0) return { outcome: 'unknown', keys }
+    const refusing = rules.findIndex((rule, at) => (standings[at]?.left ?? 0) < needed(rule))
+    if (refusing >= 0) return { outcome: 'refused', rule: refusing, standings }
+    for (const rule of rules) write(id, rule)
+    return {
+      outcome: 'granted',
+      standings: standings.map(({ left, waitMs }, at) => ({ left: left - taken(rules[at]), waitMs })),
     }
   }
 
   return {
     get: (key) => Promise.resolve(find(key)?.value),
     set(key, value, ttlMs) {
-      keep(key, { value, untilMs: now() + ttlMs })
+      keep(kept, key, { value, untilMs: now() + ttlMs })
       return Promise.resolve()
     },
     increment(key, ttlMs) {
       const found = find(key)
       const count = Number(found?.value ?? 0) + 1
-      keep(key, { value: String(count), untilMs: found?.untilMs ?? now() + ttlMs })
+      keep(kept, key, { value: String(count), untilMs: found?.untilMs ?? now() + ttlMs })
       return Promise.resolve(count)
     },
     delete(key) {
       kept.delete(key)
       return Promise.resolve()
     },
+    claim: (id, rules) => Promise.resolve(claim(id, rules)),
+    begin(key, sum, ttlMs) {
+      if (find(key) === undefined) keep(kept, key, { value: String(sum), untilMs: now() + ttlMs })
+      return Promise.resolve()
+    },
+    settle(id, settlement) {
+      for (const key of settlement.leases) leases.get(key)?.delete(id)
+      for (const { key, by } of settlement.sums) add(key, by)
+      return Promise.resolve()
+    },
+    renew(goingOn) {
+      for (const { id, key, ttlMs } of goingOn) hold(key, id, ttlMs)
+      return Promise.resolve()
+    },
+    publish(channel, text) {
+      words.emit(channel, text)
+      return Promise.resolve()
+    },
+    subscribe(channel, listener) {
+      words.on(channel, listener)
+      return () => words.off(channel, listener)
+    },
+    ping: () => Promise.resolve(),
     close() {
       kept.clear()
+      logs.clear()
+      leases.clear()
+      words.removeAllListeners()
       return Promise.resolve()
     },
   }
 }
+
+/** A sum that has nothing left refuses also who claims nothing yet: what an answer costs is known at its end. */
+const needed = (rule: Rule): number => (rule.kind === 'sum' ? Math.max(1, rule.amount) : 1)
+
+const taken = (rule: Rule | undefined): number => (rule?.kind === 'sum' ? rule.amount : 1)

@@ -1,0 +1,192 @@
+/**
+ * Values that all replicas share, in a Redis 7 or newer. A Redis that is gone or hangs costs a call 100 ms at most, and after
+ * three failures nothing for five seconds: whoever asks has to have another way.
+ */
+import { createHash } from 'node:crypto'
+
+import { Redis } from 'ioredis'
+
+import { AppError } from '#base/errors.ts'
+
+import type { Kv, Rule, Settlement, Standing, Verdict } from './kv.ts'
+import { CLAIM, INCREMENT, RENEW, SETTLE } from './scripts.ts'
+
+const COMMAND_TIMEOUT_MS = 100
+const CONNECT_TIMEOUT_MS = 1_000
+
+/** How long the start waits for the first connection; without it the program goes on and keeps trying. */
+const START_MS = 1_000
+
+const RECONNECT_MS = 1_000
+
+const MOST_FAILURES = 3
+const PAUSE_MS = 5_000
+
+/** One Redis may serve other programs. */
+const PREFIX = 'troupe:'
+
+export interface RedisKvOptions {
+  /** `redis://` or `rediss://`, with user and password where needed. */
+  url: string
+  /** Wall clock in milliseconds. */
+  now: () => number
+}
+
+export async function openRedisKv({ url, now }: RedisKvOptions): Promise<Kv> {
+  const options = {
+    keyPrefix: PREFIX,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    maxRetriesPerRequest: 1,
+    enableOfflineQueue: false,
+    lazyConnect: true,
+    retryStrategy: () => RECONNECT_MS,
+  }
+  const redis = new Redis(url, options)
+  // Subscriptions wait for the connection, and no command is in a hurry there.
+  const ears = new Redis(url, { ...options, enableOfflineQueue: true })
+  for (const connection of [redis, ears]) connection.on('error', () => undefined)
+  await Promise.race([Promise.all([connect(redis), connect(ears)]), sleep(START_MS)])
+
+  let failures = 0
+  let pausedUntilMs = 0
+
+  async function ask<T>(command: () => Promise<T>): Promise<T> {
+    if (now() < pausedUntilMs) throw gone()
+    try {
+      const answer = await inTime(command())
+      failures = 0
+      return answer
+    } catch (cause) {
+      failures += 1
+      if (failures >= MOST_FAILURES) pausedUntilMs = now() + PAUSE_MS
+      throw gone(cause)
+    }
+  }
+
+  async function tell(command: () => Promise<unknown>): Promise<void> {
+    await ask(command)
+  }
+
+  /** A Redis that was restarted has forgotten the scripts. */
+  async function run(script: string, keys: readonly string[], args: readonly (string | number)[]) {
+    const all = [keys.length, ...keys, ...args.map(String)] as const
+    try {
+      return await redis.evalsha(shaOf(script), ...all)
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
+      return redis.eval(script, ...all)
+    }
+  }
+
+  async function settle(id: string, { leases, sums }: Settlement): Promise<void> {
+    if (leases.length + sums.length === 0) return
+    const keys = [...leases, ...sums.map(({ key }) => key)]
+    await run(SETTLE, keys, [id, leases.length, ...sums.map(({ by }) => whole(by))])
+  }
+
+  async function giveBack(id: string, rules: readonly Rule[], { outcome }: Verdict): Promise<void> {
+    if (outcome !== 'granted') return
+    const leases = rules.filter(({ kind }) => kind === 'lease').map(keyOf)
+    const sums = rules.flatMap((rule) => (rule.kind === 'sum' ? [{ key: rule.key, by: -rule.amount }] : []))
+    await settle(id, { leases, sums })
+  }
+
+  const heard = new Map<string, Set<(text: string) => void>>()
+  ears.on('message', (channel: string, text: string) => {
+    for (const listener of heard.get(channel) ?? []) listener(text)
+  })
+
+  return {
+    get: (key) => ask(async () => (await redis.get(key)) ?? undefined),
+    set: (key, value, ttlMs) => tell(() => redis.set(key, value, 'PX', whole(ttlMs))),
+    increment: (key, ttlMs) => ask(async () => Number(await run(INCREMENT, [key], [whole(ttlMs)]))),
+    delete: (key) => tell(() => redis.del(key)),
+    async claim(id, rules) {
+      const keys = rules.map(keyOf)
+      const args = [id, ...rules.flatMap(argsOf)]
+      let claimed: Promise<Verdict> | undefined
+      try {
+        return await ask(() => (claimed = run(CLAIM, keys, args).then(readVerdict)))
+      } catch (error) {
+        // It may be granted yet, to somebody who was told that it is not.
+        claimed?.then((verdict) => giveBack(id, rules, verdict)).catch(() => undefined)
+        throw error
+      }
+    },
+    begin: (key, sum, ttlMs) => tell(() => redis.set(key, whole(sum), 'PX', whole(ttlMs), 'NX')),
+    settle: (id, settlement) => tell(() => settle(id, settlement)),
+    renew: (leases) =>
+      ask(async () => {
+        if (leases.length === 0) return
+        await run(
+          RENEW,
+          leases.map(({ key }) => key),
+          leases.flatMap(({ id, ttlMs }) => [id, whole(ttlMs)]),
+        )
+      }),
+    publish: (channel, text) => tell(() => redis.publish(PREFIX + channel, text)),
+    subscribe(channel, listener) {
+      const name = PREFIX + channel
+      const listeners = heard.get(name) ?? new Set()
+      heard.set(name, listeners.add(listener))
+      // Told again at every new connection by ioredis itself, once it was told at all.
+      ears.subscribe(name).catch(() => undefined)
+      return () => listeners.delete(listener)
+    },
+    ping: () => tell(() => redis.ping()),
+    close() {
+      redis.disconnect()
+      ears.disconnect()
+      return Promise.resolve()
+    },
+  }
+}
+
+/**
+ * Rejects when there is no answer within 100 ms. A loop that was busy for so long reads what has arrived before it gives up,
+ * which the client's own timeout does not.
+ */
+function inTime<T>(answer: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const giveUp = () => setImmediate(() => setImmediate(reject, new Error('no answer in time')))
+    const timer = setTimeout(giveUp, COMMAND_TIMEOUT_MS)
+    answer.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
+}
+
+const connect = (connection: Redis): Promise<void> => connection.connect().catch(() => undefined)
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref())
+
+const gone = (cause?: unknown): AppError =>
+  new AppError('unavailable', 'Redis does not answer; look at REDIS_URL and at the server there', { cause })
+
+const shas = new Map<string, string>()
+function shaOf(script: string): string {
+  const known = shas.get(script)
+  if (known !== undefined) return known
+  const sha = createHash('sha1').update(script).digest('hex')
+  shas.set(script, sha)
+  return sha
+}
+
+/** Redis counts in whole numbers. */
+const whole = (value: number): number => Math.ceil(value)
+
+const keyOf = ({ key }: Rule): string => key
+
+function argsOf(rule: Rule): (string | number)[] {
+  if (rule.kind === 'window') return [rule.kind, rule.most, whole(rule.windowMs), 1]
+  if (rule.kind === 'lease') return [rule.kind, rule.most, whole(rule.ttlMs), 1]
+  return [rule.kind, rule.most, whole(rule.ttlMs), whole(rule.amount)]
+}
+
+function readVerdict(reply: unknown): Verdict {
+  const [outcome, ...rest] = reply as [string, ...(string | number)[]]
+  if (outcome === 'unknown') return { outcome, keys: rest.map((key) => String(key).slice(PREFIX.length)) }
+  const [rule, ...numbers] = rest.map(Number)
+  const standings: Standing[] = []
+  for (let at = 0; at < numbers.length; at += 2)
+    standings.push({ left: numbers[at] ?? 0, waitMs: Math.max(0, Math.ceil((numbers[at + 1] ?? 0) / 1_000)) })
+  return outcome === 'granted' ? { outcome, standings } : { outcome: 'refused', rule: rule ?? 0, standings }
+}

@@ -1,0 +1,94 @@
+/** A real Redis for one test file: on a free port, in a temporary folder, gone afterwards. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+import { freePort } from './process.ts'
+
+const PROGRAM = '/usr/bin/redis-server'
+
+export const hasRedis = existsSync(PROGRAM)
+
+export interface RedisServer {
+  url: string
+  port: number
+  dir: string
+  /** SIGSTOP: connections stay open and nothing answers. */
+  freeze(): void
+  thaw(): void
+  /** SIGKILL. */
+  kill(): Promise<void>
+  /** Again on the same port, empty. */
+  restart(): Promise<void>
+  stop(): Promise<void>
+}
+
+export async function startRedis(): Promise<RedisServer> {
+  const dir = await mkdtemp(path.join(tmpdir(), 'troupe-redis-'))
+  const port = await freePort()
+  let child = await start(port, dir)
+  const kill = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, 'exit')
+    child.kill('SIGKILL')
+    await ended
+  }
+  return {
+    url: `redis://127.0.0.1:${String(port)}`,
+    port,
+    dir,
+    freeze() {
+      child.kill('SIGSTOP')
+    },
+    thaw() {
+      child.kill('SIGCONT')
+    },
+    kill,
+    async restart() {
+      await kill()
+      child = await start(port, dir)
+    },
+    async stop() {
+      await kill()
+      await rm(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+async function start(port: number, dir: string): Promise<ChildProcess> {
+  const args = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    '--dir',
+    dir,
+  ]
+  const child = spawn(PROGRAM, [...args, '--maxmemory-policy', 'noeviction'], { stdio: 'ignore' })
+  for (let tries = 0; !(await answers(port)); tries++) {
+    if (child.exitCode !== null || tries > 400) throw new Error('redis-server did not start')
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  return child
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    const say = (yes: boolean) => {
+      socket.destroy()
+      resolve(yes)
+    }
+    socket.once('connect', () => socket.write('PING\r\n'))
+    socket.once('data', (data) => say(data.toString().startsWith('+PONG')))
+    socket.once('error', () => say(false))
+  })
+}
