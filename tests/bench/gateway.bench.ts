@@ -1,7 +1,8 @@
 /**
  * What Troupe costs between a client and a model server, beside the least that a gateway on Node can cost: about two
  * minutes, or half an hour with `--full`. `--with portkey,litellm,ollama` and `--peers FILE` (see gateway/peers.ts) add
- * targets, `--rounds N` and `--out FILE` (one JSON line for each slot) do what they say.
+ * targets, and so does `--before FOLDER`, a checkout that was built. `--slots saturation,ramp`, `--rounds N` and
+ * `--out FILE` (one JSON line for each slot) do what they say.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -18,6 +19,7 @@ import { FULL, type Plan, QUICK } from './gateway/plan.ts'
 import { composeReport, composeTable } from './gateway/report.ts'
 import { measureAll, probe } from './gateway/runner.ts'
 import {
+  ofCheckout,
   type Place,
   startAllFeatures,
   startControl,
@@ -30,6 +32,8 @@ const OPTIONS = {
   full: { type: 'boolean', default: false },
   with: { type: 'string', default: '' },
   peers: { type: 'string' },
+  before: { type: 'string' },
+  slots: { type: 'string' },
   rounds: { type: 'string' },
   out: { type: 'string' },
   'mock-port': { type: 'string', default: '0' },
@@ -60,7 +64,7 @@ export async function measure(args: readonly string[] = []): Promise<Report> {
     const load = await startPart('load-client', cores.load)
     parts.push(mock, load)
     const mockUrl = `http://127.0.0.1:${Address.parse(mock.greeting).port}`
-    await startTargets({ mockUrl, core: cores.gateway, folder }, values.with, targets)
+    await startTargets({ mockUrl, core: cores.gateway, folder }, values, targets)
     if (values.peers !== undefined) targets.push(...readPeers(values.peers, mockUrl))
 
     const notes = new Map<string, string>()
@@ -92,17 +96,33 @@ function raisePriority(): void {
   }
 }
 
-function planOf({ full, rounds }: { full: boolean; rounds?: string | undefined }): Plan {
-  const plan = full ? FULL : QUICK
-  return rounds === undefined ? plan : { ...plan, rounds: z.coerce.number().int().positive().parse(rounds) }
+interface Wished {
+  full: boolean
+  rounds?: string | undefined
+  slots?: string | undefined
 }
 
+function planOf({ full, rounds, slots }: Wished): Plan {
+  const plan = full ? FULL : QUICK
+  const wanted = slots?.split(',')
+  return {
+    ...plan,
+    slots: plan.slots.filter(({ name }) => wanted?.includes(name) ?? true),
+    ...(rounds !== undefined && { rounds: z.coerce.number().int().positive().parse(rounds) }),
+  }
+}
+
+const OWN = [startPassThrough, startAllFeatures]
+
 /** Fills `targets` one by one, so that what was started before a failure can be stopped. */
-async function startTargets(place: Place, extras: string, targets: Target[]): Promise<void> {
-  const more = extras.split(',').filter((name) => name !== '')
-  for (const start of [startDirect, startControl, startPassThrough, startAllFeatures])
-    targets.push(await start(place))
-  for (const name of more) {
+async function startTargets(
+  place: Place,
+  { with: extras, before }: { with: string; before?: string | undefined },
+  targets: Target[],
+): Promise<void> {
+  const earlier = before === undefined ? [] : OWN.map((start) => ofCheckout(start, path.resolve(before)))
+  for (const start of [startDirect, startControl, ...OWN, ...earlier]) targets.push(await start(place))
+  for (const name of extras.split(',').filter((extra) => extra !== '')) {
     const start = EXTRAS[name]
     if (start === undefined) throw new Error(`--with knows ${Object.keys(EXTRAS).join(', ')}, not "${name}"`)
     say(`Starting ${name}, which may have to be installed`)

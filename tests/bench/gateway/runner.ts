@@ -69,10 +69,19 @@ export async function probe(load: Part, target: Target): Promise<string | undefi
   return undefined
 }
 
+/** Throws where not every request was answered: a target that refuses, or waits, would be measured as if it worked. */
+async function warm(load: Part, target: Target, what: Load): Promise<void> {
+  const { sent, finished, errors } = await carryOut(load, target, what)
+  if (finished < sent)
+    throw new Error(
+      `${target.name} answered ${finished} of ${sent} requests while warming up: ${JSON.stringify(errors)}`,
+    )
+}
+
 export async function measureAll(bench: Bench): Promise<SlotRecord[]> {
   const { targets, plan, load, say } = bench
   for (const target of targets) {
-    for (const warmUp of plan.warmUps) await carryOut(load, target, warmUp)
+    for (const warmUp of plan.warmUps) await warm(load, target, warmUp)
     say(`${target.name} is warm`)
   }
   const records: SlotRecord[] = []

@@ -30,6 +30,8 @@ export interface Place {
   core: number | undefined
   /** For data and logs; removed after the run. */
   folder: string
+  /** The checkout whose build is started; ours by default. */
+  checkout?: string
 }
 
 export type StartTarget = (place: Place) => Promise<Target>
@@ -57,6 +59,7 @@ export const startControl: StartTarget = async ({ mockUrl, core }) => {
 const ADMIN_KEY = 'bench-admin-key-that-is-long-enough-0123456789'
 const CONNECTION_KEY = 'bench-connection-key-that-is-long-enough-01234'
 const START_MS = 30_000
+const NEVER_REACHED = 1_000_000
 
 /** A model of the server behind, under its own name: nothing is added. */
 export const startPassThrough: StartTarget = async (place) => {
@@ -71,6 +74,16 @@ export const startPassThrough: StartTarget = async (place) => {
 /** A character with a persona and a lorebook, records, limits: what people use. */
 export const startAllFeatures: StartTarget = (place) =>
   startCharacter(ALL_FEATURES, openAiServer(place), place)
+
+/** The same target of another checkout, for a change to be seen beside what was before it. */
+export const ofCheckout =
+  (start: StartTarget, checkout: string): StartTarget =>
+  async (place) => {
+    const folder = path.join(place.folder, 'before')
+    mkdirSync(folder, { recursive: true })
+    const target = await start({ ...place, folder, checkout })
+    return { ...target, name: `before: ${target.name}` }
+  }
 
 export const startOnOllama: StartTarget = (place) =>
   startCharacter(`${ALL_FEATURES}, Ollama`, { OLLAMA_BASE_URL: place.mockUrl }, place)
@@ -87,17 +100,21 @@ async function startCharacter(name: string, servers: Record<string, string>, pla
   return { name, url: chatUrl(url), headers: bearer(key), body: { model }, pid, stop }
 }
 
-async function startTroupe(name: string, servers: Record<string, string>, { core, folder }: Place) {
+async function startTroupe(
+  name: string,
+  servers: Record<string, string>,
+  { core, folder, checkout = ROOT }: Place,
+) {
   const url = `http://127.0.0.1:${await freePort()}`
   const dataDir = path.join(folder, name)
   mkdirSync(dataDir)
-  const [command, ...args] = onCore(core, [process.execPath, path.join(ROOT, 'dist', 'main.js')])
+  const [command, ...args] = onCore(core, [process.execPath, path.join(checkout, 'dist', 'main.js')])
   const server = startProcess({
     name: 'Troupe',
     url,
     command,
     args,
-    cwd: ROOT,
+    cwd: checkout,
     logFile: path.join(folder, `${name}.log`),
     env: {
       PATH: process.env['PATH'],
@@ -107,6 +124,9 @@ async function startTroupe(name: string, servers: Record<string, string>, { core
       TROUPE_ADMIN_KEY: ADMIN_KEY,
       TROUPE_CONNECTION_KEY: CONNECTION_KEY,
       TROUPE_LOG_LEVEL: 'info',
+      // On, and never reached: what they cost is measured, not that they work.
+      TROUPE_CALLS_PER_SECOND: String(NEVER_REACHED),
+      TROUPE_PARALLEL_CALLS: String(NEVER_REACHED),
       ...servers,
     },
   })
