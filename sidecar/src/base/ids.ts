@@ -1,5 +1,5 @@
 /** Ids and hashes. */
-import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { createHmac, hash, randomBytes } from 'node:crypto'
 
 /** Crockford's base 32: no letter that is mistaken for another. */
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
@@ -33,7 +33,7 @@ let pool = Buffer.alloc(0)
 let poolAt = POOL_BYTES
 
 export function sha256Hex(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex')
+  return hash('sha256', bytes)
 }
 
 /**

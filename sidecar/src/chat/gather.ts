@@ -58,7 +58,7 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
   refuseUnseenPictures(ask, upstream)
   const { characterId, number, card } = version
   const speaker = { characterId, version: number, card }
-  const chat = chatOf(ask)
+  let chat: string | undefined
   return {
     ...servers,
     materials: {
@@ -66,15 +66,18 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
       ...(settingsOf(card).summary && { summaries: await on.summaries.recall(ask, speaker) }),
       books: on.lorebooks.of(characterId),
       ...(ask.persona !== undefined && { persona: ask.persona }),
-      userName: toName(ask.person?.name ?? '', USER_NAME_CHARACTERS) || UNNAMED_USER,
+      userName: userNameOf(ask),
       scene: {
         modelName: upstream.model.name,
-        dice: (field) => frozenDraw(on.diceSecret, chat, characterId, field),
+        dice: (field) => frozenDraw(on.diceSecret, (chat ??= chatOf(ask)), characterId, field),
         clock: { nowMs: on.now(), timeZone: on.timeZone },
       },
     },
   }
 }
+
+const userNameOf = ({ person }: Ask): string =>
+  person?.name === undefined ? UNNAMED_USER : toName(person.name, USER_NAME_CHARACTERS) || UNNAMED_USER
 
 const NO_WISH = { model: undefined, fallbacks: [] }
 

@@ -4,7 +4,7 @@ import type { Library } from '#library/library.ts'
 import type { Lorebooks } from '#library/lorebooks.ts'
 import { historyBudget } from '#prompt/budget.ts'
 import { compose, LORE_SHARE } from '#prompt/compose.ts'
-import { prefixText } from '#prompt/prefix.ts'
+import { printPrefix } from '#prompt/prefix.ts'
 import type { PartKind } from '#prompt/prompt.ts'
 import { MESSAGE_OVERHEAD_TOKENS } from '#prompt/tokens.ts'
 import type { Upstreams } from '#providers/upstreams.ts'
@@ -50,12 +50,12 @@ export async function roomOf(
       materials,
       on.upstreams.profile(upstream),
     )
-  await on.upstreams.measure(upstream, prefixText(composed().parts))
+  await on.upstreams.measure(upstream, printPrefix(composed().parts).text)
   const prompt = composed()
   const parts: Room['parts'] = {}
   for (const { kind, tokens, dropped } of prompt.parts)
     if (!dropped && kind !== 'user') parts[kind] = (parts[kind] ?? 0) + tokens
-  const exact = on.upstreams.profile(upstream).knownTokens?.(prefixText(prompt.parts))
+  const exact = on.upstreams.profile(upstream).knownTokens?.(printPrefix(prompt.parts).text)
   const personaTokens = prompt.tokens - MESSAGE_OVERHEAD_TOKENS
   const { contextTokens, replyTokens, promptTokens } = prompt.budget
   const loreTokens = Math.floor(Math.min(promptTokens * LORE_SHARE, promptTokens - personaTokens))

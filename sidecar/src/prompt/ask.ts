@@ -99,5 +99,8 @@ export interface Ask {
 /** The text of a message, its parts joined by line breaks; pictures are left out. */
 export function messageText(message: ChatMessage): string {
   if (message.role !== 'user') return message.text
+  const [first] = message.content
+  // Asked for a dozen times in a turn, and nearly always this simple.
+  if (message.content.length === 1 && first?.type === 'text') return first.text
   return message.content.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n')
 }

@@ -1,6 +1,4 @@
 /** (ask, materials, profile) → Prompt. Pure: equal inputs give equal bytes. */
-import { hash } from 'node:crypto'
-
 import { AppError } from '#base/errors.ts'
 import { spokenName } from '#characters/card.ts'
 import { expand, type MacroValues } from '#characters/macros.ts'
@@ -22,7 +20,7 @@ import { calledUpLore, type CalledUp } from './lore.ts'
 import { macroValues } from './macro-values.ts'
 import { neutralise } from './neutral.ts'
 import { depthNote } from './note.ts'
-import { prefixParts, prefixText } from './prefix.ts'
+import { prefixParts, printPrefix } from './prefix.ts'
 import type { Budget, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
 import { estimateTokens, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
 import { offerTools } from './tools.ts'
@@ -77,9 +75,9 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
       ? arrangeForCache(prefix, loose)
       : arrangeLikeSillyTavern(prefix, loose, chat.length + 1)
   const arrangement = { ...arranged, summaries }
-  const system = prefixText(arrangement.prefix)
+  const system = printPrefix(arrangement.prefix)
   const messages = [
-    { role: 'system', text: system } as const,
+    { role: 'system', text: system.text } as const,
     ...chatMessages(arrangement, chat, last),
     ...after,
   ]
@@ -98,13 +96,10 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     tools: offered.tools,
     budget,
     tokens: prefixTokens + looseTokens + spent(summaries) + sum(kept.map(({ tokens }) => tokens)),
-    rereadTokens: rereadTokens(
-      arrangement,
-      messages,
-      after.length,
-      layout === 'sillytavern' && called.movesPrefix,
-    ),
-    prefixHash: hash('sha256', system, 'base64url').slice(0, 16),
+    get rereadTokens() {
+      return rereadTokens(arrangement, messages, after.length, layout === 'sillytavern' && called.movesPrefix)
+    },
+    prefixHash: system.hash,
     cutTurns,
     get lore() {
       return called.trace.map(({ entry, book, isActive, reason, tokens }) => ({
@@ -123,7 +118,7 @@ const spent = (parts: readonly Part[]) => sum(parts.map((part) => (part.dropped 
 
 /** Counted by the model server where it was asked; in our estimated tokens, like everything here. */
 function tokensOfPrefix(prefix: readonly Part[], { knownTokens, tokenRatio }: ModelProfile): number {
-  const known = knownTokens?.(prefixText(prefix))
+  const known = knownTokens?.(printPrefix(prefix).text)
   return known === undefined ? spent(prefix) : Math.ceil(known / tokenRatio)
 }
 
@@ -167,6 +162,7 @@ function alwaysParts(materials: Materials, { history, last }: Conversation): Omi
   const { card } = materials.speaker
   const name = neutralise(spokenName(card))
   const toNote = (text: string, field: string): string => {
+    if (text === '') return ''
     const body = neutralise(expand(text, values(field))).trim()
     return body === '' ? '' : `[Note to ${name}: ${body}]`
   }

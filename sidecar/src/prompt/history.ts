@@ -12,19 +12,14 @@ export interface Turn {
 }
 
 export function messageTokens(message: ChatMessage): number {
-  const pictures =
-    message.role === 'user' ? message.content.filter((part) => part.type === 'image').length : 0
-  const calls =
-    message.role === 'assistant'
-      ? (message.toolCalls ?? []).map((call) => call.name + call.arguments).join(' ')
-      : ''
-  return (
-    estimateTokens(messageText(message)) +
-    estimateTokens(calls) +
-    pictures * IMAGE_TOKENS +
-    MESSAGE_OVERHEAD_TOKENS
-  )
+  const spoken = estimateTokens(messageText(message)) + MESSAGE_OVERHEAD_TOKENS
+  if (message.role === 'user') return spoken + picturesOf(message) * IMAGE_TOKENS
+  if (message.role !== 'assistant' || message.toolCalls === undefined) return spoken
+  return spoken + estimateTokens(message.toolCalls.map((call) => call.name + call.arguments).join(' '))
 }
+
+const picturesOf = ({ content }: Extract<ChatMessage, { role: 'user' }>): number =>
+  content.reduce((sum, { type }) => (type === 'image' ? sum + 1 : sum), 0)
 
 /** Splits a history into turns; what stands before the first user message belongs to the first turn. */
 export function splitTurns(messages: readonly ChatMessage[]): Turn[] {

@@ -77,6 +77,8 @@ export function calledUpLore(
   const { layout, lore } = settingsOf(card)
   const books = booksOf(materials)
   if (books.length === 0) return { active: [], trace: [], movesPrefix: false }
+  /** Hardly any entry asks for it. */
+  let greeting: { number: number | undefined } | undefined
   const values = (entry: LoreEntry) => macroValues(materials, `lore ${entry.id}`, 'minute')
   const activation = activate(
     books,
@@ -87,7 +89,9 @@ export function calledUpLore(
       render: (entry) => neutralise(expand(entry.content, values(entry))).trim(),
       hidden: (entry) => hiddenKeys(entry.content, values(entry)),
       draw: (id, count) => materials.scene?.dice(`lore ${id}`)(String(count)) ?? 0,
-      ...greetingOf(card, messages, materials),
+      get greeting() {
+        return (greeting ??= { number: greetingOf(card, messages, materials) }).number
+      },
       character: { names: [card.name, spokenName(card)], tags: card.tags },
       sources: sourceTexts(materials),
       ...limitsOf(lore),
@@ -160,17 +164,13 @@ function withoutBetween(text: string, opening: string, closing: string): string 
 }
 
 /** Compares what the character said first with its greetings. */
-function greetingOf(
-  card: Card,
-  messages: readonly ChatMessage[],
-  materials: Materials,
-): { greeting?: number } {
+function greetingOf(card: Card, messages: readonly ChatMessage[], materials: Materials): number | undefined {
   const first = messages.find(({ role }) => role === 'assistant')
-  if (first === undefined) return {}
+  if (first === undefined) return undefined
   const said = messageText(first).trim()
   const values = macroValues(materials, 'greeting', 'minute')
   const greeting = [card.first_mes, ...card.alternate_greetings].findIndex(
     (text) => text.trim() !== '' && neutralise(expand(text, values)).trim() === said,
   )
-  return greeting === -1 ? {} : { greeting }
+  return greeting === -1 ? undefined : greeting
 }

@@ -9,9 +9,29 @@ import type { Materials } from './prompt.ts'
  * byte there makes the model server read everything behind it again.
  */
 export function macroValues(materials: Materials, field: string, grain: Clock['grain']): MacroValues {
-  const { card } = materials.speaker
   const { scene } = materials
+  const steady = steadyValues(materials)
+  if (scene === undefined) return steady
   return {
+    char: steady.char,
+    user: steady.user,
+    fields: steady.fields,
+    // Few texts throw dice, and whose they are takes a hash to say.
+    draw: (place) => scene.dice(field)(place),
+    clock: { ...scene.clock, grain },
+  }
+}
+
+type Steady = Pick<MacroValues, 'char' | 'user'> & Required<Pick<MacroValues, 'fields'>>
+
+/** Equal for all texts of one prompt. */
+const known = new WeakMap<Materials, Steady>()
+
+function steadyValues(materials: Materials): Steady {
+  const before = known.get(materials)
+  if (before !== undefined) return before
+  const { card } = materials.speaker
+  const steady = {
     char: spokenName(card),
     user: materials.userName,
     fields: {
@@ -20,8 +40,9 @@ export function macroValues(materials: Materials, field: string, grain: Clock['g
       scenario: card.scenario,
       mesexamples: card.mes_example,
       persona: materials.persona ?? '',
-      ...(scene && { model: scene.modelName }),
+      ...(materials.scene && { model: materials.scene.modelName }),
     },
-    ...(scene && { draw: scene.dice(field), clock: { ...scene.clock, grain } }),
   }
+  known.set(materials, steady)
+  return steady
 }

@@ -1,4 +1,6 @@
 /** The byte-stable beginning of every prompt: one system message per character version, user name and client system text. */
+import { hash } from 'node:crypto'
+
 import type { Card, Lorebook } from '#characters/card.ts'
 import { expand, type MacroValues } from '#characters/macros.ts'
 import { settingsOf } from '#characters/settings.ts'
@@ -158,19 +160,31 @@ function asksForNamesOnly(source: Card | Lorebook): boolean {
 
 const NAMES = /\{\{\s*(?:char|user|original)\s*\}\}/gi
 
-const texts = new WeakMap<readonly Part[], string>()
+interface Printed {
+  /** The system message that the parts make. */
+  text: string
+  /** Equal for equal texts only. */
+  hash: string
+}
 
-/** The system message that the parts of a prefix make. */
-export function prefixText(parts: readonly Part[]): string {
-  const known = texts.get(parts)
+const printed = new WeakMap<readonly Part[], Printed>()
+
+export function printPrefix(parts: readonly Part[]): Printed {
+  const known = printed.get(parts)
   if (known !== undefined) return known
   const text = parts
     .filter((part) => part.place === 'prefix' && !part.dropped)
     .map((part) => part.text)
     .join('\n\n')
-  texts.set(parts, text)
-  return text
+  const fresh = { text, hash: hashOf(text) }
+  printed.set(parts, fresh)
+  return fresh
 }
+
+const hashOf = (text: string): string => hash('sha256', text, 'base64url').slice(0, 16)
+
+/** The hash of a prompt without a prefix. */
+export const NO_PREFIX = hashOf('')
 
 function renderPrefix(materials: Materials, clientSystem: string): Part[] {
   const names = macroValues(materials, 'heading', 'day')

@@ -1,8 +1,7 @@
 /** Prompts for a base model that is asked by its own name: what the client wrote, untouched; only counted. */
-import { createHash } from 'node:crypto'
-
 import { messageText, type Ask } from './ask.ts'
 import { messageTokens } from './history.ts'
+import { NO_PREFIX } from './prefix.ts'
 import type { ModelProfile, Part, Prompt } from './prompt.ts'
 import { estimateTokens } from './tokens.ts'
 
@@ -25,7 +24,7 @@ export function composeRaw(
     tools: ask.tools,
     budget: { contextTokens, replyTokens, promptTokens: Math.max(0, contextTokens - replyTokens) },
     tokens,
-    prefixHash: createHash('sha256').update('').digest('base64url').slice(0, 16),
+    prefixHash: NO_PREFIX,
     cutTurns: 0,
     rereadTokens: 0,
     lore: [],

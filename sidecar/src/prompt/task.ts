@@ -1,9 +1,8 @@
 /** Prompts for Open WebUI's background tasks (titles, tags …): no persona, no lore; only kept inside the context. */
-import { createHash } from 'node:crypto'
-
 import { messageText, type Ask, type ChatMessage } from './ask.ts'
 import { shareContext } from './budget.ts'
 import { messageTokens } from './history.ts'
+import { NO_PREFIX } from './prefix.ts'
 import type { ModelProfile, Prompt } from './prompt.ts'
 import { estimateTokens } from './tokens.ts'
 
@@ -35,7 +34,7 @@ export function composeTask(ask: Pick<Ask, 'messages' | 'sampling'>, profile: Mo
     tools: [],
     budget,
     tokens: messages.reduce((sum, message) => sum + messageTokens(message), 0),
-    prefixHash: createHash('sha256').update('').digest('base64url').slice(0, 16),
+    prefixHash: NO_PREFIX,
     cutTurns: 0,
     rereadTokens: 0,
     lore: [],

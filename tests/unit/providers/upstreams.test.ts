@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 
 import { compose } from '#prompt/compose.ts'
-import { prefixText } from '#prompt/prefix.ts'
+import { printPrefix } from '#prompt/prefix.ts'
 import type { Provider } from '#providers/provider.ts'
 import { openUpstreams } from '#providers/upstreams.ts'
 
@@ -35,7 +35,7 @@ test('a prefix is counted once by the server that tells, and the prompt then kno
   const { upstreams, asked } = openCounting(() => Promise.resolve(123))
   const upstream = await upstreams.find(undefined)
   const estimated = compose(ask, materials, upstreams.profile(upstream))
-  const prefix = prefixText(estimated.parts)
+  const prefix = printPrefix(estimated.parts).text
   await Promise.all([upstreams.measure(upstream, prefix), upstreams.measure(upstream, prefix)])
   expect(asked).toEqual([prefix])
   const counted = compose(ask, materials, upstreams.profile(upstream))
@@ -47,7 +47,7 @@ test('a prefix is counted once by the server that tells, and the prompt then kno
 test('in the units of a model whose counts are higher than estimated', async () => {
   const { upstreams } = openCounting(() => Promise.resolve(600))
   const upstream = await upstreams.find(undefined)
-  const prefix = prefixText(compose(ask, materials, upstreams.profile(upstream)).parts)
+  const prefix = printPrefix(compose(ask, materials, upstreams.profile(upstream)).parts).text
   await upstreams.measure(upstream, prefix)
   upstreams.learn('base', 100, 200)
   const { tokens, budget } = compose(ask, materials, upstreams.profile(upstream))

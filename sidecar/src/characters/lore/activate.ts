@@ -123,12 +123,12 @@ function toActivation(open: readonly OpenBook[], turn: Turn): Activation {
   }
 }
 
-const traceOf = ({ items, book }: OpenBook, turn: Turn): TraceLine[] =>
-  items().map((item) => {
+const traceOf = (open: OpenBook, turn: Turn): TraceLine[] =>
+  open.items().map((item) => {
     const tokens = turn.tokensOf(item)
     return {
       entry: item.entry,
-      book: book.name,
+      book: open.book.name,
       isActive: tokens !== undefined,
       reason: turn.reason(item),
       tokens: tokens ?? 0,

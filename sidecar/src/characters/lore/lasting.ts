@@ -26,8 +26,19 @@ export class Lasting {
     }
   }
 
-  sticky = (): Iterable<Item> => this.#sticky.keys()
-  isSticky = (item: Item): boolean => this.#sticky.has(item)
-  isCooling = (item: Item): boolean => this.#cooldown.has(item)
-  hasMatched = (item: Item): boolean => this.#matched.has(item)
+  sticky(): Iterable<Item> {
+    return this.#sticky.keys()
+  }
+
+  isSticky(item: Item): boolean {
+    return this.#sticky.has(item)
+  }
+
+  isCooling(item: Item): boolean {
+    return this.#cooldown.has(item)
+  }
+
+  hasMatched(item: Item): boolean {
+    return this.#matched.has(item)
+  }
 }

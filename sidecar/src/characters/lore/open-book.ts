@@ -17,7 +17,7 @@ export interface Item {
 export class OpenBook {
   readonly book: LoreBook
   /** Made when they are looked at: of a book of thousands, a turn looks at a few dozen. */
-  readonly #items: (Item | undefined)[]
+  readonly #items = new Map<number, Item>()
   readonly #firstPosition: number
   readonly sources: ReadonlyMap<Source, Scanned>
   readonly #messages: readonly LoreText[]
@@ -31,7 +31,6 @@ export class OpenBook {
     sources: LoreSettings['sources'],
   ) {
     this.book = book
-    this.#items = new Array<Item | undefined>(book.entries.length)
     this.#firstPosition = firstPosition
     this.sources = new Map(
       book.index.sources.map((source) => [source, this.scan(new LoreText(sources[source] ?? ''))]),
@@ -54,12 +53,18 @@ export class OpenBook {
   }
 
   item(index: number): Item | undefined {
+    const known = this.#items.get(index)
+    if (known !== undefined) return known
     const entry = this.book.entries[index]
     if (entry === undefined) return undefined
-    return (this.#items[index] ??= { entry, open: this, position: this.#firstPosition + index })
+    const item = { entry, open: this, position: this.#firstPosition + index }
+    this.#items.set(index, item)
+    return item
   }
 
-  items = (): Item[] => this.book.entries.flatMap((_entry, index) => this.item(index) ?? [])
+  items(): Item[] {
+    return this.book.entries.flatMap((_entry, index) => this.item(index) ?? [])
+  }
 
   /** The entry that a plain key calls up; undefined for one that only adds a condition. */
   owner(plainKey: number): Item | undefined {
@@ -80,14 +85,12 @@ export interface Scope {
 const furtherThan = (depth: number, { furtherMessages, deepest }: Scope): number =>
   Math.max(depth, Math.min(depth + furtherMessages, deepest))
 
-const NOWHERE = 0xffff
-
 /** Where the keys of one book stand in one turn. */
 export class Reading {
   readonly #open: OpenBook
   readonly #messageCount: number
-  /** By plain key: in how many messages before the newest it stands, at the nearest. */
-  readonly #nearest: Uint16Array
+  /** By plain key that was found: in how many messages before the newest it stands, at the nearest. */
+  readonly #nearest = new Map<number, number>()
   readonly #recursed: Scanned[] = []
   readonly #recursedKeys = new Set<number>()
   #read = 0
@@ -95,7 +98,6 @@ export class Reading {
   constructor(open: OpenBook, messageCount: number) {
     this.#open = open
     this.#messageCount = messageCount
-    this.#nearest = new Uint16Array(open.book.memory.count.plain).fill(NOWHERE)
   }
 
   /** Reads on until so many messages before the end are read, and proposes the entries that might be called up by that. */
@@ -104,8 +106,8 @@ export class Reading {
       const scanned = this.#open.message(this.#messageCount - 1 - this.#read)
       if (scanned === undefined) continue
       for (const key of scanned.plain) {
-        if (this.#nearest[key] !== NOWHERE) continue
-        this.#nearest[key] = this.#read
+        if (this.#nearest.has(key)) continue
+        this.#nearest.set(key, this.#read)
         this.#propose(key, proposed)
       }
     }
@@ -146,8 +148,8 @@ export class Reading {
 
   #distance(key: CompiledKey, depth: number): number | undefined {
     if (key.kind === 'plain') {
-      const nearest = this.#nearest[key.number] ?? NOWHERE
-      return nearest < depth ? nearest : undefined
+      const nearest = this.#nearest.get(key.number)
+      return nearest !== undefined && nearest < depth ? nearest : undefined
     }
     for (let distance = 0; distance < Math.min(depth, this.#messageCount); distance++)
       if (this.#open.message(this.#messageCount - 1 - distance)?.holds(key)) return distance

@@ -114,7 +114,9 @@ export class Turn {
   }
 
   /** Undefined for an entry that is not on. */
-  tokensOf = (item: Item): number | undefined => this.#active.get(item)?.printed.tokens
+  tokensOf(item: Item): number | undefined {
+    return this.#active.get(item)?.printed.tokens
+  }
 
   /** A sentence: which key in which message, or what keeps it out. */
   reason(item: Item): string {
