@@ -3,7 +3,12 @@ import { defineConfig } from 'tsup'
 
 // Packages stay outside the bundle (several are native); each driver becomes a chunk that is loaded when it is chosen.
 export default defineConfig({
-  entry: { main: 'sidecar/src/main.ts', cli: 'sidecar/src/cli/index.ts' },
+  // A document is read in a process of its own, which begins at `read-child`.
+  entry: {
+    main: 'sidecar/src/main.ts',
+    cli: 'sidecar/src/cli/index.ts',
+    'read-child': 'sidecar/src/rag/read-child.ts',
+  },
   outDir: 'dist',
   format: 'esm',
   target: 'node20',

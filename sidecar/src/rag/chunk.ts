@@ -227,7 +227,9 @@ function chunkOf(
   const charStart = opening.start + (covered.length - covered.trimStart().length)
   const text = covered.trim()
   const headings = [...opening.headings]
-  const header = [at.title, ...headings, opening.lead].filter((part) => part !== null && part !== '')
+  const parts = [at.title, ...headings, opening.lead].filter((part) => part !== null && part !== '')
+  // The first heading of many documents is their title.
+  const header = parts.filter((part, index) => part !== parts[index - 1])
   return {
     ordinal: at.ordinal,
     text,
