@@ -58,7 +58,9 @@ const json = (name: string) => writeCard(sampleCard({ name }), 'json', { modifie
 const card = (name: string): Packed => ({ name: `${name}.json`, content: Buffer.from(json(name)) })
 const start = (files: Packed[], on = house) => on.imports.start([zipOf(files)] as never, WISH)
 const ended = async (id: string, on = house) => {
-  await expect.poll(async () => (await on.imports.get(id)).state, { interval: 5 }).not.toBe('running')
+  await expect
+    .poll(async () => (await on.imports.get(id)).state, { interval: 5, timeout: 15_000 })
+    .not.toBe('running')
   return on.imports.get(id)
 }
 const ids = async (on = house) => (await on.library.list()).map(({ id }) => id)
