@@ -106,6 +106,7 @@ function realParts(progress) {
     headers.then(() => part('Ollama', async () => (await import('./setup/ollama.mjs')).installOllama())),
     part('Open WebUI', async () => (await import('./setup/open-webui.mjs')).installOpenWebUi()),
     part('model server', async () => (await import('./setup/model-server.mjs')).installModelServer()),
+    part('clients', async () => (await import('./setup/clients.mjs')).installClients()),
   ]
 }
 

@@ -185,7 +185,7 @@ function compileAddon(project) {
  * @param {string} project
  * @param {string} log
  */
-function npmCi(project, log) {
+export function npmCi(project, log) {
   return runCommand({
     name: 'npm ci',
     command: npm(),
