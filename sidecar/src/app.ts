@@ -5,13 +5,15 @@ import { mkdir } from 'node:fs/promises'
 import { getRequestListener } from '@hono/node-server'
 
 import { openRecorder } from '#analytics/recorder.ts'
-import { findRecord } from '#analytics/queries.ts'
+import { findLoads } from '#analytics/loads.ts'
+import { findRecord, recentCharacters } from '#analytics/queries.ts'
 import { AppError } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
 import { createEmbedTexts } from '#chat/embed-texts.ts'
 import { createSummaries } from '#chat/summary.ts'
-import { createTurn } from '#chat/turn.ts'
+import { createTurn, type Turn } from '#chat/turn.ts'
+import { createWarmUp } from '#chat/warm-up.ts'
 import { createGuesses } from '#gateway/guesses.ts'
 import { createKeys } from '#gateway/keys.ts'
 import { doors } from '#http/routes.ts'
@@ -80,23 +82,34 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const named = (kind: string, id: string) => pseudonym(secret, kind, id)
   const summaries = createSummaries({ kv, pseudonym: named, log, now })
   const desk = openDesk({ config, library, keys, recorder, pseudonym: named, log })
+  const turn = createTurn({
+    library,
+    lorebooks,
+    summaries,
+    upstreams,
+    pool,
+    taskModel: config.taskModel,
+    diceSecret: secret,
+    timeZone: config.timeZone,
+    record: recorder.add,
+    metrics,
+    pseudonym: named,
+    cacheSalt: (domain) => named('cache', domain),
+    now,
+  })
+  const isAtWork = () => pool.state().some(({ running, waiting }) => running + waiting > 0)
+  const isThere = () => upstreams.state().some(({ healthy }) => healthy)
+  const isBusy = () => isAtWork() || !isThere()
+  const warmUp = createWarmUp({ turn, library, isBusy, most: config.warmCharacters, log, now })
+  library.onChange(warmUp.want)
+  const turnOfPerson: Turn = (ask, signal) => {
+    warmUp.stepAside()
+    return turn(ask, signal)
+  }
 
   const { generation, app } = doors({
-    turn: createTurn({
-      library,
-      lorebooks,
-      summaries,
-      upstreams,
-      pool,
-      taskModel: config.taskModel,
-      diceSecret: secret,
-      timeZone: config.timeZone,
-      record: recorder.add,
-      metrics,
-      pseudonym: named,
-      now,
-    }),
-    embedTexts: createEmbedTexts({ upstreams, record: recorder.add, now }),
+    turn: turnOfPerson,
+    embedTexts: createEmbedTexts({ upstreams, record: recorder.add, metrics, now }),
     library,
     lorebooks,
     summaries,
@@ -110,6 +123,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     guesses: createGuesses(kv),
     sessions: config.openWebUi && createSessions({ openWebUiUrl: config.openWebUi.url, now }),
     findRecord: (id) => findRecord(analytics, id),
+    findLoads: (sinceMs) => findLoads(analytics, sinceMs),
     health: () => checkHealth({ stores: { characters: store, analytics }, upstreams: upstreams.state }),
     metrics: metrics.expose,
     jwtSecrets: config.openWebUi?.jwtSecrets ?? [],
@@ -129,6 +143,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   )
   // A first look at the model servers, so that the first question does not wait for it.
   upstreams.find(undefined).catch(() => undefined)
+  for (const id of (await recentCharacters(analytics, config.warmCharacters)).reverse()) warmUp.want(id)
 
   return {
     log,
@@ -137,6 +152,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       await drain(server, drainMs)
       upkeep.stop()
       await imports.close()
+      await warmUp.close()
       await desk?.close()
       await summaries.close()
       await upstreams.close()
@@ -164,7 +180,8 @@ const fixedKeys = (config: Config) => [
 
 async function openProviders(config: Config): Promise<Provider[]> {
   const limits = { connectTimeoutMs: CONNECT_MS, ...config.callLimits }
-  const ollamas = config.ollamaUrls.map((baseUrl) => openProvider('ollama', { baseUrl, ...limits }))
+  const keep = config.keepModelSeconds === undefined ? {} : { keepAliveSeconds: config.keepModelSeconds }
+  const ollamas = config.ollamaUrls.map((baseUrl) => openProvider('ollama', { baseUrl, ...limits, ...keep }))
   const others = config.openAiServers.map(({ url, key }) =>
     openProvider('openai', { baseUrl: url, ...(key === undefined ? {} : { apiKey: key }), ...limits }),
   )

@@ -30,6 +30,10 @@ export interface Config {
   /** Sidecars over the same databases; this is one of them. */
   replicas: number
   openWebUi: { url: string; apiKey: string | undefined; jwtSecrets: string[] } | undefined
+  /** How long an Ollama keeps a model without work; undefined leaves it to the server. */
+  keepModelSeconds: number | undefined
+  /** Characters whose persona the model server reads in advance. */
+  warmCharacters: number
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
 
@@ -137,6 +141,21 @@ export const Environment = z.object({
   TROUPE_ANSWER_SECONDS: positive
     .default(1_800)
     .describe('How long a whole answer may take; Open WebUI itself gives up after 300 s'),
+  TROUPE_KEEP_MODEL_SECONDS: z.coerce
+    .number({ error: 'is not a number' })
+    .int('must be a whole number')
+    .min(-1, 'may not be below -1, which is for ever')
+    .optional()
+    .describe("How long an Ollama keeps a model without work, -1 for ever; default: the server's own time"),
+  TROUPE_WARM_CHARACTERS: z.coerce
+    .number({ error: 'is not a number' })
+    .int('must be a whole number')
+    .min(0, 'may not be below 0')
+    .max(32, 'may be at most 32')
+    .default(2)
+    .describe(
+      'Characters whose persona the model server reads ahead, at publishing and at the start; 0 for none',
+    ),
   TROUPE_TIME_ZONE: optional
     .refine((value) => value === undefined || isTimeZone(value), {
       error: 'is not the name of a time zone, e.g. Europe/Berlin',
@@ -226,6 +245,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     redisUrl: values.REDIS_URL,
     replicas: values.TROUPE_REPLICAS,
     openWebUi: openWebUi(values),
+    keepModelSeconds: values.TROUPE_KEEP_MODEL_SECONDS,
+    warmCharacters: values.TROUPE_WARM_CHARACTERS,
     logLevel: values.TROUPE_LOG_LEVEL,
   }
 }

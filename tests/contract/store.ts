@@ -2,7 +2,8 @@
 import { eq, sql } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 
-import { findRecord } from '#analytics/queries.ts'
+import { findLoads } from '#analytics/loads.ts'
+import { findRecord, recentCharacters } from '#analytics/queries.ts'
 import { openRecorder } from '#analytics/recorder.ts'
 import type { Store } from '#store/store.ts'
 import { openStore } from '#store/open.ts'
@@ -149,5 +150,46 @@ export function describeStore(url: () => string): void {
     expect(await findRecord(store, 'r1')).toMatchObject({ rating: null })
     await recorder.close()
     expect(await store.db.select().from(store.t.callRecords)).toHaveLength(2)
+  })
+
+  test('tells the loads of models and their causes, a load that several waited for once', async () => {
+    const recorder = openRecorder({ store })
+    const upstream = 'http://loading'
+    const call = (id: string, startedAtMs: number, contextTokens: number, loadMs: number | null = 1) =>
+      recorder.add(sampleRecord({ id, upstream, startedAtMs, contextTokens, loadMs, totalMs: 5_000 }))
+    const beginMs = 1_800_000_000_000
+    await call('first', beginMs, 4_096, 3_000)
+    await call('waits for the same', beginMs + 1_000, 4_096, 2_000)
+    await call('warm', beginMs + 10_000, 4_096)
+    await call('another window', beginMs + 20_000, 8_192, 3_000)
+    await call('after a break', beginMs + 400_000, 8_192, 3_000)
+    await call('silent server', beginMs + 409_000, 8_192, null)
+    await call('another program', beginMs + 410_000, 8_192, 3_000)
+    const loads = await findLoads(store, beginMs)
+    expect(loads.map(({ requestId, cause }) => [requestId, cause])).toEqual([
+      ['another program', 'elsewhere'],
+      ['after a break', 'idle'],
+      ['another window', 'window'],
+      ['first', 'first'],
+    ])
+    expect(await findLoads(store, beginMs + 405_000)).toHaveLength(1)
+    await recorder.close()
+  })
+
+  test('knows who was talked to last', async () => {
+    const recorder = openRecorder({ store })
+    const turns: [string | null, number, 'turn' | 'task'][] = [
+      ['old', 1, 'turn'],
+      ['new', 3, 'turn'],
+      ['task only', 4, 'task'],
+      [null, 5, 'turn'],
+      ['old', 2, 'turn'],
+    ]
+    for (const [at, [characterId, afterMs, kind]] of turns.entries()) {
+      const startedAtMs = 1_900_000_000_000 + afterMs
+      await recorder.add(sampleRecord({ id: `talk-${String(at)}`, characterId, startedAtMs, kind }))
+    }
+    expect(await recentCharacters(store, 2)).toEqual(['new', 'old'])
+    await recorder.close()
   })
 }

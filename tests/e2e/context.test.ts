@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startModelServer } from '../../scripts/setup/model-server.mjs'
 import { estimateTokens } from '../../sidecar/src/prompt/tokens.ts'
 import { CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
+import { readRecords } from '../support/records.ts'
 
 let llama: Awaited<ReturnType<typeof startModelServer>>
 let logs: string
@@ -37,10 +38,12 @@ interface Message {
 async function openMira(
   contextTokens: number,
   description: string,
+  env: Record<string, string> = {},
 ): Promise<{ troupe: TestApp; id: string }> {
   const troupe = await openTestApp({
     OPENAI_API_BASE_URLS: `${llama.url}/v1`,
     TROUPE_CONTEXT_TOKENS: String(contextTokens),
+    ...env,
   })
   return { troupe, id: await troupe.importCard({ name: 'Mira Holt', description }) }
 }
@@ -61,6 +64,22 @@ const PERSONA = Array.from(
   { length: 40 },
   (_, at) => `Rule ${String(at)}: the lamp of the harbour is lit before dusk and trimmed at midnight.`,
 ).join(' ')
+
+test('after a persona was published its first turn re-reads only the new tokens', async () => {
+  const persona = PERSONA.replaceAll('harbour', 'lighthouse')
+  const { troupe, id } = await openMira(4_096, persona, { TROUPE_WARM_CHARACTERS: '1' })
+  const isRead = async () =>
+    (await readRecords(troupe.dataDir)).some(({ kind, status }) => kind === 'warm_up' && status === 'ok')
+  await expect.poll(isRead, { timeout: 60_000 }).toBe(true)
+  const { value } = await ask(troupe, id, [{ role: 'user', content: 'Good evening. Who are you?' }])
+  const { prompt_tokens: prompt, prompt_tokens_details: details } = value.usage
+  process.stdout.write(
+    `first turn after publishing: ${String(details.cached_tokens)} of ${String(prompt)} known\n`,
+  )
+  expect(prompt).toBeGreaterThan(500)
+  expect(prompt - details.cached_tokens).toBeLessThan(40)
+  await troupe.close()
+})
 
 test('a warm second turn re-reads only the new tokens', async () => {
   const { troupe, id } = await openMira(4_096, PERSONA)

@@ -7,6 +7,7 @@ import { Readable } from 'node:stream'
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
+import { LOAD_MS } from '#analytics/loads.ts'
 import ollama from '#providers/ollama.ts'
 import openai from '#providers/openai.ts'
 import type { Delta, ModelCall, Provider } from '#providers/provider.ts'
@@ -173,6 +174,18 @@ describe('a real Ollama', () => {
     expect(await loads()).toBe(before)
     await ask(server, { messages: [user('Hello')], contextTokens: 1_024 })
     expect(await loads()).toBe(before + 1)
+    await server.close()
+  })
+
+  test('tells a load of a model from a model that is loaded', async () => {
+    const server = provider()
+    const loadMs = async (contextTokens: number) => {
+      const last = (await ask(server, { messages: [user('Hello')], contextTokens })).at(-1)
+      return last?.type === 'done' ? (last.timings?.loadMs ?? 0) : 0
+    }
+    await loadMs(2_048)
+    expect(await loadMs(1_024)).toBeGreaterThanOrEqual(LOAD_MS)
+    expect(await loadMs(1_024)).toBeLessThan(LOAD_MS)
     await server.close()
   })
 

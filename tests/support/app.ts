@@ -44,6 +44,8 @@ export async function openTestApp(env: Record<string, string> = {}): Promise<Tes
     TROUPE_ADMIN_KEY: ADMIN_KEY,
     TROUPE_CONNECTION_KEY: CONNECTION_KEY,
     OLLAMA_BASE_URL: '',
+    // Tests count the calls of a model server.
+    TROUPE_WARM_CHARACTERS: '0',
     ...env,
   })
   const app = await openApp(config, { webDir: path.resolve('dist/web'), log })

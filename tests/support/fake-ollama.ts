@@ -49,16 +49,21 @@ interface OllamaMessage {
 /** Ollama's own default window on a small machine. */
 const DEFAULT_WINDOW = 4_096
 
+/** What it says that a load took, and that it took to find a model loaded; it does not really wait. */
+const LOAD_NS = 700_000_000
+const READY_NS = 1_000_000
+
 export async function openFakeOllama(options: FakeServerOptions = {}): Promise<FakeOllama> {
   const models = [...(options.models ?? [FAKE_MODEL])]
   const windows = new Map<string, number>()
   let loads = 0
 
-  function load(model: FakeModel, wanted: number): number {
+  function load(model: FakeModel, wanted: number) {
     const window = Math.min(wanted, model.contextTokens)
-    if (windows.get(model.name) !== window) loads += 1
+    const isNew = windows.get(model.name) !== window
+    if (isNew) loads += 1
     windows.set(model.name, window)
-    return window
+    return { window, loadNs: isNew ? LOAD_NS : READY_NS }
   }
 
   async function chat(
@@ -81,7 +86,7 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
       return send(response, 400, refusal(`"${model.name}" does not support thinking`))
     }
     const settings = body.options ?? {}
-    const window = load(model, Number(settings.num_ctx ?? DEFAULT_WINDOW))
+    const { window, loadNs } = load(model, Number(settings.num_ctx ?? DEFAULT_WINDOW))
     const said = body.messages ?? [{ role: 'user', content: String(request.body.prompt) }]
     const messages = body.truncate === false ? said : fitting(said, window)
     request.droppedMessages = said.length - messages.length
@@ -95,7 +100,7 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
       isWhole: request.body.stream === false,
       schema: request.body.format === 'json' ? {} : request.body.format,
     }
-    await play(next(), wish, response, dialectOf(model.name, body.messages === undefined))
+    await play(next(), wish, response, dialectOf(model.name, body.messages === undefined, loadNs))
   }
 
   function embed({ body }: ReceivedRequest, response: ServerResponse) {
@@ -103,7 +108,7 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
     const model = models.find(({ name }) => name === body.model)
     if (model === undefined) return send(response, 404, refusal(`model '${String(body.model)}' not found`))
     const settings = (body.options ?? {}) as Record<string, unknown>
-    const window = load(model, Number(settings.num_ctx ?? DEFAULT_WINDOW))
+    const { window, loadNs } = load(model, Number(settings.num_ctx ?? DEFAULT_WINDOW))
     // Without being told not to, the real one cuts what is too long and says nothing.
     if (body.truncate === false && texts.some((text) => tokensOf(text) > window))
       return send(response, 400, refusal('the input length exceeds the context length'))
@@ -111,7 +116,8 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
       fakeVector(text.slice(0, window * 4), body.dimensions as number | undefined),
     )
     const promptTokens = texts.reduce((sum, text) => sum + tokensOf(text), 0)
-    return answer(response, { model: model.name, embeddings, prompt_eval_count: promptTokens })
+    const figures = { prompt_eval_count: promptTokens, load_duration: loadNs }
+    return answer(response, { model: model.name, embeddings, ...figures })
   }
 
   const blobs = new Set<string>()
@@ -235,7 +241,7 @@ const refusal = (error: string): string => JSON.stringify({ error })
 const answer = (response: ServerResponse, value: unknown): ServerResponse =>
   send(response, 200, JSON.stringify(value))
 
-function dialectOf(model: string, isCompletion: boolean): Dialect {
+function dialectOf(model: string, isCompletion: boolean, loadNs: number): Dialect {
   const line = (rest: Record<string, unknown>): string =>
     `${JSON.stringify({ model, created_at: '2026-01-01T00:00:00.000000000Z', ...rest })}\n`
   const saying = (content: string, rest: Record<string, unknown> = {}) =>
@@ -245,7 +251,7 @@ function dialectOf(model: string, isCompletion: boolean): Dialect {
     // Ollama calls the end of a tool call a plain stop.
     done_reason: reason === 'length' ? 'length' : 'stop',
     total_duration: 9_000_000,
-    load_duration: 1_000_000,
+    load_duration: loadNs,
     prompt_eval_count: promptTokens,
     prompt_eval_duration: 2_000_000,
     eval_count: completionTokens,

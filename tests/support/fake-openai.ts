@@ -5,6 +5,7 @@ import type { ServerResponse } from 'node:http'
 import {
   type Dialect,
   FAKE_MODEL,
+  type FakeModel,
   fakeVector,
   type Figures,
   type FakeServer,
@@ -27,6 +28,8 @@ export interface FakeOpenAiOptions extends FakeServerOptions {
   manner?: 'llama.cpp' | 'vllm'
   /** Refuses every other key. */
   apiKey?: string
+  /** Calls that wait at each of its models, as vLLM's figures tell. */
+  waiting?: () => number
 }
 
 interface OpenAiMessage {
@@ -112,6 +115,9 @@ export async function openFakeOpenAi(options: FakeOpenAiOptions = {}): Promise<F
         const tokens = Array.from({ length: tokensOf(String(text)) }, (_, at) => at)
         return answer(response, manner === 'vllm' ? { count: tokens.length, tokens } : { tokens })
       }
+      case '/metrics':
+        if (manner !== 'vllm') break
+        return send(response, 200, figures(models, options.waiting?.() ?? 0))
       case '/props':
         if (manner === 'vllm') break
         return answer(response, {
@@ -129,6 +135,12 @@ function listed(id: string, contextTokens: number, manner: string): Record<strin
   if (manner === 'vllm') return { ...row, owned_by: 'vllm', max_model_len: contextTokens }
   return { ...row, owned_by: 'llamacpp', meta: { n_ctx: contextTokens, n_ctx_train: contextTokens * 2 } }
 }
+
+/** In the form of vLLM 0.10: one line for each engine. */
+const figures = (models: readonly FakeModel[], waiting: number): string =>
+  models
+    .map(({ name }) => `vllm:num_requests_waiting{engine="0",model_name="${name}"} ${waiting.toFixed(1)}\n`)
+    .join('# HELP vllm:num_requests_waiting Number of requests waiting to be processed.\n')
 
 function count(messages: readonly OpenAiMessage[]): number {
   const texts = messages.map(({ content }) =>

@@ -1,5 +1,5 @@
 /** A clock that a test turns by hand, for parts that take `now` and `after` as options. */
-import type { After } from '#openwebui/after.ts'
+import type { After } from '#base/after.ts'
 
 export interface HandClock {
   now: () => number

@@ -93,6 +93,7 @@ export async function startStack(
           OPENWEBUI_API_KEY: apiKey,
           OPENWEBUI_JWT_SECRET: JWT_SECRET,
           OLLAMA_BASE_URL: '',
+          TROUPE_WARM_CHARACTERS: '0',
           ...env,
         },
       })

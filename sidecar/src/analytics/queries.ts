@@ -1,5 +1,5 @@
 /** Reading what was recorded. */
-import { desc, eq } from 'drizzle-orm'
+import { and, desc, eq, isNotNull } from 'drizzle-orm'
 
 import type { Store } from '#store/store.ts'
 
@@ -22,4 +22,19 @@ export async function findRecord(store: Store, id: string): Promise<RatedRecord 
           .orderBy(desc(ratings.atMs))
           .limit(1)
   return { ...(row as CallRecord), rating: rated[0]?.value ?? null }
+}
+
+/** So many turns are looked at. */
+const RECENT_TURNS = 200
+
+/** Characters that were talked to last, the last one first. */
+export async function recentCharacters(store: Store, most: number): Promise<string[]> {
+  const { callRecords: calls } = store.t
+  const rows = await store.db
+    .select({ characterId: calls.characterId })
+    .from(calls)
+    .where(and(eq(calls.kind, 'turn'), isNotNull(calls.characterId)))
+    .orderBy(desc(calls.startedAtMs))
+    .limit(RECENT_TURNS)
+  return [...new Set(rows.flatMap(({ characterId }) => characterId ?? []))].slice(0, most)
 }

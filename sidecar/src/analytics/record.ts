@@ -8,7 +8,8 @@ export interface CallRecord {
   /** The request id; also in the `x-request-id` header of the answer. */
   id: string
   startedAtMs: number
-  kind: 'turn' | 'task' | 'embedding'
+  /** `warm_up`: a persona that the model server reads before anybody asks. */
+  kind: 'turn' | 'task' | 'embedding' | 'warm_up'
   /** Name of the task; null for a turn. */
   task: string | null
   surface: 'open-webui' | 'api'

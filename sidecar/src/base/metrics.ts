@@ -3,9 +3,13 @@ export interface Metrics {
   callFinished(call: {
     kind: string
     status: string
+    /** What the caller asked for. */
     model: string
+    baseModel: string | null
+    upstream: string | null
     firstTokenMs: number | null
     totalMs: number
+    loadMs: number | null
   }): void
   /** A prompt that a model server refused as too long although our estimate said it fits. */
   promptRefused(model: string): void

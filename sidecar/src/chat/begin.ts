@@ -21,6 +21,8 @@ export interface BeginParts {
   upstreams: Upstreams
   pool: Pool
   metrics: Metrics
+  /** What keeps the prompt caches of those apart who must not learn of each other. */
+  cacheSalt: (domain: string) => string
 }
 
 export interface Begun extends Placed {
@@ -120,7 +122,7 @@ async function* place(
     void on.upstreams.measure(composed.upstream, system.text)
   const wish = {
     candidates,
-    call: () => modelCall(ask, composed),
+    call: () => modelCall(ask, composed, on.cacheSalt(trustDomain(ask))),
     affinity: speaker === undefined ? 'no character' : `${speaker.characterId}@${String(speaker.version)}`,
     person: ask.person?.id ?? ask.keyId,
   }
@@ -129,7 +131,10 @@ async function* place(
   return { ...placed, prompt }
 }
 
-function modelCall(ask: Ask, { upstream, prompt, speaker }: Composed): ModelCall {
+/** The people of one Open WebUI share their characters' prompts; the holder of a key shares with nobody. */
+const trustDomain = ({ surface, keyId }: Ask): string => (surface === 'open-webui' ? surface : keyId)
+
+function modelCall(ask: Ask, { upstream, prompt, speaker }: Composed, cacheSalt: string): ModelCall {
   const prefix = prompt.parts.filter((part) => part.place === 'prefix' && !part.dropped)
   const responseFormat = ask.responseFormat ?? taskFormat(ask.task)
   const thinking = ask.thinking ?? (speaker && settingsOf(speaker.card).thinking)
@@ -140,13 +145,15 @@ function modelCall(ask: Ask, { upstream, prompt, speaker }: Composed): ModelCall
     stream: ask.stream,
     sampling: ask.sampling,
     contextTokens: prompt.budget.contextTokens,
-    maxTokens: prompt.budget.replyTokens,
+    // The prompt of a warm-up is that of a turn, room for an answer included, or its beginning would be another one.
+    maxTokens: ask.isWarmUp === true ? 1 : prompt.budget.replyTokens,
     keepTokens: prefix.reduce((sum, part) => sum + part.tokens, 0),
     tools: prompt.tools,
     ...(ask.toolChoice === undefined ? {} : { toolChoice: ask.toolChoice }),
     ...(responseFormat === undefined ? {} : { responseFormat }),
     ...(thinking === undefined ? {} : { thinking }),
     ...(ask.logprobs === undefined ? {} : { logprobs: ask.logprobs }),
+    cacheSalt,
     extra: ask.extra,
   }
 }

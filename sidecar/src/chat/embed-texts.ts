@@ -1,6 +1,7 @@
 /** Vectors of texts, and the record of having made them. */
 import type { CallRecord } from '#analytics/record.ts'
 import { toAppError } from '#base/errors.ts'
+import type { Metrics } from '#base/metrics.ts'
 import type { Embedding } from '#providers/provider.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 
@@ -16,6 +17,7 @@ export interface EmbedWish {
 export interface EmbedParts {
   upstreams: Upstreams
   record: (record: CallRecord) => Promise<void>
+  metrics: Metrics
   now: () => number
 }
 
@@ -27,20 +29,24 @@ export function createEmbedTexts(on: EmbedParts): EmbedTexts {
     const startedAtMs = on.now()
     const { requestId, keyId, model, texts, dimensions } = wish
     let upstream: Upstream | undefined
-    const close = (outcome: Pick<CallRecord, 'status' | 'errorCode' | 'promptTokens'>) =>
-      on.record({
+    const close = async (outcome: Pick<CallRecord, 'status' | 'errorCode' | 'promptTokens' | 'loadMs'>) => {
+      const record = {
         ...UNUSED,
         ...{ id: requestId, startedAtMs, keyId, baseModel: model, ...outcome },
         upstream: upstream?.provider.name ?? null,
         contextTokens: upstream === undefined ? null : on.upstreams.profile(upstream).contextTokens,
         totalMs: on.now() - startedAtMs,
-      })
+      }
+      await on.record(record)
+      on.metrics.callFinished({ ...record, model })
+    }
     try {
       upstream = await on.upstreams.find(model)
       const { contextTokens } = on.upstreams.profile(upstream)
       const call = { model, texts, contextTokens, ...(dimensions === undefined ? {} : { dimensions }) }
       const embedding = await upstream.provider.embed(call, signal)
-      await close({ status: 'ok', errorCode: null, promptTokens: embedding.tokens ?? null })
+      const { tokens = null, loadMs = null } = embedding
+      await close({ status: 'ok', errorCode: null, promptTokens: tokens, loadMs })
       return embedding
     } catch (thrown) {
       const { code } = toAppError(thrown)
@@ -48,6 +54,7 @@ export function createEmbedTexts(on: EmbedParts): EmbedTexts {
         status: code === 'cancelled' ? 'cancelled' : 'failed',
         errorCode: code,
         promptTokens: null,
+        loadMs: null,
       })
       throw thrown
     }
@@ -73,7 +80,6 @@ const UNUSED = {
   cutTurns: 0,
   prefixHash: null,
   firstTokenMs: null,
-  loadMs: null,
   prefillMs: null,
   decodeMs: null,
   anatomy: null,

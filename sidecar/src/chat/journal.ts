@@ -58,13 +58,13 @@ export class Journal {
   close(status: CallStatus, errorCode: string | null): CallRecord {
     this.#isClosed = true
     const { pseudonym, now } = this.#on
-    const { person, conversation, task } = this.#ask
+    const { person, conversation, task, isWarmUp } = this.#ask
     const named = (kind: 'person' | 'chat' | 'message', id: string | undefined) =>
       id === undefined ? null : pseudonym(kind, id)
     return {
       id: this.#ask.requestId,
       startedAtMs: this.#startedAtMs,
-      kind: task === undefined ? 'turn' : 'task',
+      kind: isWarmUp === true ? 'warm_up' : task === undefined ? 'turn' : 'task',
       task: task ?? null,
       surface: this.#ask.surface,
       keyId: this.#ask.keyId,

@@ -67,7 +67,7 @@ async function* answer(ask: Ask, gathered: Gathered, on: TurnParts, journal: Jou
     for (let next = first; next.done !== true; next = await rest.next()) {
       const delta = next.value
       spoke ||= delta.type !== 'done'
-      if (!spoke) throw emptyAnswer(upstream)
+      if (!spoke && ask.isWarmUp !== true) throw emptyAnswer(upstream)
       if (delta.type === 'done' && delta.usage !== undefined)
         on.upstreams.learn(upstream.model.name, prompt.tokens, delta.usage.promptTokens)
       yield delta

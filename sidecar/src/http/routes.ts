@@ -11,7 +11,7 @@ import { auditRoutes, characterRoutes, pictureRoutes, type CharacterParts } from
 import { archiveRoutes, importRoutes, type ImportParts } from './api/imports.ts'
 import { keyRoutes } from './api/keys.ts'
 import { eventRoutes, openWebUiRoutes, sessionRoutes, type OpenWebUiParts } from './api/openwebui.ts'
-import { baseModelRoutes } from './api/models.ts'
+import { baseModelRoutes, type ModelParts } from './api/models.ts'
 import { lorebookRoutes, type LorebookParts } from './api/lorebooks.ts'
 import { previewRoutes, requestRoutes, roomRoutes, type PromptParts } from './api/prompts.ts'
 import { AREAS } from './areas.ts'
@@ -36,6 +36,7 @@ export interface RouteParts
     ImportParts,
     LorebookParts,
     PromptParts,
+    Pick<ModelParts, 'findLoads' | 'now'>,
     HealthParts,
     ChatParts,
     OpenWebUiParts {

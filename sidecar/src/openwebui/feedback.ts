@@ -5,7 +5,7 @@
 import { toAppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 
-import { after as realAfter, type After } from './after.ts'
+import { after as realAfter, type After } from '#base/after.ts'
 import type { Feedback, OpenWebUi } from './client.ts'
 
 export interface AnswerRating {

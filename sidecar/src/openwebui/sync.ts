@@ -2,7 +2,7 @@
 import { toAppError, type AppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 
-import { after as realAfter, type After } from './after.ts'
+import { after as realAfter, type After } from '#base/after.ts'
 import type { AccessGrant, ModelForm, ModelRow, OpenWebUi } from './client.ts'
 import { planSync, type SyncPlan, type SyncStep } from './plan.ts'
 import { characterRow, taskRow, type SyncCharacter } from './rows.ts'

@@ -88,6 +88,8 @@ export interface Ask {
   extra: Readonly<Record<string, unknown>>
   /** Name of an Open WebUI task (title_generation …); absent for a turn of a person. */
   task?: string
+  /** Nobody reads the answer: the model server is only to know the beginning of the character's prompts. */
+  isWarmUp?: boolean
   surface: 'open-webui' | 'api'
   keyId: string
   person?: Person

@@ -49,6 +49,7 @@ const driver: ProviderDriver = {
   open(options): Provider {
     const connection = openConnection(options, WORDS)
     const descriptions = createDescriptions(connection)
+    const { keepAliveSeconds } = options
     return {
       kind: 'ollama',
       name: connection.words.name,
@@ -60,14 +61,15 @@ const driver: ProviderDriver = {
             model: call.model,
             body(callSignal) {
               const known = descriptions.known(call.model)
-              if (known !== undefined) return toChatBody(call, known)
-              return descriptions.of(call.model, callSignal).then((model) => toChatBody(call, model))
+              if (known !== undefined) return toChatBody(call, known, keepAliveSeconds)
+              const asked = descriptions.of(call.model, callSignal)
+              return asked.then((model) => toChatBody(call, model, keepAliveSeconds))
             },
             reader: createReader(call.model, connection.words),
           },
           signal,
         ),
-      embed: (call, signal) => embed(connection, call, signal),
+      embed: (call, signal) => embed(connection, call, keepAliveSeconds, signal),
       maker: createMaker(connection),
       close: () => connection.close(),
     }
@@ -78,7 +80,11 @@ export default driver
 // -- the request ------------------------------------------------------------------------------------------------------
 
 /** Absent sampling stays absent (JSON leaves undefined out), so that the Modelfile's own values apply. */
-export function toChatBody(call: ModelCall, model: Description): Record<string, unknown> {
+export function toChatBody(
+  call: ModelCall,
+  model: Description,
+  keepAliveSeconds?: number,
+): Record<string, unknown> {
   const { sampling } = call
   const tools = offeredTools(call.tools, call.toolChoice)
   return {
@@ -89,6 +95,7 @@ export function toChatBody(call: ModelCall, model: Description): Record<string, 
     stream: call.stream,
     // Without this Ollama drops messages, in the end the persona, and says nothing.
     truncate: false,
+    keep_alive: keepAliveSeconds,
     options: {
       num_ctx: call.contextTokens,
       num_predict: call.maxTokens,
@@ -302,20 +309,33 @@ function toFigures(line: ChatLine): { usage?: Usage; timings?: ServerTimings } {
 const Embeddings = z.object({
   embeddings: z.array(z.array(z.number())),
   prompt_eval_count: z.number().nullish(),
+  load_duration: z.number().nullish(),
 })
 
-async function embed(connection: Connection, call: EmbedCall, signal: AbortSignal): Promise<Embedding> {
+async function embed(
+  connection: Connection,
+  call: EmbedCall,
+  keepAliveSeconds: number | undefined,
+  signal: AbortSignal,
+): Promise<Embedding> {
   const { model, texts, dimensions, contextTokens } = call
   const { words } = connection
   // Left to itself it takes the beginning of a text that is too long, and says nothing.
-  const body = { model, input: texts, dimensions, truncate: false, options: { num_ctx: contextTokens } }
+  const body = {
+    ...{ model, input: texts, dimensions, truncate: false, keep_alive: keepAliveSeconds },
+    options: { num_ctx: contextTokens },
+  }
   const reply = await connection.ask('/api/embed', body, signal)
   if (reply.status !== 200) throw refusalError(reply.status, reply.text, model, words)
   const answer = Embeddings.safeParse(parseJson(reply.text))
   if (!answer.success || answer.data.embeddings.length !== texts.length)
     throw new AppError('upstream', `${words.title} at ${words.name} sent no vectors`)
-  const { embeddings: vectors, prompt_eval_count: tokens } = answer.data
-  return { vectors, ...(typeof tokens === 'number' && { tokens }) }
+  const { embeddings: vectors, prompt_eval_count: tokens, load_duration: loadNs } = answer.data
+  return {
+    vectors,
+    ...(typeof tokens === 'number' && { tokens }),
+    ...(typeof loadNs === 'number' && { loadMs: loadNs / 1e6 }),
+  }
 }
 
 // -- the models -------------------------------------------------------------------------------------------------------

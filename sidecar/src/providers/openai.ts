@@ -37,16 +37,18 @@ const driver: ProviderDriver = {
     const rootUrl = options.baseUrl.replace(/\/v1\/*$/, '')
     const api = rootUrl === options.baseUrl ? '' : '/v1'
     const connection = openConnection({ ...options, baseUrl: rootUrl }, WORDS)
+    /** Models that a vLLM serves; strict servers refuse the fields that only it knows. */
+    const ofVllm = new Set<string>()
     return {
       kind: 'openai',
       name: connection.words.name,
-      models: (signal) => listModels(connection, api, signal),
+      models: (signal) => listModels(connection, api, ofVllm, signal),
       stream: (call, signal) =>
         connection.stream(
           {
             path: call.prompt === undefined ? `${api}/chat/completions` : `${api}/completions`,
             model: call.model,
-            body: () => toChatBody(call),
+            body: () => toChatBody(call, ofVllm.has(call.model)),
             reader: (call.stream ? createReader : createWholeReader)(call.model, connection.words),
           },
           signal,
@@ -62,7 +64,7 @@ export default driver
 // -- the request ------------------------------------------------------------------------------------------------------
 
 /** What the client sent beyond our words goes along, but never over what Troupe decides. */
-export function toChatBody(call: ModelCall): Record<string, unknown> {
+export function toChatBody(call: ModelCall, isVllm = false): Record<string, unknown> {
   const { sampling } = call
   return {
     ...call.extra,
@@ -91,6 +93,7 @@ export function toChatBody(call: ModelCall): Record<string, unknown> {
     }),
     response_format: call.responseFormat,
     ...(call.logprobs && { logprobs: true, top_logprobs: call.logprobs.top }),
+    ...(isVllm && { cache_salt: call.cacheSalt }),
   }
 }
 
@@ -375,7 +378,12 @@ const Props = z.object({
   total_slots: z.number().int().positive().optional(),
 })
 
-async function listModels(connection: Connection, api: string, signal: AbortSignal): Promise<BaseModel[]> {
+async function listModels(
+  connection: Connection,
+  api: string,
+  ofVllm: Set<string>,
+  signal: AbortSignal,
+): Promise<BaseModel[]> {
   const { words } = connection
   const reply = await connection.ask(`${api}/models`, undefined, signal)
   if (reply.status !== 200) throw refusalError(reply.status, reply.text, '', words)
@@ -387,7 +395,9 @@ async function listModels(connection: Connection, api: string, signal: AbortSign
     )
   }
   const rows = list.data.data
+  for (const { id, owned_by } of rows) if (owned_by === 'vllm') ofVllm.add(id)
   const slots = await readSlots(connection, rows, signal)
+  const waiting = await readWaiting(connection, rows, signal)
   return rows.map((row) => {
     const contextTokens =
       row.max_model_len ??
@@ -399,6 +409,7 @@ async function listModels(connection: Connection, api: string, signal: AbortSign
       chats: !isEmbedder(row.id),
       ...(typeof contextTokens === 'number' && { contextTokens }),
       ...(slots?.total_slots !== undefined && { parallel: slots.total_slots }),
+      ...given(waiting.get(row.id)),
     }
   })
 }
@@ -431,6 +442,29 @@ async function readSlots(
   const reply = await connection.ask('/props', undefined, signal)
   const props = Props.safeParse(parseJson(reply.text))
   return reply.status === 200 && props.success ? props.data : undefined
+}
+
+const given = (waiting: number | undefined) => (waiting === undefined ? {} : { waiting })
+
+/** A line of vLLM's figures: one for each model and engine. */
+const WAITING = /^vllm:num_requests_waiting\{([^}]*)\}\s+(\S+)/gm
+const MODEL_LABEL = /(?:^|,)model_name="([^"]*)"/
+
+/** Calls that wait there, ours and those of others, by model; empty for every other server. */
+async function readWaiting(
+  connection: Connection,
+  rows: readonly z.infer<typeof ModelRow>[],
+  signal: AbortSignal,
+): Promise<Map<string, number>> {
+  const waiting = new Map<string, number>()
+  if (!rows.some(({ owned_by }) => owned_by === 'vllm')) return waiting
+  const reply = await connection.ask('/metrics', undefined, signal)
+  if (reply.status !== 200) return waiting
+  for (const [, labels = '', value] of reply.text.matchAll(WAITING)) {
+    const model = MODEL_LABEL.exec(labels)?.[1] ?? ''
+    waiting.set(model, (waiting.get(model) ?? 0) + Number(value))
+  }
+  return waiting
 }
 
 /** What vLLM and llama.cpp hand to the chat template, and what models with degrees of effort understand. */

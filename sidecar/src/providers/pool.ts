@@ -167,15 +167,19 @@ export function createPool({ now, parallel, perSecond }: PoolOptions): Pool {
   }
 }
 
-/** The first in the order of this prompt that is not full; if all are, the one with the shortest queue. */
+/**
+ * The first in the order of this prompt that is not full, by our own calls or by those of others that the server tells of; if
+ * all are, the one with the shortest queue.
+ */
 function choose(lanes: readonly Lane[], tried: ReadonlySet<Lane>, affinity: string): Lane | undefined {
   const ranked = lanes.length === 1 ? lanes : inOrderFor(affinity, lanes)
   const open = ranked.filter(({ breaker }) => !breaker.isOpen)
   const fresh = open.filter((lane) => !tried.has(lane))
   // A single server that refused a connection may take the next one.
   const usable = fresh.length > 0 ? fresh : open
-  const free = usable.filter(({ gate }) => !gate.isFull)
-  const shortest = [...usable].sort((a, b) => a.gate.waiting - b.gate.waiting)
+  const waitingAt = ({ gate, upstream }: Lane) => gate.waiting + (upstream.model.waiting ?? 0)
+  const free = usable.filter((lane) => !lane.gate.isFull && waitingAt(lane) === 0)
+  const shortest = [...usable].sort((a, b) => waitingAt(a) - waitingAt(b))
   return [...free, ...shortest].find(({ breaker }) => breaker.admits())
 }
 

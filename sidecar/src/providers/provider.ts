@@ -61,6 +61,11 @@ export interface ModelCall {
   thinking?: Thinking
   /** How likely each token was is wanted, with so many others that were likely. */
   logprobs?: { top: number }
+  /**
+   * Calls with the same one may profit from what the server read for each other; with another one they cannot even tell by
+   * the time it takes whether somebody asked the same before. Absent shares with everybody; only vLLM keeps them apart.
+   */
+  cacheSalt?: string
   /** Unknown body fields of the client, for `/v1` servers only. */
   extra: Readonly<Record<string, unknown>>
 }
@@ -76,6 +81,8 @@ export interface BaseModel {
   usesTools?: boolean
   /** Calls that the server runs at the same time; absent where it does not say. */
   parallel?: number
+  /** Calls of anybody that wait there for their turn, when the list was made; absent where it does not say. */
+  waiting?: number
 }
 
 /** A model of one's own, made on the server from another one or from files that it was given. */
@@ -120,6 +127,8 @@ export interface Embedding {
   vectors: readonly (readonly number[])[]
   /** Absent where the server does not say. */
   tokens?: number
+  /** As in `ServerTimings`. */
+  loadMs?: number
 }
 
 export interface EmbedCall {
@@ -171,6 +180,8 @@ export interface ProviderOptions {
   idleTimeoutMs: number
   /** Longest time for a whole answer; absent for no bound. */
   totalTimeoutMs?: number
+  /** How long a model stays in memory without work, -1 for ever; absent leaves it to the server. For Ollama only. */
+  keepAliveSeconds?: number
 }
 
 /** What a driver file exports as its default. */

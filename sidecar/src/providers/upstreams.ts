@@ -72,6 +72,8 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
     return known
   }
   const closing = new AbortController()
+  // Without a chat as well, so that a server that died or came back is known before the next one.
+  const looking = setInterval(() => void refresh(), refreshMs).unref()
   let listedAtMs = Number.NEGATIVE_INFINITY
   let listing: Promise<void> | undefined
 
@@ -101,19 +103,26 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
     })
   }
 
+  /** Those that answered when they were last asked; all of them when none did, so that the real fault is told. */
+  function usable(name: string | undefined): Upstream[] {
+    const found = lookup(name)
+    const well = found.filter(({ provider }) => known.get(provider)?.healthy === true)
+    return well.length > 0 ? well : found
+  }
+
   const firstThatChats = () =>
     providers.flatMap((provider) => known.get(provider)?.models ?? []).find(({ chats }) => chats)?.name
 
   async function all(name: string | undefined): Promise<Upstream[]> {
     const stale = now() - listedAtMs > refreshMs
-    const found = lookup(name)
+    const found = usable(name)
     if (found.length > 0) {
       // A known model is used at once and the list renewed beside it; an unknown one is worth a fresh look.
       if (stale) void refresh()
       return found
     }
     await refresh()
-    const fresh = lookup(name)
+    const fresh = usable(name)
     if (fresh.length === 0) throw missing(name)
     return fresh
   }
@@ -199,6 +208,7 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
       })
     },
     async close() {
+      clearInterval(looking)
       closing.abort()
       await Promise.all(providers.map((provider) => provider.close()))
     },

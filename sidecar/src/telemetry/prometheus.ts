@@ -1,6 +1,7 @@
 /** Figures for Prometheus. Labels are bounded: characters, not people or chats. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 
+import { LOAD_MS } from '#analytics/loads.ts'
 import type { Metrics } from '#base/metrics.ts'
 import type { LaneState } from '#providers/pool.ts'
 
@@ -41,6 +42,12 @@ export function createPrometheus({ lanes }: PrometheusParts): Prometheus {
     buckets: BUCKETS,
     registers,
   })
+  const loads = new Counter({
+    name: 'troupe_model_loads_total',
+    help: 'Calls for which a model server first had to load the model',
+    labelNames: ['server', 'model', 'kind'],
+    registers,
+  })
   const refused = new Counter({
     name: 'troupe_prompts_refused_total',
     help: 'Prompts that a model server found too long although our estimate fitted',
@@ -49,8 +56,10 @@ export function createPrometheus({ lanes }: PrometheusParts): Prometheus {
   })
   observeLanes(lanes, registers)
   return {
-    callFinished({ kind, status, model, firstTokenMs, totalMs }) {
+    callFinished({ kind, status, model, firstTokenMs, totalMs, ...at }) {
       calls.inc({ kind, status, model })
+      if (at.loadMs !== null && at.loadMs >= LOAD_MS)
+        loads.inc({ server: at.upstream ?? '', model: at.baseModel ?? '', kind })
       total.observe({ kind }, totalMs / 1_000)
       if (firstTokenMs !== null) firstToken.observe({ kind }, firstTokenMs / 1_000)
     },

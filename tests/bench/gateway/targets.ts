@@ -121,6 +121,7 @@ async function startTroupe(
       NODE_ENV: 'production',
       TROUPE_PORT: new URL(url).port,
       TROUPE_DATA_DIR: dataDir,
+      TROUPE_WARM_CHARACTERS: '0',
       TROUPE_ADMIN_KEY: ADMIN_KEY,
       TROUPE_CONNECTION_KEY: CONNECTION_KEY,
       TROUPE_LOG_LEVEL: 'info',

@@ -84,6 +84,7 @@ function openTurn(
     timeZone: 'UTC',
     record: over.record ?? ((record) => Promise.resolve(void records.push(record))),
     metrics: silentMetrics,
+    cacheSalt: (domain) => `salt of ${domain}`,
     pseudonym: (kind, id) => `${kind}:${String(id.length)}`,
     now: Date.now,
   })

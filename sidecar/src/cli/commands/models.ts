@@ -87,6 +87,47 @@ function listPulls(screen: Run['screen']): number {
   return 0
 }
 
+const Loads = z.looseObject({
+  loads: z.array(
+    z.looseObject({
+      atMs: z.number(),
+      requestId: z.string(),
+      server: z.string(),
+      model: z.string(),
+      kind: z.string(),
+      task: z.string().nullable(),
+      contextTokens: z.number().nullable(),
+      loadMs: z.number(),
+      cause: z.enum(['first', 'window', 'idle', 'elsewhere']),
+    }),
+  ),
+})
+
+const CAUSES: Readonly<Record<z.infer<typeof Loads>['loads'][number]['cause'], string>> = {
+  first: 'no call before it is known',
+  window: 'the call before asked for another window',
+  idle: 'nobody had asked for minutes',
+  elsewhere: 'another program, another model, or a new start of the server',
+}
+
+async function loads({ values, api, screen }: Run): Promise<number> {
+  const answer = await api.call(
+    'GET',
+    `/troupe/api/models/loads${query({ hours: textOf(values, 'hours') })}`,
+    Loads,
+  )
+  if (answer.loads.length === 0) screen.line('No call had to wait for a model to be loaded.')
+  for (const { atMs, requestId, server, model, kind, task, contextTokens, loadMs, cause } of answer.loads) {
+    const asked = `${task ?? kind} with ${String(contextTokens)} tokens, request ${requestId}`
+    const when = new Date(atMs).toISOString()
+    screen.line(
+      `${when}  ${model} on ${server}, ${(loadMs / 1_000).toFixed(1)} s: ${CAUSES[cause]} (${asked})`,
+    )
+  }
+  screen.result(answer)
+  return 0
+}
+
 const yesNo = (value: boolean | undefined) => (value === undefined ? '?' : value ? 'yes' : 'no')
 
 const COLUMNS: readonly [string, (profile: ModelTraits) => string][] = [
@@ -170,6 +211,13 @@ export const modelCommands: readonly Command[] = [
       '"ready".\n',
     options: { server: { type: 'string' } },
     run: pull,
+  },
+  {
+    name: 'models loads',
+    usage: 'models loads [--hours N]',
+    summary: 'tells which requests made a server load a model, and why',
+    options: { hours: { type: 'string' } },
+    run: loads,
   },
   {
     name: 'models profiles',

@@ -3,6 +3,7 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
 import { z } from 'zod'
 
+import type { findLoads } from '#analytics/loads.ts'
 import { AppError } from '#base/errors.ts'
 import type { Library } from '#library/library.ts'
 import type { PullProgress } from '#providers/provider.ts'
@@ -40,10 +41,17 @@ const Make = z.strictObject({
   character: z.string().optional(),
 })
 const Server = z.object({ server: z.string().optional() })
+const Since = z.object({ hours: z.coerce.number().positive().max(720).default(24) })
 const Pull = z.strictObject({ model: name, server: z.string().optional() })
 
 export const modelOperations: readonly Operation[] = [
   { method: 'get', path: '/', summary: 'The base models of all model servers' },
+  {
+    method: 'get',
+    path: '/loads',
+    summary: 'Which requests made a model server load a model, and why it had to',
+    query: Since,
+  },
   {
     method: 'post',
     path: '/',
@@ -73,11 +81,17 @@ export const modelOperations: readonly Operation[] = [
 export interface ModelParts {
   upstreams: Pick<Upstreams, 'baseModels' | 'maker'>
   library: Pick<Library, 'edit' | 'get' | 'version'>
+  findLoads: (sinceMs: number) => ReturnType<typeof findLoads>
+  now: () => number
 }
 
-export function baseModelRoutes({ upstreams, library }: ModelParts) {
+export function baseModelRoutes({ upstreams, library, findLoads, now }: ModelParts) {
   return new Hono<AppEnv>()
     .get('/', async (c) => c.json({ models: await upstreams.baseModels() }))
+    .get('/loads', async (c) => {
+      const { hours } = check(Since, c.req.query())
+      return c.json({ hours, loads: await findLoads(now() - hours * 3_600_000) })
+    })
     .get('/files/:digest', async (c) => {
       const maker = upstreams.maker(check(Server, c.req.query()).server)
       const isThere = await maker.has(check(digest, c.req.param('digest')), goneSignal(c.env.outgoing))
