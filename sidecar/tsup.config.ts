@@ -1,5 +1,15 @@
 import { cp } from 'node:fs/promises'
+import path from 'node:path'
+
 import { defineConfig } from 'tsup'
+
+/** Files that run as threads of their own, with what they import. */
+const THREADS = [
+  'store/append-worker.mjs',
+  'rag/lexical-worker.mjs',
+  'rag/vector-worker.mjs',
+  'rag/words.mjs',
+]
 
 // Packages stay outside the bundle (several are native); each driver becomes a chunk that is loaded when it is chosen.
 export default defineConfig({
@@ -17,9 +27,9 @@ export default defineConfig({
   sourcemap: true,
   // The pages are built into a folder of their own.
   clean: ['dist/*', '!dist/web'],
-  // The store looks for its migrations and its thread beside the running file.
+  // The store looks for its migrations and its thread beside the running file, and so do the indexes of knowledge.
   async onSuccess() {
     await cp('sidecar/src/store/migrations', 'dist/migrations', { recursive: true })
-    await cp('sidecar/src/store/append-worker.mjs', 'dist/append-worker.mjs')
+    for (const thread of THREADS) await cp(`sidecar/src/${thread}`, `dist/${path.basename(thread)}`)
   },
 })

@@ -18,6 +18,7 @@ import { createGuesses } from '#gateway/guesses.ts'
 import { createKeys } from '#gateway/keys.ts'
 import { doors } from '#http/routes.ts'
 import { openKv } from '#kv/open.ts'
+import { openKnowledgeSearch } from '#knowledge/open.ts'
 import { openLibrary } from '#library/characters.ts'
 import { openLorebooks } from '#library/lorebooks.ts'
 import { exportArchive } from '#library/export-archive.ts'
@@ -27,7 +28,8 @@ import { createSessions } from '#openwebui/session.ts'
 import { openProvider } from '#providers/index.ts'
 import { createPool } from '#providers/pool.ts'
 import type { Provider } from '#providers/provider.ts'
-import { openUpstreams } from '#providers/upstreams.ts'
+import { openUpstreams, type Upstreams } from '#providers/upstreams.ts'
+import type { EmbedTexts } from '#rag/embedder.ts'
 import { openStore } from '#store/open.ts'
 import { checkHealth } from '#telemetry/health.ts'
 import { createPrometheus } from '#telemetry/prometheus.ts'
@@ -74,6 +76,14 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     defaultModel: config.defaultModel,
     contextTokens: config.contextTokens,
     now,
+  })
+  const knowledge = await openKnowledgeSearch({
+    ...{ store, databaseUrl: config.databaseUrl, dataDir: config.dataDir, log, now },
+    chromaUrl: config.chromaUrl,
+    deployment: pseudonym(secret, 'deployment', 'chroma').slice(0, 16),
+    embed: embedThrough(upstreams),
+    embeddingModel: config.embeddingModel,
+    rerank: config.rerank,
   })
   const pool = createPool({ now, parallel: config.parallelCalls, perSecond: config.callsPerSecond })
   const keys = createKeys({ store, now, fixed: fixedKeys(config) })
@@ -124,7 +134,12 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     sessions: config.openWebUi && createSessions({ openWebUiUrl: config.openWebUi.url, now }),
     findRecord: (id) => findRecord(analytics, id),
     findLoads: (sinceMs) => findLoads(analytics, sinceMs),
-    health: () => checkHealth({ stores: { characters: store, analytics }, upstreams: upstreams.state }),
+    health: () =>
+      checkHealth({
+        stores: { characters: store, analytics },
+        upstreams: upstreams.state,
+        knowledge: knowledge.index.health,
+      }),
     metrics: metrics.expose,
     jwtSecrets: config.openWebUi?.jwtSecrets ?? [],
     openWebUiUrl: config.openWebUi?.url ?? null,
@@ -155,6 +170,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       await warmUp.close()
       await desk?.close()
       await summaries.close()
+      await knowledge.close()
       await upstreams.close()
       await recorder.close()
       await kv.close()
@@ -187,6 +203,19 @@ async function openProviders(config: Config): Promise<Provider[]> {
   )
   return Promise.all([...ollamas, ...others])
 }
+
+/** Ollama lists its models with a tag, people name them without. */
+const embedThrough =
+  (upstreams: Upstreams): EmbedTexts =>
+  async (name, texts, signal) => {
+    const upstream = await upstreams.find(name).catch((thrown: unknown) => {
+      if (name.includes(':')) throw thrown
+      return upstreams.find(`${name}:latest`)
+    })
+    const { provider, model } = upstream
+    const { contextTokens } = upstreams.profile(upstream)
+    return (await provider.embed({ model: model.name, texts, contextTokens }, signal)).vectors
+  }
 
 function listen(server: Server, { host, port }: Config): Promise<{ url: string }> {
   return new Promise((resolve, reject) => {

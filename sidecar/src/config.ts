@@ -16,6 +16,9 @@ export interface Config {
   openAiServers: { url: string; key: string | undefined }[]
   defaultModel: string | undefined
   taskModel: string | undefined
+  embeddingModel: string | undefined
+  chromaUrl: string | undefined
+  rerank: { url: string; model: string; apiKey: string | undefined } | undefined
   contextTokens: number
   /** Calls at the same time for each model of each server; undefined takes what the server says. */
   parallelCalls: number | undefined
@@ -176,6 +179,17 @@ export const Environment = z.object({
     'Base model of a character that names none; default: the first chat model',
   ),
   TASK_MODEL: optional.describe("Base model for titles and tags; default: the character's own"),
+  EMBEDDING_MODEL: optional.describe(
+    'Model that finds knowledge by its meaning, e.g. nomic-embed-text; default: none, words alone find it',
+  ),
+  CHROMA_URL: optional
+    .pipe(httpUrl.optional())
+    .describe('Chroma server that keeps the vectors; default: SQLite, or PostgreSQL with pgvector'),
+  RERANK_URL: optional
+    .pipe(httpUrl.optional())
+    .describe('Server with a /rerank (vLLM, TEI, Infinity …) that orders what was found; default: none'),
+  RERANK_MODEL: optional.describe('Its model'),
+  RERANK_API_KEY: optional.describe('Its key'),
   DATABASE_URL: databaseUrl.describe(
     'Database of characters and keys: file:… or postgres://…; default: a file in the data folder',
   ),
@@ -231,6 +245,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     })),
     defaultModel: values.DEFAULT_MODEL,
     taskModel: values.TASK_MODEL,
+    embeddingModel: values.EMBEDDING_MODEL,
+    chromaUrl: values.CHROMA_URL,
+    rerank: rerank(values),
     contextTokens: values.TROUPE_CONTEXT_TOKENS,
     parallelCalls: values.TROUPE_PARALLEL_CALLS,
     callsPerSecond: values.TROUPE_CALLS_PER_SECOND || undefined,
@@ -263,6 +280,10 @@ function openWebUi(values: Values): Config['openWebUi'] {
   }
 }
 
+function rerank({ RERANK_URL: url, RERANK_MODEL: model, RERANK_API_KEY: apiKey }: Values): Config['rerank'] {
+  return url === undefined || model === undefined ? undefined : { url, model, apiKey }
+}
+
 /** Settings that are well-formed and would still hurt somebody. */
 function dangers(values: Values): string[] {
   const faults = [...loneliness(values)]
@@ -277,6 +298,9 @@ function dangers(values: Values): string[] {
     faults.push(
       'TROUPE_ADMIN_KEY equals TROUPE_CONNECTION_KEY: Open WebUI would hold the admin key; make a second one',
     )
+  }
+  if ((values.RERANK_URL === undefined) !== (values.RERANK_MODEL === undefined)) {
+    faults.push('RERANK_URL and RERANK_MODEL belong together; set both or neither')
   }
   if (values.OPENWEBUI_API_KEY !== undefined && values.OPENWEBUI_URL === undefined) {
     faults.push('OPENWEBUI_API_KEY is set without OPENWEBUI_URL; set the address of that Open WebUI')

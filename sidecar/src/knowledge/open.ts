@@ -1,0 +1,62 @@
+/** Joins the parts that search: the engines, the vectors that were made, and the way from a turn to its passages. */
+import { toAppError } from '#base/errors.ts'
+import type { Log } from '#base/log.ts'
+import type { EmbedTexts } from '#rag/embedder.ts'
+import { openEngines, type EngineOptions } from '#rag/index.ts'
+import { createRerank, type RerankOptions } from '#rag/rerank.ts'
+import type { Store } from '#store/store.ts'
+
+import { createEmbeddings } from './embeddings.ts'
+import { createRetrieval, type Retrieval } from './retrieve.ts'
+import { createSearchIndex, type SearchIndex } from './search-index.ts'
+
+export interface KnowledgeSearchOptions extends EngineOptions {
+  store: Store
+  embed: EmbedTexts
+  /** Undefined for words alone. */
+  embeddingModel?: string | undefined
+  rerank?: RerankOptions | undefined
+  log: Log
+  now: () => number
+}
+
+export interface KnowledgeSearch extends Retrieval {
+  readonly index: SearchIndex
+  close(): Promise<void>
+}
+
+/** Looks in the background whether the indexes have what the database has. The caller closes it. Throws as `openEngines`. */
+export async function openKnowledgeSearch(options: KnowledgeSearchOptions): Promise<KnowledgeSearch> {
+  const { store, embed, embeddingModel, rerank, log, now } = options
+  const engines = await openEngines(options)
+  const embeddings = createEmbeddings({
+    store,
+    ...(embeddingModel === undefined ? {} : { embed, model: embeddingModel }),
+  })
+  const { lexical, vectors } = engines
+  const index = createSearchIndex({ store, lexical, vectors, embeddings, log })
+  const retrieval = createRetrieval({
+    ...{ store, index, now },
+    ...(rerank === undefined ? {} : { rerank: createRerank(rerank) }),
+  })
+  const closing = new AbortController()
+  const catchingUp = index.catchUp(closing.signal).then(
+    ({ rebuilt }) => {
+      if (rebuilt.length > 0) log.info({ bases: rebuilt.length }, 'indexes of knowledge were built again')
+    },
+    (thrown: unknown) => {
+      const { code, message } = toAppError(thrown)
+      if (code !== 'cancelled') log.warn({ code }, message)
+    },
+  )
+  return {
+    ...retrieval,
+    index,
+    async close() {
+      closing.abort()
+      await catchingUp
+      await index.close()
+      await engines.close()
+    },
+  }
+}

@@ -1,0 +1,503 @@
+/** From a turn to the passages that answer it, and to an account of how they were found. Never throws: a turn goes on without. */
+import { and, eq, inArray, sql } from 'drizzle-orm'
+
+import { toAppError } from '#base/errors.ts'
+import { arrange, continued, type Fate, type RankedPiece, type Stretch } from '#rag/arrange.ts'
+import { weightOf } from '#rag/fingerprint.ts'
+import { fuse, type Ranking } from '#rag/fuse.ts'
+import { decide, type Verdict } from '#rag/gate.ts'
+import { NOTHING_FOUND, type LexicalResult } from '#rag/lexical.ts'
+import { lookupsOf, type Lookup } from '#rag/question.ts'
+import type { Rerank } from '#rag/rerank.ts'
+import type { Scope } from '#rag/scope.ts'
+import type { VectorHit } from '#rag/vectors.ts'
+import type { Store } from '#store/store.ts'
+
+import type { SearchIndex } from './search-index.ts'
+
+export interface Question {
+  /** The last message of the person. */
+  text: string
+  /** The message of the person before, which the last may lean on. */
+  previous?: string
+  /** What the character may look into: nothing else is ever answered. */
+  baseIds: readonly string[]
+  /** Of all passages together. */
+  budgetCharacters?: number
+  /** How long the turn waits; what is late is left out. Milliseconds. */
+  deadlineMs?: number
+}
+
+export interface Passage extends Omit<Stretch, 'ids'> {
+  chunkIds: readonly number[]
+  documentName: string
+  documentTitle: string
+}
+
+/** What a person should know of a search that went less well than it could. */
+export type RetrievalNote =
+  | { code: 'late'; what: 'words' | 'meaning' | 'rerank' | 'passages' }
+  | { code: 'unavailable'; what: 'words' | 'meaning' | 'rerank' | 'passages'; message: string }
+  | { code: 'unreadable'; what: 'meaning' }
+
+export interface TracedPiece {
+  id: number
+  documentId: string
+  documentName: string
+  /** BM25 and place among the words' hits, from 1; null where the words did not find it. */
+  words: { score: number; place: number } | null
+  meaning: { similarity: number; place: number } | null
+  score: number
+  /** `gate`: the turn asks for nothing; `far`: others answer, and this one hardly has to do with it. */
+  fate: Fate | 'gate' | 'far'
+}
+
+export interface RetrievalTrace {
+  lookups: readonly { text: string; words: readonly string[]; weight: number }[]
+  bases: readonly string[]
+  /** What was asked for the meaning; null for words alone. */
+  store: string | null
+  gate: (Verdict & { similarity: number | null; floor: number | null }) | null
+  pieces: readonly TracedPiece[]
+  notes: readonly RetrievalNote[]
+  isCached: boolean
+  milliseconds: { words: number; meaning: number; rerank: number; total: number }
+}
+
+export interface Retrieved {
+  /** Best first; none for small talk. */
+  passages: readonly Passage[]
+  trace: RetrievalTrace
+}
+
+export interface WholeDocument {
+  baseId: string
+  documentId: string
+  documentName: string
+  documentTitle: string
+  text: string
+}
+
+export interface Retrieval {
+  retrieve(question: Question, signal?: AbortSignal): Promise<Retrieved>
+  /**
+   * Every text of the bases, in a fixed order, when all of them allow it and it is no longer than so many characters: it is
+   * then found without fail, and always the same, so that the model reads it once. Undefined otherwise.
+   */
+  whole(baseIds: readonly string[], mostCharacters: number): Promise<readonly WholeDocument[] | undefined>
+}
+
+export interface RetrievalParts {
+  store: Store
+  index: SearchIndex
+  rerank?: Rerank
+  now: () => number
+}
+
+const BUDGET_CHARACTERS = 6_000
+const DEADLINE_MS = 150
+/** Of each ranking. More only adds what a reranker is worse with (arXiv 2411.11767). */
+const CANDIDATES = 30
+const RESULTS_KEPT = 200
+/**
+ * A cosine that small talk hardly reaches with the models that are common on Ollama; `calibrate` raises it for those whose
+ * cosines all lie close together.
+ */
+const FLOOR = 0.35
+/** Of the best piece's words, what a piece must have that is not near by its meaning. */
+const LEAST_OF_BEST = 0.25
+
+interface Base {
+  id: string
+  generation: number
+  fingerprint: string | null
+  revision: number
+}
+
+interface Leg<T> {
+  value: T
+  ms: number
+  note?: RetrievalNote
+}
+
+export function createRetrieval(on: RetrievalParts): Retrieval {
+  const { store, index, rerank, now } = on
+  const { knowledgeBases, knowledgeChunks, knowledgeDocuments } = store.t
+  const results = new Map<string, Retrieved>()
+
+  async function basesOf(ids: readonly string[]): Promise<(Base & { isWhole: boolean })[]> {
+    if (ids.length === 0) return []
+    const rows = await store.db
+      .select()
+      .from(knowledgeBases)
+      .where(inArray(knowledgeBases.id, [...ids]))
+    return rows
+      .map(({ settings, ...base }) => ({ ...base, isWhole: settings.wholeBase !== 'never' }))
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+  }
+
+  /** The words of each lookup. */
+  async function byWords(lookups: readonly Lookup[], scopes: readonly Scope[]): Promise<LexicalResult[]> {
+    return Promise.all(lookups.map(({ words }) => index.lexical.search({ scopes, words, limit: CANDIDATES })))
+  }
+
+  /** The nearest of each lookup, in the terms of each model that bases were embedded with. */
+  async function byMeaning(
+    lookups: readonly Lookup[],
+    bases: readonly Base[],
+    signal: AbortSignal,
+  ): Promise<VectorHit[][]> {
+    const { vectors, embeddings } = index
+    if (vectors === undefined) return []
+    const fingerprints = new Set(bases.map(({ fingerprint }) => fingerprint))
+    return Promise.all(
+      lookups.map(async ({ text }) => {
+        const found = await Promise.all(
+          [...fingerprints].map(async (fingerprint) => {
+            if (fingerprint === null || weightOf(fingerprint, text) === 0) return []
+            const vector = await embeddings.question(text, fingerprint, signal)
+            const search = {
+              fingerprint,
+              scopes: bases.filter((base) => base.fingerprint === fingerprint).map(scopeOf),
+              vector,
+              limit: CANDIDATES,
+            }
+            return vectors.search(search, signal)
+          }),
+        )
+        return found
+          .flat()
+          .sort((a, b) => b.similarity - a.similarity || a.id - b.id)
+          .slice(0, CANDIDATES)
+      }),
+    )
+  }
+
+  /** The rows decide: what is deleted, disabled or of another base is not there, whatever an index says. */
+  async function rowsOf(ids: readonly number[], bases: readonly Base[]) {
+    if (ids.length === 0) return new Map<number, never>()
+    const chunk = knowledgeChunks
+    const rows = await store.db
+      .select({
+        id: chunk.id,
+        baseId: chunk.baseId,
+        documentId: chunk.documentId,
+        number: chunk.number,
+        text: chunk.text,
+        header: chunk.header,
+        page: chunk.page,
+        startOffset: chunk.startOffset,
+        endOffset: chunk.endOffset,
+        generation: chunk.generation,
+        documentName: knowledgeDocuments.name,
+        documentTitle: knowledgeDocuments.title,
+      })
+      .from(chunk)
+      .innerJoin(knowledgeDocuments, eq(knowledgeDocuments.id, chunk.documentId))
+      .where(
+        and(
+          inArray(chunk.id, [...ids]),
+          inArray(
+            chunk.baseId,
+            bases.map(({ id }) => id),
+          ),
+          eq(chunk.isDisabled, false),
+          eq(knowledgeDocuments.state, 'ready'),
+        ),
+      )
+    const generations = new Map(bases.map(({ id, generation }) => [id, generation]))
+    return new Map(
+      rows.filter((row) => generations.get(row.baseId) === row.generation).map((row) => [row.id, row]),
+    )
+  }
+
+  /** The legs side by side; what is not there in time, or fails, is left out and said. */
+  async function leg<T>(
+    what: 'words' | 'meaning' | 'rerank',
+    otherwise: T,
+    { run, deadlineMs }: { run: () => Promise<T>; deadlineMs: number },
+  ): Promise<Leg<T>> {
+    const startedMs = now()
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<Leg<T>>((resolve) => {
+      timer = setTimeout(
+        () => resolve({ value: otherwise, ms: now() - startedMs, note: { code: 'late', what } }),
+        deadlineMs,
+      )
+    })
+    const done = run().then(
+      (value): Leg<T> => ({ value, ms: now() - startedMs }),
+      (thrown: unknown): Leg<T> => {
+        const { message } = toAppError(thrown)
+        return { value: otherwise, ms: now() - startedMs, note: { code: 'unavailable', what, message } }
+      },
+    )
+    return Promise.race([done, late]).finally(() => clearTimeout(timer))
+  }
+
+  async function search(question: Question, bases: readonly Base[], signal: AbortSignal): Promise<Retrieved> {
+    const startedMs = now()
+    const { text, previous, deadlineMs = DEADLINE_MS, budgetCharacters = BUDGET_CHARACTERS } = question
+    const lookups = lookupsOf(text, previous)
+    const [words, meaning] = await Promise.all([
+      leg<LexicalResult[]>('words', [], {
+        run: () => byWords(lookups, bases.map(scopeOf)),
+        deadlineMs,
+      }),
+      leg<VectorHit[][]>('meaning', [], { run: () => byMeaning(lookups, bases, signal), deadlineMs }),
+    ])
+    const gate = judge(lookups, words.value, meaning.value)
+    const fused = fuse(rankings(lookups, bases, { words: words.value, meaning: meaning.value }))
+    const rows = await rowsOf(
+      fused.map(({ id }) => id),
+      bases,
+    )
+    const similarities = new Map(meaning.value.flat().map(({ id, similarity }) => [id, similarity]))
+    const ranked = fused.flatMap(({ id, score }): FoundPiece[] => {
+      const row = rows.get(id)
+      return row === undefined ? [] : [{ ...row, score, similarity: similarities.get(id) ?? null }]
+    })
+    const near = gate.passes ? nearOnes(ranked, words.value) : []
+    const ordered = await reorder(text, near, signal)
+    const { stretches, fates } = arrange(ordered.value, budgetCharacters)
+    const unreadable = bases.some(
+      ({ fingerprint }) => fingerprint !== null && weightOf(fingerprint, text) === 0,
+    )
+    return {
+      passages: stretches.map((stretch) => passageOf(stretch, rows)),
+      trace: {
+        lookups,
+        bases: bases.map(({ id }) => id),
+        store: index.vectors?.kind ?? null,
+        gate,
+        pieces: traced(ranked, {
+          words: words.value[0]?.hits ?? [],
+          meaning: meaning.value[0] ?? [],
+          fates,
+          otherwise: gate.passes ? 'far' : 'gate',
+        }),
+        notes: [
+          ...[words.note, meaning.note, ordered.note].filter((note) => note !== undefined),
+          ...(unreadable ? [{ code: 'unreadable', what: 'meaning' } as const] : []),
+        ],
+        isCached: false,
+        milliseconds: { words: words.ms, meaning: meaning.ms, rerank: ordered.ms, total: now() - startedMs },
+      },
+    }
+  }
+
+  /** The first lookup that asks for anything decides. */
+  function judge(
+    lookups: readonly Lookup[],
+    words: readonly LexicalResult[],
+    meaning: readonly VectorHit[][],
+  ): NonNullable<RetrievalTrace['gate']> {
+    const verdicts = lookups.map((lookup, at) => {
+      const similarity = meaning[at]?.[0]?.similarity
+      const verdict = decide({
+        text: lookup.text,
+        words: lookup.words,
+        lexical: words[at] ?? NOTHING_FOUND,
+        ...(similarity === undefined ? {} : { similarity, floor: FLOOR }),
+      })
+      return { ...verdict, similarity: similarity ?? null, floor: similarity === undefined ? null : FLOOR }
+    })
+    const nothing = {
+      passes: false,
+      reason: 'nothing found',
+      strength: 0,
+      coverage: 0,
+      similarity: null,
+      floor: null,
+    } as const
+    return verdicts.find(({ passes }) => passes) ?? verdicts[0] ?? nothing
+  }
+
+  async function reorder(
+    text: string,
+    ranked: readonly FoundPiece[],
+    signal: AbortSignal,
+  ): Promise<Leg<readonly FoundPiece[]>> {
+    const first = ranked.slice(0, CANDIDATES)
+    if (rerank === undefined || first.length < 2) return { value: first, ms: 0 }
+    return leg<readonly FoundPiece[]>('rerank', first, {
+      run: () => rerank.order(text, first, signal),
+      deadlineMs: rerank.deadlineMs,
+    })
+  }
+
+  return {
+    async retrieve(question, signal = new AbortController().signal) {
+      const startedMs = now()
+      try {
+        const bases = await basesOf(question.baseIds)
+        if (bases.length === 0) return nothingFrom([])
+        const state = bases.map(({ id, revision }) => [id, revision])
+        const { text, previous, budgetCharacters } = question
+        const key = JSON.stringify([state, text, previous, budgetCharacters])
+        const known = results.get(key)
+        if (known !== undefined) {
+          const milliseconds = { words: 0, meaning: 0, rerank: 0, total: now() - startedMs }
+          return { ...known, trace: { ...known.trace, isCached: true, milliseconds } }
+        }
+        const found = await search(question, bases, signal)
+        if (found.trace.notes.every(({ code }) => code === 'unreadable')) keep(results, key, found)
+        return found
+      } catch (thrown) {
+        const { message } = toAppError(thrown)
+        return nothingFrom([{ code: 'unavailable', what: 'passages', message }])
+      }
+    },
+
+    async whole(baseIds, mostCharacters) {
+      const bases = await basesOf(baseIds)
+      if (bases.length === 0 || bases.some(({ isWhole }) => !isWhole)) return undefined
+      const chunk = knowledgeChunks
+      const answering = and(
+        sql`(${chunk.baseId}, ${chunk.generation}) in (${sql.join(
+          bases.map(({ id, generation }) => sql`(${id}, ${generation})`),
+          sql`, `,
+        )})`,
+        eq(chunk.isDisabled, false),
+        eq(knowledgeDocuments.state, 'ready'),
+      )
+      // The overlaps are counted twice: a base that hardly fits is searched instead.
+      const sums = await store.db
+        .select({ characters: sql<number>`coalesce(sum(length(${chunk.text})), 0)`.mapWith(Number) })
+        .from(chunk)
+        .innerJoin(knowledgeDocuments, eq(knowledgeDocuments.id, chunk.documentId))
+        .where(answering)
+      const characters = sums[0]?.characters ?? 0
+      if (characters === 0 || characters > mostCharacters) return undefined
+      const rows = await store.db
+        .select({
+          baseId: chunk.baseId,
+          documentId: chunk.documentId,
+          documentName: knowledgeDocuments.name,
+          documentTitle: knowledgeDocuments.title,
+          number: chunk.number,
+          text: chunk.text,
+          startOffset: chunk.startOffset,
+          endOffset: chunk.endOffset,
+        })
+        .from(chunk)
+        .innerJoin(knowledgeDocuments, eq(knowledgeDocuments.id, chunk.documentId))
+        .where(answering)
+        .orderBy(chunk.baseId, knowledgeDocuments.createdAtMs, chunk.documentId, chunk.number)
+      return wholeDocuments(rows)
+    },
+  }
+}
+
+/** A row of the database with what the searches say of it. */
+interface FoundPiece extends RankedPiece {
+  documentName: string
+  documentTitle: string
+}
+
+/** Words count one, meaning as much as its model has shown to be worth. */
+function rankings(
+  lookups: readonly Lookup[],
+  bases: readonly Base[],
+  found: { words: readonly LexicalResult[]; meaning: readonly (readonly VectorHit[])[] },
+): Ranking[] {
+  const ids = (hits: readonly { id: number }[] = []) => hits.map(({ id }) => id)
+  return lookups.flatMap(({ text, weight }, at) => {
+    const worth = Math.max(
+      0,
+      ...bases.map(({ fingerprint }) => (fingerprint === null ? 0 : weightOf(fingerprint, text))),
+    )
+    return [
+      { ids: ids(found.words[at]?.hits), weight },
+      { ids: ids(found.meaning[at]), weight: weight * worth },
+    ]
+  })
+}
+
+/** Rankings always have an end, however little it has to do with the question. */
+function nearOnes(pieces: readonly FoundPiece[], words: readonly LexicalResult[]): FoundPiece[] {
+  const shared = new Set(
+    words.flatMap(({ hits }) =>
+      hits.filter(({ score }) => score >= LEAST_OF_BEST * (hits[0]?.score ?? 0)).map(({ id }) => id),
+    ),
+  )
+  return pieces.filter(({ id, similarity }) => shared.has(id) || (similarity ?? -1) >= FLOOR)
+}
+
+function passageOf(
+  { ids, ...stretch }: Stretch,
+  rows: ReadonlyMap<number, Pick<FoundPiece, 'documentName' | 'documentTitle'>>,
+): Passage {
+  const { documentName = '', documentTitle = '' } = rows.get(ids[0] ?? 0) ?? {}
+  return { ...stretch, chunkIds: ids, documentName, documentTitle }
+}
+
+function traced(
+  pieces: readonly FoundPiece[],
+  on: {
+    words: LexicalResult['hits']
+    meaning: readonly VectorHit[]
+    fates: ReadonlyMap<number, Fate>
+    otherwise: 'gate' | 'far'
+  },
+): TracedPiece[] {
+  const placed = <T extends { id: number }>(hits: readonly T[]) =>
+    new Map(hits.map((hit, at) => [hit.id, { ...hit, place: at + 1 }]))
+  const [words, meaning] = [placed(on.words), placed(on.meaning)]
+  return pieces.map(({ id, documentId, documentName, score }) => {
+    const [word, near] = [words.get(id), meaning.get(id)]
+    return {
+      ...{ id, documentId, documentName, score },
+      words: word === undefined ? null : { score: word.score, place: word.place },
+      meaning: near === undefined ? null : { similarity: near.similarity, place: near.place },
+      fate: on.fates.get(id) ?? on.otherwise,
+    }
+  })
+}
+
+const scopeOf = ({ id, generation }: Base): Scope => ({ baseId: id, generation })
+
+function keep<T>(map: Map<string, T>, key: string, value: T): void {
+  map.set(key, value)
+  const [oldest] = map.keys()
+  if (map.size > RESULTS_KEPT && oldest !== undefined) map.delete(oldest)
+}
+
+function nothingFrom(notes: readonly RetrievalNote[]): Retrieved {
+  const milliseconds = { words: 0, meaning: 0, rerank: 0, total: 0 }
+  return {
+    passages: [],
+    trace: {
+      lookups: [],
+      bases: [],
+      store: null,
+      gate: null,
+      pieces: [],
+      notes,
+      isCached: false,
+      milliseconds,
+    },
+  }
+}
+
+interface WholePiece extends WholeDocument {
+  number: number
+  startOffset: number
+  endOffset: number
+}
+
+function wholeDocuments(pieces: readonly WholePiece[]): WholeDocument[] {
+  const documents: { document: WholeDocument; last: WholePiece }[] = []
+  for (const piece of pieces) {
+    const { baseId, documentId, documentName, documentTitle, text } = piece
+    const before = documents.at(-1)
+    if (before?.document.documentId !== documentId) {
+      documents.push({ document: { baseId, documentId, documentName, documentTitle, text }, last: piece })
+      continue
+    }
+    const overlap = before.last.number + 1 === piece.number ? before.last.endOffset - piece.startOffset : 0
+    before.document = { ...before.document, text: continued(before.document.text, text, overlap) }
+    before.last = piece
+  }
+  return documents.map(({ document }) => document)
+}

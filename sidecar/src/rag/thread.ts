@@ -1,0 +1,71 @@
+/** A thread that answers questions one after the other, for work that would hold up the event loop. */
+import { Worker } from 'node:worker_threads'
+
+import { AppError } from '#base/errors.ts'
+
+export interface Thread {
+  /** Rejects with AppError `unavailable` when the thread fails or ends. Arguments and answer are copied. */
+  call(method: string, argument: unknown): Promise<unknown>
+  close(): Promise<void>
+}
+
+interface Waiting {
+  resolve: (value: unknown) => void
+  reject: (error: AppError) => void
+}
+
+interface Outcome {
+  id: number
+  value?: unknown
+  /** What went wrong, without content. */
+  failure?: string
+}
+
+/** The thread starts with the first question; one that died is replaced for the next. `what` names it for people. */
+export function createThread(file: URL, workerData: unknown, what: string): Thread {
+  const waiting = new Map<number, Waiting>()
+  let worker: Worker | undefined
+  let lastId = 0
+
+  function start(): Worker {
+    const started = new Worker(file, { workerData })
+    // The process must be able to end while the thread has nothing to do.
+    started.unref()
+    started.on('message', ({ id, value, failure }: Outcome) => {
+      const { resolve, reject } = waiting.get(id) ?? {}
+      waiting.delete(id)
+      if (waiting.size === 0) started.unref()
+      if (failure === undefined) resolve?.(value)
+      else reject?.(failed(failure))
+    })
+    const lose = (cause?: unknown) => {
+      if (worker === started) worker = undefined
+      for (const { reject } of waiting.values()) reject(failed('its thread ended', cause))
+      waiting.clear()
+    }
+    started.on('error', lose)
+    started.on('exit', () => lose())
+    return started
+  }
+
+  const failed = (reason: string, cause?: unknown) =>
+    new AppError('unavailable', `${what} cannot be used: ${reason}`, { cause })
+
+  return {
+    call(method, argument) {
+      return new Promise((resolve, reject) => {
+        worker ??= start()
+        lastId += 1
+        waiting.set(lastId, { resolve, reject })
+        worker.ref()
+        worker.postMessage({ id: lastId, method, argument })
+      })
+    },
+    async close() {
+      if (worker === undefined) return
+      const ended = new Promise((resolve) => worker?.once('exit', resolve))
+      worker.postMessage('close')
+      await ended
+    },
+  }
+}

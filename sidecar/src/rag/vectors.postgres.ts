@@ -1,0 +1,154 @@
+/**
+ * Vectors in PostgreSQL with pgvector 0.7 or newer. One table for each fingerprint, since a column has one length; the scope is
+ * a condition of every search, and the index goes on searching until it has enough pieces of the scope (pgvector 0.8).
+ */
+import { createHash } from 'node:crypto'
+
+import type pg from 'pg'
+
+import { AppError } from '#base/errors.ts'
+
+import { otherLength } from './fingerprint.ts'
+import { scopeWord } from './scope.ts'
+import type { VectorStore } from './vectors.ts'
+
+/** pgvector's bound of an HNSW index over `vector`; longer ones are compared one by one. */
+const LONGEST_INDEXED = 2_000
+/** An arbitrary number that only this file locks, so that two replicas do not both make a table. */
+const TABLE_LOCK = 7_218_032
+
+const WRONG_LENGTH = '22000'
+const NO_TABLE = '42P01'
+
+const literal = (vector: Float32Array) => `[${vector.join(',')}]`
+const codeOf = (error: unknown) => (error instanceof Error && 'code' in error ? String(error.code) : '')
+
+/** Whether the server has the extension and lets us use it. Throws AppError `unavailable` when it does not answer. */
+export async function hasPgvector(pool: pg.Pool): Promise<boolean> {
+  try {
+    await pool.query('create extension if not exists vector')
+    return true
+  } catch (error) {
+    // SQLSTATE classes 0A, 42 and 58: it is not installed, or we may not.
+    if (/^(0A|42|58)/.test(codeOf(error))) return false
+    throw gone(error)
+  }
+}
+
+const gone = (cause: unknown) =>
+  new AppError('unavailable', 'The vectors in PostgreSQL cannot be searched; check that it runs', { cause })
+
+/** The pool stays the caller's. Ask `hasPgvector` first. */
+export function openPgvector(pool: pg.Pool): VectorStore {
+  const tableOf = (fingerprint: string) =>
+    `troupe_vectors_${createHash('sha256').update(fingerprint).digest('hex').slice(0, 24)}`
+  const made = new Set<string>()
+
+  async function run(sql: string, values: readonly unknown[] = []): Promise<pg.QueryResult> {
+    return pool.query(sql, [...values]).catch((cause: unknown) => {
+      throw gone(cause)
+    })
+  }
+
+  async function lengthOf(table: string): Promise<number> {
+    const { rows } = await run(
+      "select atttypmod as length from pg_attribute where attrelid = $1::regclass and attname = 'vector'",
+      [table],
+    )
+    return Number((rows[0] as { length: number } | undefined)?.length)
+  }
+
+  async function make(table: string, dimensions: number): Promise<void> {
+    if (made.has(table)) return
+    const index =
+      dimensions <= LONGEST_INDEXED
+        ? `create index if not exists ${table}_near on ${table} using hnsw (vector vector_cosine_ops);`
+        : ''
+    // One simple query is one transaction, so the lock ends with it.
+    await run(`
+      select pg_advisory_xact_lock(${String(TABLE_LOCK)});
+      create table if not exists ${table} (
+        id integer primary key, scope text not null, document text not null, vector vector(${String(dimensions)}) not null);
+      create index if not exists ${table}_scope on ${table} (scope);
+      create index if not exists ${table}_document on ${table} (document);
+      ${index}`)
+    made.add(table)
+  }
+
+  async function tables(): Promise<string[]> {
+    const { rows } = await run(
+      "select tablename as name from pg_tables where schemaname = current_schema() and tablename like 'troupe\\_vectors\\_%'",
+    )
+    return (rows as { name: string }[]).map(({ name }) => name)
+  }
+
+  return {
+    kind: 'pgvector',
+    async put(fingerprint, scope, items) {
+      const [first] = items
+      if (first === undefined) return
+      const table = tableOf(fingerprint)
+      await make(table, first.vector.length)
+      const sql = `
+        insert into ${table} (id, scope, document, vector)
+        select id, $1, document, vector::vector from unnest($2::int[], $3::text[], $4::text[]) as t (id, document, vector)
+        on conflict (id) do update set scope = excluded.scope, document = excluded.document, vector = excluded.vector`
+      const columns = [
+        items.map(({ id }) => id),
+        items.map(({ documentId }) => documentId),
+        items.map(({ vector }) => literal(vector)),
+      ]
+      await pool.query(sql, [scopeWord(scope), ...columns]).catch(async (cause: unknown) => {
+        if (codeOf(cause) === WRONG_LENGTH) throw otherLength(await lengthOf(table))
+        throw gone(cause)
+      })
+    },
+    async removeDocument(documentId) {
+      for (const table of await tables()) await run(`delete from ${table} where document = $1`, [documentId])
+    },
+    async removeScope(scope, keep) {
+      for (const table of await tables())
+        if (keep === undefined || table !== tableOf(keep))
+          await run(`delete from ${table} where scope = $1`, [scopeWord(scope)])
+    },
+    async search({ fingerprint, scopes, vector, limit }) {
+      if (scopes.length === 0) return []
+      const table = tableOf(fingerprint)
+      const client = await pool.connect().catch((cause: unknown) => {
+        throw gone(cause)
+      })
+      try {
+        await client.query(
+          'begin read only; set local hnsw.iterative_scan = strict_order; set local hnsw.ef_search = 100',
+        )
+        const { rows } = await client.query(
+          `select id, 1 - (vector <=> $2::vector) as similarity from ${table} where scope = any($1)
+           order by vector <=> $2::vector limit $3`,
+          [scopes.map(scopeWord), literal(vector), limit],
+        )
+        return rows as { id: number; similarity: number }[]
+      } catch (cause) {
+        if (codeOf(cause) === NO_TABLE) return []
+        if (codeOf(cause) === WRONG_LENGTH) throw otherLength(await lengthOf(table))
+        throw gone(cause)
+      } finally {
+        await client.query('rollback').catch(() => undefined)
+        client.release()
+      }
+    },
+    async count(fingerprint, scope) {
+      const sql = `select count(*)::int as count from ${tableOf(fingerprint)} where scope = $1`
+      return pool.query(sql, [scopeWord(scope)]).then(
+        ({ rows }) => (rows[0] as { count: number }).count,
+        (cause: unknown) => {
+          if (codeOf(cause) === NO_TABLE) return 0
+          throw gone(cause)
+        },
+      )
+    },
+    async ping() {
+      await run('select 1')
+    },
+    close: () => Promise.resolve(),
+  }
+}

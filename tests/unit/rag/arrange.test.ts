@@ -1,0 +1,80 @@
+import { expect, test } from 'vitest'
+
+import { arrange, type RankedPiece } from '#rag/arrange.ts'
+import { fuse } from '#rag/fuse.ts'
+
+const piece = (id: number, differences: Partial<RankedPiece> = {}): RankedPiece => ({
+  ...{ id, baseId: 'b', documentId: 'd', number: id * 10, header: '', page: null, similarity: null },
+  ...{ text: `piece ${String(id)} has words of its own: w${String(id)} x${String(id)} y${String(id)}` },
+  ...{ startOffset: id * 1_000, endOffset: id * 1_000 + 50, score: 1 / id },
+  ...differences,
+})
+
+test('the best come first, as many as fit', () => {
+  const { stretches, fates } = arrange([piece(1), piece(2), piece(3)], 110)
+  expect(stretches.map(({ ids }) => ids)).toEqual([[1], [2]])
+  expect(fates.get(3)).toBe('budget')
+})
+
+test('a smaller piece takes the place of one that does not fit', () => {
+  const { stretches } = arrange(
+    [piece(1), piece(2, { text: 'long '.repeat(100) }), piece(3, { text: 'short' })],
+    100,
+  )
+  expect(stretches.map(({ ids }) => ids)).toEqual([[1], [3]])
+})
+
+test('what says the same comes once', () => {
+  const text =
+    'The lamp costs three coins at the market of the old harbour on all days but feast days, says Brakk.'
+  const { stretches, fates } = arrange(
+    [
+      piece(1, { text }),
+      piece(2, { text: `${text} `, documentId: 'copy' }),
+      piece(3, { documentId: 'other' }),
+    ],
+    1_000,
+  )
+  expect(stretches.map(({ ids }) => ids)).toEqual([[1], [3]])
+  expect(fates.get(2)).toBe('duplicate')
+})
+
+test('in a script without spaces as well', () => {
+  const text = '灯塔在港口的北边渔夫们夜里靠它回家每天晚上都会亮起来'
+  const { fates } = arrange([piece(1, { text }), piece(2, { text: `${text}。` })], 1_000)
+  expect(fates.get(2)).toBe('duplicate')
+})
+
+test('the fourth piece of a document steps back behind what is as good elsewhere', () => {
+  const same = [1, 2, 3, 4].map((id) => piece(id, { score: 1 - id / 100 }))
+  const { stretches } = arrange([...same, piece(5, { documentId: 'e', score: 0.94 })], 180)
+  expect(stretches.flatMap(({ ids }) => ids).toSorted()).toEqual([1, 2, 3, 5])
+})
+
+test('neighbours become one stretch without their overlap, at the place of the better one', () => {
+  const text = 'The lamp costs three coins. Brakk sells it. He lives at the harbour.'
+  const cut = (id: number, number: number, from: number, to: number) =>
+    piece(id, { number, text: text.slice(from, to), startOffset: from, endOffset: to })
+  const { stretches } = arrange(
+    [piece(9, { documentId: 'e', score: 0.9 }), cut(2, 1, 20, 68), cut(1, 0, 0, 44)],
+    1_000,
+  )
+  expect(stretches[0]).toMatchObject({ ids: [1, 2], text, startOffset: 0, endOffset: 68, score: 1 })
+  expect(stretches[1]).toMatchObject({ ids: [9] })
+})
+
+test('neighbours that were edited are set below each other', () => {
+  const before = piece(1, { number: 0, text: 'edited', startOffset: 0, endOffset: 30 })
+  const after = piece(2, { number: 1, text: 'untouched', startOffset: 20, endOffset: 60 })
+  expect(arrange([before, after], 1_000).stretches[0]?.text).toBe('edited\nuntouched')
+})
+
+test('rankings are joined by place, and one that does not count changes nothing', () => {
+  const fused = fuse([
+    { ids: [1, 2, 3], weight: 1 },
+    { ids: [3, 4], weight: 0.5 },
+    { ids: [9], weight: 0 },
+  ])
+  expect(fused.map(({ id }) => id)).toEqual([3, 1, 2, 4, 9])
+  expect(fuse([{ ids: [7, 5], weight: 0 }]).map(({ id }) => id)).toEqual([5, 7])
+})

@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest'
+
+import { decide } from '#rag/gate.ts'
+import { queryWords } from '#rag/words.mjs'
+
+/** A base of 100 pieces in which each word of the text stands so often, and the best piece has those that are named. */
+function asked(
+  text: string,
+  has: Readonly<Record<string, number>>,
+  meaning: { similarity?: number; floor?: number } = {},
+) {
+  const words = queryWords(text)
+  const counts = words.map((word) => has[word] ?? 0)
+  const hit = { id: 1, score: 1, has: [...words.keys()].filter((index) => (counts[index] ?? 0) > 0) }
+  const hits = hit.has.length === 0 ? [] : [hit]
+  return decide({ text, words, lexical: { hits, counts, total: 100 }, ...meaning })
+}
+
+test.each([
+  ['nothing is found', 'hello', {}, 'nothing found'],
+  [
+    'words of conversation are in every handbook',
+    'I had a rough day at work',
+    { dai: 5, work: 8 },
+    'small talk',
+  ],
+  ['one rare word may be chance', 'My cat is on the keyboard', { keyboard: 1 }, 'small talk'],
+])('%s: "%s" injects nothing', (_why, text, has, reason) => {
+  expect(asked(text, has)).toMatchObject({ passes: false, reason })
+})
+
+test.each([
+  ['several rare words', 'the price of brass lamps here', { price: 4, brass: 2, lamp: 6 }],
+  ['a question about somebody who stands on many pages', 'Who is Brakk?', { brakk: 40 }],
+])('%s are asked for: "%s"', (_why, text, has) => {
+  expect(asked(text, has)).toMatchObject({ passes: true, reason: 'words' })
+})
+
+test('nearness lets a question through that has other words', () => {
+  const text = 'where do I get a light'
+  expect(asked(text, {}, { similarity: 0.5, floor: 0.35 })).toMatchObject({ passes: true, reason: 'meaning' })
+  expect(asked(text, {}, { similarity: 0.2, floor: 0.35 })).toMatchObject({ passes: false })
+})
+
+test('shared words count less when nothing is near', () => {
+  const has = { lamp: 3, brass: 3 }
+  const text = 'a brass lamp'
+  expect(asked(text, has).passes).toBe(true)
+  expect(asked(text, has, { similarity: 0.3, floor: 0.35 }).passes).toBe(true)
+  expect(asked(text, has, { similarity: 0, floor: 0.35 }).passes).toBe(false)
+})
