@@ -8,6 +8,8 @@ export interface StoredRecord {
   kind: string
   task: string | null
   status: string
+  /** In milliseconds since 1970. */
+  endedAtMs: number
   person: string | null
   upstream: string | null
   promptTokens: number | null
@@ -20,7 +22,7 @@ export function readRecords(dataDir: string): Promise<StoredRecord[]> {
   const database = new Database(path.join(dataDir, 'analytics.sqlite'), { readonly: true })
   try {
     const sql = `select id, kind, task, status, person, upstream, prompt_tokens as promptTokens, cached_tokens as cachedTokens,
-      cut_turns as cutTurns from call_records order by id`
+      cut_turns as cutTurns, started_at_ms + total_ms as endedAtMs from call_records order by id`
     return Promise.resolve(database.prepare(sql).all() as StoredRecord[])
   } finally {
     database.close()
