@@ -281,7 +281,7 @@ export const HOSTILE: readonly HostileFile[] = [
   {
     family: 23,
     name: '100,000 entries',
-    make: () => json(book(Array.from({ length: 40_000 }, () => ({ keys: ['a'], content: 'b' })))),
+    make: () => json(book(Array.from({ length: 100_000 }, () => ({ keys: ['a'], content: 'b' })))),
     becomes: noted('shortened'),
   },
   {

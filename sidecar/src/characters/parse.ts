@@ -2,6 +2,7 @@
 import { AppError } from '#base/errors.ts'
 
 import { LIMITS } from './limits.ts'
+import { isObject, type Fields } from './mend.ts'
 import type { Notebook } from './notes.ts'
 import { cut, wellFormed } from './text.ts'
 
@@ -20,7 +21,7 @@ export function parseCardJson(bytes: Buffer, notebook: Notebook): unknown {
     throw new AppError('invalid', 'This card is encrypted by RisuAI; export it there without a password')
   }
   refuseDepth(text)
-  return clean(parseJson(text), '', notebook)
+  return clean(parseJson(text), undefined, notebook)
 }
 
 function parseJson(text: string): unknown {
@@ -78,38 +79,70 @@ function refuseDepth(text: string): void {
   }
 }
 
-/** What comes out is the same value after every `JSON.stringify`, and PostgreSQL takes it. */
-function clean(value: unknown, path: string, notebook: Notebook): unknown {
-  if (typeof value === 'string') return cleanText(value, path, notebook)
-  if (typeof value === 'number') return cleanNumber(value, path, notebook)
-  if (Array.isArray(value))
-    return value.map((item, index) => clean(item, below(path, String(index)), notebook))
-  if (typeof value !== 'object' || value === null) return value
-  const kept = Object.entries(value).flatMap(([key, item]): [string, unknown][] => {
-    const itemPath = below(path, key)
-    const name = cleanText(key, itemPath, notebook)
-    if (!REFUSED_KEYS.has(name)) return [[name, clean(item, itemPath, notebook)]]
-    notebook.note('refused_key', itemPath, `The key "${name}" was left out: it has no place in a card.`)
-    return []
-  })
-  return Object.fromEntries(kept)
+/** The way to a value, from its end; its text is made for a note alone, since a file may hold a million values. */
+interface Trail {
+  key: string | number
+  above: Trail | undefined
+}
+
+/**
+ * What comes out is the same value after every `JSON.stringify`, and PostgreSQL takes it. Changes the value in place: it was
+ * just parsed, nobody else has it, and a second copy of a large file is mostly work for the garbage collector.
+ */
+function clean(value: unknown, trail: Trail | undefined, notebook: Notebook): unknown {
+  if (typeof value === 'string') return cleanText(value, trail, notebook)
+  if (typeof value === 'number') return cleanNumber(value, trail, notebook)
+  if (Array.isArray(value)) cleanItems(value, trail, notebook)
+  else if (isObject(value)) cleanFields(value, trail, notebook)
+  return value
+}
+
+function cleanItems(items: unknown[], trail: Trail | undefined, notebook: Notebook): void {
+  for (const [index, item] of items.entries())
+    items[index] = clean(item, { key: index, above: trail }, notebook)
+}
+
+function cleanFields(fields: Fields, trail: Trail | undefined, notebook: Notebook): void {
+  for (const key of Object.keys(fields)) {
+    const below = { key, above: trail }
+    const name = cleanText(key, below, notebook)
+    const item = fields[key]
+    if (REFUSED_KEYS.has(name)) {
+      Reflect.deleteProperty(fields, key)
+      const message = `The key "${name}" was left out: it has no place in a card.`
+      notebook.note('refused_key', pathOf(below), message)
+    } else if (name === key) fields[key] = clean(item, below, notebook)
+    else {
+      Reflect.deleteProperty(fields, key)
+      // A whole key that is the same after mending keeps its place.
+      if (!Object.hasOwn(fields, name)) fields[name] = clean(item, below, notebook)
+    }
+  }
 }
 
 /** As a reader of the card counts: `data` is where its fields are. */
-function below(path: string, key: string): string {
-  const name = key.length <= PATH_KEY_CHARACTERS ? key : `${cut(key, PATH_KEY_CHARACTERS)}…`
-  return path === '' || path === 'data' ? name : `${path}.${name}`
+function pathOf(trail: Trail | undefined): string {
+  const keys: string[] = []
+  for (let at = trail; at !== undefined; at = at.above) {
+    const key = String(at.key)
+    keys.push(key.length <= PATH_KEY_CHARACTERS ? key : `${cut(key, PATH_KEY_CHARACTERS)}…`)
+  }
+  if (keys.length > 1 && keys.at(-1) === 'data') keys.pop()
+  return keys.reverse().join('.')
 }
 
-function cleanText(text: string, path: string, { note }: Notebook): string {
-  const cleaned = wellFormed(text.replaceAll('\0', ''))
-  if (cleaned !== text)
-    note('broken_characters', path, `"${path}" held characters that no text can hold; they were taken out.`)
-  return cleaned
+const BROKEN = /[\0\p{Surrogate}]/u
+
+function cleanText(text: string, trail: Trail | undefined, { note }: Notebook): string {
+  if (!BROKEN.test(text)) return text
+  const path = pathOf(trail)
+  note('broken_characters', path, `"${path}" held characters that no text can hold; they were taken out.`)
+  return wellFormed(text.replaceAll('\0', ''))
 }
 
-function cleanNumber(number: number, path: string, { note }: Notebook): number | null {
+function cleanNumber(number: number, trail: Trail | undefined, { note }: Notebook): number | null {
   if (!Number.isFinite(number)) {
+    const path = pathOf(trail)
     note('not_finite', path, `"${path}" is too large for a number; it was left out.`)
     return null
   }

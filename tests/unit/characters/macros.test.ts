@@ -4,6 +4,8 @@ import { describe, expect, test } from 'vitest'
 import { frozenDraw, roll } from '#characters/dice.ts'
 import { expand, hiddenKeys, reportMacros, type Clock, type MacroValues } from '#characters/macros.ts'
 
+import { cpuTime } from '../../support/cpu-time.ts'
+
 const VALUES: MacroValues = { char: 'Ana', user: 'Tom' }
 
 describe('every macro', () => {
@@ -122,8 +124,7 @@ test('hidden keys are for the scan of lore', () => {
   ])
 })
 
-test('a hostile text costs no more than a long one', () => {
-  const startedAtMs = performance.now()
+test('a hostile text costs no more than a long one', async () => {
   expect(expand('{{char}}'.repeat(9_000), { ...VALUES, char: 'x'.repeat(1_000) })).toHaveLength(1_000_000)
   const texts = [
     '{{'.repeat(100_000),
@@ -135,11 +136,13 @@ test('a hostile text costs no more than a long one', () => {
     `{{random:${','.repeat(100_000)}}}`,
     '{{noop}}'.repeat(50_000),
   ]
-  for (const text of texts) {
-    expect(expand(text, VALUES).length).toBeLessThanOrEqual(text.length)
-    reportMacros(text, { sentAnew: false })
-  }
-  expect(performance.now() - startedAtMs).toBeLessThan(1_000)
+  const { cpuMs } = await cpuTime(() => {
+    for (const text of texts) {
+      expect(expand(text, VALUES).length).toBeLessThanOrEqual(text.length)
+      reportMacros(text, { sentAnew: false })
+    }
+  })
+  expect(cpuMs).toBeLessThan(1_000)
 })
 
 test('braces without end stay as they are', () => {
