@@ -2,8 +2,11 @@
  * Macros: one pass from left to right over author-owned text, inner ones first. What is put in is opaque: it is never
  * expanded again, and never read as part of the macro around it. Equal inputs give equal texts.
  */
-import { roll, type Draw } from './dice.ts'
+import { isTrue, readConditions, type Branches, type Conditions } from './macro-conditions.ts'
+import type { Draw } from './dice.ts'
+import { EMPTIED, evaluateMacro, MOVING, readMacroCall, TRIM, type Evaluation } from './macro-calls.ts'
 import { cut } from './text.ts'
+import type { Variables } from './variables.ts'
 
 export interface MacroValues {
   char: string
@@ -18,6 +21,10 @@ export interface MacroValues {
   clock?: Clock
   /** The newest messages, for texts that are sent anew each turn; elsewhere they would change the prefix, and are empty. */
   echo?: Readonly<Record<EchoName, string>>
+  /** What earlier texts of the same prompt have set. Changed in place; without it a text has variables of its own. */
+  variables?: Variables
+  /** The lore that stands where a text asks for it by this name. */
+  outlet?: (name: string) => string
 }
 
 export type EchoName = 'lastmessage' | 'lastusermessage' | 'lastcharmessage'
@@ -41,20 +48,21 @@ const DEEPEST = 8
 
 /** Replaces the macros that we know; the others stay visible. Linear in the text. */
 export function expand(text: string, values: MacroValues): string {
-  return run(text, values, (name) => values.fields?.[name])
+  return hasMacros(text) ? new Pass(text, values, quoter(values)).run() : plain(text)
 }
 
 /** The texts of `{{hidden_key:…}}`: no part of the prompt, but the recursive scan of lore sees them. */
 export function hiddenKeys(text: string, values: MacroValues): string[] {
-  const hidden: string[] = []
-  run(text, values, (name) => values.fields?.[name], hidden)
-  return hidden
+  if (!hasMacros(text)) return []
+  const pass = new Pass(text, values, quoter(values))
+  pass.run()
+  return pass.hidden
 }
 
 export interface MacroReport {
   /** Stay as written; each once, as written. */
   unknown: string[]
-  /** Known, but empty here: variables, what only another program has, and what changes where nothing may change. */
+  /** Known, but empty here: what only another program has, and what changes where nothing may change. */
   emptied: string[]
 }
 
@@ -62,8 +70,10 @@ export interface MacroReport {
 export function reportMacros(text: string, { sentAnew }: { sentAnew: boolean }): MacroReport {
   const unknown = new Set<string>()
   const emptied = new Set<string>()
-  for (const [written, body = '', end] of text.matchAll(WRITTEN)) {
-    const call = readCall(body)
+  const { branches, jumps } = readConditions(text)
+  for (const { 0: written, 1: body = '', 2: end, index } of text.matchAll(WRITTEN)) {
+    if (branches.has(index) || jumps.has(index) || readShortIf(body) !== undefined) continue
+    const call = readMacroCall(body)
     if (call === undefined) unknown.add(end === '' ? `${written}…}}` : written)
     else if (EMPTIED.has(call.name) || (!sentAnew && MOVING.has(call.name))) emptied.add(written)
   }
@@ -75,17 +85,31 @@ const WRITTEN = /\{\{\s*([^{}\s][^{}]*)(\}\}|(?=\{\{))/g
 
 // -- the pass ---------------------------------------------------------------------------------------------------------
 
-/** Of a run of braces the last two open and the first two close, as in `{{{char}}}`. */
 /** Names without braces, as old cards write them. */
 const LEGACY = /<(?:bot|char|user)>/i
 
+/** Of a run of braces the last two open and the first two close, as in `{{{char}}}`. */
 const TOKEN = /\{\{(?!\{)|\}\}|<(?:bot|char|user)>/gi
 
-interface Frame {
-  /** As it was written, for a macro that is not replaced. */
-  opening: string
-  body: string
-}
+const hasMacros = (text: string): boolean => text.includes('{{') || LEGACY.test(text)
+const withoutNul = (text: string): string => (text.includes('\0') ? text.replaceAll('\0', '') : text)
+const plain = (text: string): string => cut(withoutNul(text), LONGEST)
+
+type Quote = Evaluation['quote']
+
+/** What the person wrote, and the model's name, are no text of the author: macros in them stay as they are. */
+const AS_IT_IS: ReadonlySet<FieldName> = new Set(['persona', 'model'])
+
+/** Quoted texts quote no further text, and what they set stays with them. */
+const quoter =
+  (values: MacroValues): Quote =>
+  (name) => {
+    const text = values.fields?.[name]
+    if (text === undefined || AS_IT_IS.has(name)) return text
+    const { variables, ...others } = values
+    const copy = variables === undefined ? others : { ...others, variables: new Map(variables) }
+    return hasMacros(text) ? new Pass(text, copy, () => undefined).run() : plain(text)
+  }
 
 /** What is put in while macros around it are still open is kept apart under a number between two NULs, which no text has. */
 class Held {
@@ -102,207 +126,163 @@ class Held {
   }
 }
 
-function run(
-  source: string,
-  values: MacroValues,
-  field: (name: FieldName) => string | undefined,
-  hidden: string[] = [],
-): string {
-  const text = source.includes('\0') ? source.replaceAll('\0', '') : source
-  if (!text.includes('{{') && !LEGACY.test(text)) return cut(text, LONGEST)
-  const held = new Held()
-  const state: State = { values, field, hidden, ordinal: 0, seen: new Map() }
-  const frames: Frame[] = [{ opening: '', body: '' }]
-  const top = () => frames.at(-1) ?? { opening: '', body: '' }
-  let at = 0
-  let length = 0
-  for (const { 0: token, index } of text.matchAll(TOKEN)) {
-    if (state.ordinal >= MOST || length > LONGEST) break
-    top().body += text.slice(at, index)
-    at = index + token.length
-    if (token === '{{') {
-      if (frames.length <= DEEPEST) frames.push({ opening: token, body: '' })
-      else top().body += token
-      continue
+interface Frame {
+  /** Where its braces open in the text. */
+  start: number
+  body: string
+}
+
+/** A branch of a condition that is being read. */
+interface Branch {
+  end: number
+  /** Taken away from the beginning of each of its lines. */
+  indent: string
+}
+
+class Pass {
+  readonly hidden: string[] = []
+  readonly #text: string
+  readonly #values: MacroValues
+  readonly #quote: Quote
+  readonly #variables: Variables
+  readonly #conditions: Conditions
+  readonly #held = new Held()
+  readonly #seen = new Map<string, number>()
+  readonly #frames: Frame[] = []
+  readonly #branches: Branch[] = []
+  #result = ''
+  /** Up to where the text is read. */
+  #at = 0
+  #ordinal = 0
+  #length = 0
+
+  constructor(text: string, values: MacroValues, quote: Quote) {
+    this.#text = withoutNul(text)
+    this.#values = values
+    this.#quote = quote
+    this.#variables = values.variables ?? new Map<string, string>()
+    this.#conditions = readConditions(this.#text)
+  }
+
+  run(): string {
+    for (const { 0: token, index } of this.#text.matchAll(TOKEN)) {
+      if (this.#ordinal >= MOST || this.#length > LONGEST) break
+      if (index >= this.#at) this.#read(token, index)
     }
-    const closes = token === '}}' ? (frames.length > 1 ? frames.pop() : undefined) : undefined
-    const body = closes?.body ?? token.slice(1, -1)
-    const result = token === '}}' && closes === undefined ? undefined : evaluate(body, state, held)
-    length += result?.length ?? 0
-    const written = closes === undefined ? token : `${closes.opening}${closes.body}}}`
-    top().body += result === undefined ? written : frames.length > 1 ? held.put(result) : result
-  }
-  const rest = frames.map(({ opening, body }) => opening + body).join('') + text.slice(at)
-  return cut(trimAround(held.restore(rest)), LONGEST)
-}
-
-interface State {
-  values: MacroValues
-  field: (name: FieldName) => string | undefined
-  hidden: string[]
-  /** Macros replaced so far: the place of a choice, so that an edit elsewhere in the text does not change it. */
-  ordinal: number
-  seen: Map<string, number>
-}
-
-function evaluate(body: string, state: State, held: Held): string | undefined {
-  const call = readCall(body)
-  if (call === undefined) return undefined
-  const { name, separator, argument } = call
-  const nth = (state.seen.get(name) ?? 0) + 1
-  state.seen.set(name, nth)
-  state.ordinal += 1
-  return MACROS[name]?.({ ...state, nth, separator, argument, restore: (text) => held.restore(text) })
-}
-
-// -- one macro --------------------------------------------------------------------------------------------------------
-
-interface Call {
-  name: string
-  separator: string
-  argument: string
-}
-
-const CALL = /^\s*(\/\/|[a-z_]+)(\s*:{1,2}|\s)?([^]*)$/i
-
-function readCall(body: string): Call | undefined {
-  const [, written = '', separator = '', argument = ''] = CALL.exec(body) ?? []
-  const name = written.toLowerCase()
-  if (!Object.hasOwn(MACROS, name)) return undefined
-  const hasArgument = argument.trim() !== '' || separator.includes(':')
-  if (TAKES_TEXT.has(name) ? !hasArgument && !OPTIONAL_TEXT.has(name) : hasArgument) return undefined
-  if (name !== '//' && hasArgument && separator === '') return undefined
-  return { name, separator: separator.trim(), argument }
-}
-
-interface Evaluation extends State {
-  /** Counts the macros of this name, from 1. */
-  nth: number
-  separator: string
-  argument: string
-  restore: (text: string) => string
-}
-
-type Macro = (on: Evaluation) => string
-
-const nothing: Macro = () => ''
-const quoted =
-  (name: FieldName): Macro =>
-  ({ field, values }) => {
-    const text = field(name)
-    return text === undefined ? '' : run(text, values, () => undefined)
-  }
-const clocked =
-  (options: Intl.DateTimeFormatOptions, locale = 'en-US', isTimeOfDay = false): Macro =>
-  ({ values: { clock } }) => {
-    if (clock === undefined || (isTimeOfDay && clock.grain === 'day')) return ''
-    const { timeZone, nowMs } = clock
-    return new Intl.DateTimeFormat(locale, { ...options, timeZone }).format(nowMs)
+    const open = this.#frames.map(({ body }) => `{{${body}`).join('')
+    const rest = this.#result + open + this.#text.slice(this.#at)
+    return cut(trimAround(this.#held.restore(rest)), LONGEST)
   }
 
-/** Swedish writes dates as ISO 8601 does, and times with a colon. */
-const ISO_LOCALE = 'sv-SE'
+  #read(token: string, index: number): void {
+    this.#write(this.#between(index))
+    this.#at = index + token.length
+    if (token === '{{') this.#open(index)
+    else if (token === '}}') this.#close()
+    else this.#insert(this.#evaluate(token.slice(1, -1)), token)
+  }
 
-/** Empty here, said to the author: there are no variables, and no such screen. */
-const EMPTIED = new Set([
-  'setvar',
-  'getvar',
-  'addvar',
-  'incvar',
-  'decvar',
-  'setglobalvar',
-  'getglobalvar',
-  'addglobalvar',
-  'incglobalvar',
-  'decglobalvar',
-  'banned',
-])
+  /** The words since the last macro, without the blanks at the ends of a branch. */
+  #between(index: number): string {
+    const words = this.#text.slice(this.#at, index)
+    const branch = this.#branches.at(-1)
+    if (branch === undefined) return words
+    const lines = branch.indent === '' ? words : words.replaceAll(`\n${branch.indent}`, '\n')
+    if (index < branch.end) return lines
+    this.#branches.pop()
+    return lines.trimEnd()
+  }
 
-const echoed =
-  (name: EchoName): Macro =>
-  ({ values: { echo } }) =>
-    echo?.[name] ?? ''
+  #open(index: number): void {
+    const jump = this.#conditions.jumps.get(index)
+    if (jump !== undefined) this.#at = jump
+    else if (this.#frames.length < DEEPEST) this.#frames.push({ start: index, body: '' })
+    else this.#write('{{')
+  }
 
-/** Change from turn to turn. */
-const MOVING = new Set(['time', 'isotime', 'lastmessage', 'lastusermessage', 'lastcharmessage'])
+  #close(): void {
+    const frame = this.#frames.pop()
+    if (frame === undefined) {
+      this.#write('}}')
+      return
+    }
+    const { start, body } = frame
+    const branches = this.#conditions.branches.get(start)
+    const condition = branches && readIf(body)
+    if (branches !== undefined && condition !== undefined) this.#enter(branches, condition)
+    else this.#insert(this.#shortIf(body) ?? this.#evaluate(body), `{{${body}}}`)
+  }
 
-const TAKES_TEXT = new Set([
-  ...EMPTIED,
-  'random',
-  'pick',
-  'roll',
-  '//',
-  'comment',
-  'hidden_key',
-  'hiddenkey',
-  'reverse',
-])
-const OPTIONAL_TEXT = new Set(['//'])
+  #shortIf(body: string): string | undefined {
+    const short = readShortIf(body)
+    return short && (this.#holds(short.condition) ? this.#held.restore(short.text).trim() : '')
+  }
 
-const MACROS: Readonly<Record<string, Macro>> = {
-  char: ({ values }) => values.char,
-  bot: ({ values }) => values.char,
-  user: ({ values }) => values.user,
-  // Once per text, as SillyTavern does: a second copy of the server's rules only costs context.
-  original: ({ values, nth }) => (nth === 1 ? (values.original ?? '') : ''),
-  description: quoted('description'),
-  personality: quoted('personality'),
-  scenario: quoted('scenario'),
-  // What the person wrote is no text of the author: macros in it stay as they are.
-  persona: ({ field }) => field('persona') ?? '',
-  mesexamples: quoted('mesexamples'),
-  model: ({ field }) => field('model') ?? '',
-  random: choose,
-  pick: choose,
-  roll: ({ argument, restore, ordinal, values: { draw } }) =>
-    roll(restore(argument).trim(), (die) => draw?.(`${String(ordinal)}.${String(die)}`) ?? 0),
-  '//': nothing,
-  comment: nothing,
-  hidden_key: hide,
-  hiddenkey: hide,
-  reverse: ({ argument, restore }) => reverse(restore(argument)),
-  newline: () => '\n',
-  space: () => ' ',
-  noop: nothing,
-  trim: () => TRIM,
-  date: clocked({ dateStyle: 'long' }),
-  weekday: clocked({ weekday: 'long' }),
-  isodate: clocked({ dateStyle: 'short' }, ISO_LOCALE),
-  time: clocked({ timeStyle: 'short' }, 'en-US', true),
-  isotime: clocked({ timeStyle: 'short' }, ISO_LOCALE, true),
-  lastmessage: echoed('lastmessage'),
-  lastusermessage: echoed('lastusermessage'),
-  lastcharmessage: echoed('lastcharmessage'),
-  ...Object.fromEntries([...EMPTIED].map((name) => [name, nothing])),
+  /** Goes on with the branch that the condition chooses; where it ends, `jumps` leads behind the other one. */
+  #enter({ otherwise, ends }: Branches, { condition, keepsBlanks }: If): void {
+    const isTrue = this.#holds(condition)
+    if (!isTrue) this.#at = otherwise
+    const end = (isTrue ? ends[0] : ends[1]) ?? this.#at
+    if (keepsBlanks || end <= this.#at) return
+    const [blank = ''] = /^\s*/.exec(this.#text.slice(this.#at, end)) ?? []
+    this.#at += blank.length
+    this.#branches.push({ end, indent: blank.includes('\n') ? blank.slice(blank.lastIndexOf('\n') + 1) : '' })
+  }
+
+  #holds(written: string): boolean {
+    const isInverted = written.trimStart().startsWith('!')
+    const condition = (isInverted ? written.trimStart().slice(1) : written).trim()
+    const named = BARE_NAME.test(condition) ? this.#evaluate(condition) : undefined
+    return isTrue(named ?? this.#held.restore(condition)) !== isInverted
+  }
+
+  #evaluate(body: string): string | undefined {
+    const call = readMacroCall(body)
+    if (call === undefined) return undefined
+    const nth = (this.#seen.get(call.name) ?? 0) + 1
+    this.#seen.set(call.name, nth)
+    this.#ordinal += 1
+    return evaluateMacro(call.name, {
+      ...{ ...call, nth, ordinal: this.#ordinal, hidden: this.hidden },
+      ...{ values: this.#values, variables: this.#variables, quote: this.#quote },
+      restore: (text) => this.#held.restore(text),
+    })
+  }
+
+  /** What has no value stays as it was written. */
+  #insert(value: string | undefined, written: string): void {
+    this.#length += value?.length ?? 0
+    if (value === undefined) this.#write(written)
+    else this.#write(this.#frames.length > 0 ? this.#held.put(value) : value)
+  }
+
+  #write(text: string): void {
+    const frame = this.#frames.at(-1)
+    if (frame === undefined) this.#result += text
+    else frame.body += text
+  }
 }
 
-function choose({ argument, separator, restore, ordinal, values: { draw } }: Evaluation): string {
-  const items = listed(argument, separator === '::')
-  const index = Math.floor((draw?.(String(ordinal)) ?? 0) * items.length)
-  return restore(items[index] ?? '')
+// -- conditions -------------------------------------------------------------------------------------------------------
+
+interface If {
+  condition: string
+  keepsBlanks: boolean
 }
 
-/** Items between `::`, as they stand; else between commas, trimmed, where `\,` is a comma. */
-function listed(argument: string, isDouble: boolean): string[] {
-  if (isDouble || argument.includes('::')) return argument.split('::')
-  if (argument.trim() === '') return []
-  return argument.split(/(?<!\\),/).map((item) => item.replaceAll('\\,', ',').trim())
+/** A name, or a variable by its sign: they stand in a condition without braces of their own. */
+const BARE_NAME = /^(?:[a-z_]+|[.$][\w-]+)$/i
+
+function readIf(body: string): If | undefined {
+  const [, mark, condition] = /^\s*(?:(#)\s*)?if(?:\s*::?|(?=[\s!]))([^]*)$/i.exec(body) ?? []
+  return condition === undefined ? undefined : { condition, keepsBlanks: mark === '#' }
 }
 
-function hide({ argument, restore, hidden }: Evaluation): string {
-  hidden.push(restore(argument).trim())
-  return ''
+/** `{{if::condition::text}}` */
+function readShortIf(body: string): { condition: string; text: string } | undefined {
+  const [, condition, text] = /^\s*if\s*::([^]*?)::([^]*)$/i.exec(body) ?? []
+  return condition === undefined || text === undefined ? undefined : { condition, text }
 }
-
-const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
-
-const reverse = (text: string): string =>
-  Array.from(graphemes.segment(text), ({ segment }) => segment)
-    .reverse()
-    .join('')
-
-/** Stands for `{{trim}}` until the line breaks around it are known. */
-const TRIM = '\0trim\0'
 
 function trimAround(text: string): string {
   if (!text.includes(TRIM)) return text

@@ -28,15 +28,15 @@ interface TestParts {
 }
 
 /** Dice always fall on their first side, so that a test shows the same twice. Throws AppError. */
-export async function testLore({ budgetTokens = DEFAULT_BUDGET_TOKENS, ...asked }: LoreTest, on: TestParts) {
-  const materials = await materialsFor(asked, on)
-  const { history, last } = readConversation(asked.messages)
-  const { active, trace } = calledUpLore(materials, [...history, last], budgetTokens)
+export async function testLore({ budgetTokens = DEFAULT_BUDGET_TOKENS, ...tested }: LoreTest, on: TestParts) {
+  const materials = await materialsFor(tested, on)
+  const { history, last } = readConversation(tested.messages)
+  const { active, asked, trace } = calledUpLore(materials, [...history, last], budgetTokens)
   const always = fixedLore(materials).map(({ entry, book }) => ({
     ...{ book, entry: entry.label, place: entry.place, reason: 'it is always on, in the prefix' },
     ...{ tokens: estimateTokens(entry.content), text: entry.content },
   }))
-  const called = active.map(({ entry, book, text, reason, tokens }) => ({
+  const called = [...active, ...asked].map(({ entry, book, text, reason, tokens }) => ({
     ...{ book, entry: entry.label, place: entry.place, reason, tokens, text },
   }))
   return {
@@ -44,7 +44,7 @@ export async function testLore({ budgetTokens = DEFAULT_BUDGET_TOKENS, ...asked 
     trace: trace.map(({ entry, book, isActive, reason, tokens }) => ({
       ...{ book, entry: entry.label, isActive, reason, tokens },
     })),
-    tokens: active.reduce((sum, { tokens }) => sum + tokens, 0),
+    tokens: called.reduce((sum, { tokens }) => sum + tokens, 0),
     budgetTokens,
   }
 }

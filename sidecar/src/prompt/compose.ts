@@ -3,6 +3,7 @@ import { AppError } from '#base/errors.ts'
 import { spokenName } from '#characters/card.ts'
 import { expand, type MacroValues } from '#characters/macros.ts'
 import { settingsOf } from '#characters/settings.ts'
+import type { Variables } from '#characters/variables.ts'
 
 import { messageText, type Ask } from './ask.ts'
 import { historyBudget, shareContext } from './budget.ts'
@@ -16,13 +17,14 @@ import {
   type Loose,
   type Placed,
 } from './layouts.ts'
-import { calledUpLore, type CalledUp } from './lore.ts'
-import { macroValues } from './macro-values.ts'
+import { calledUpLore, fixedOutlets, type CalledUp } from './lore.ts'
+import { macroValues, type Shared } from './macro-values.ts'
 import { neutralise } from './neutral.ts'
 import { depthNote } from './note.ts'
+import { askedOutlets, textAt } from './outlets.ts'
 import { prefixParts, printPrefix } from './prefix.ts'
 import type { Budget, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
-import { estimateTokens, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
+import { estimateTokens, JOIN_TOKENS, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
 import { offerTools } from './tools.ts'
 
 /** Examples may stay while prefix and examples leave at least this share of the prompt to the conversation. */
@@ -48,8 +50,9 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   const conversation = readConversation(ask.messages)
   const { history, last, after } = conversation
   const budget = shareContext(profile, ask.sampling.maxTokens)
-  const prefix = fitExamples(prefixParts(materials, conversation.clientSystem), budget)
-  const always = alwaysParts(materials, conversation)
+  const variables: Variables = new Map()
+  const prefix = fitExamples(prefixParts(materials, conversation.clientSystem, variables), budget)
+  const always = alwaysParts(materials, conversation, withFixedOutlets(materials, variables))
   const prefixTokens = spent(offered.parts) + tokensOfPrefix(prefix, profile) + MESSAGE_OVERHEAD_TOKENS
   const alwaysTokens = spent(partsOf(always)) + MESSAGE_OVERHEAD_TOKENS + sum(after.map(messageTokens))
   refuseWhatCannotFit(materials, budget, prefixTokens, alwaysTokens)
@@ -58,9 +61,12 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     budget.promptTokens * LORE_SHARE,
     budget.promptTokens - prefixTokens - alwaysTokens,
   )
-  const called = calledUpLore(materials, [...history, last], loreRoom)
-  const loose: Loose = { ...always, lore: loreParts(called) }
-  const looseTokens = alwaysTokens + spent(loose.lore.map(({ part }) => part))
+  const called = calledUpLore(materials, [...history, last], loreRoom, variables)
+  const loose = settle(always, called, budget.promptTokens - prefixTokens - alwaysTokens, () =>
+    alwaysParts(materials, conversation, { variables, outlet: called.outlet }),
+  )
+  const looseTokens =
+    alwaysTokens + spent(loose.lore.map(({ part }) => part)) + spent(partsOf(loose)) - spent(partsOf(always))
 
   const turns = splitTurns(history)
   const cutTurns = firstKeptTurn(
@@ -122,7 +128,10 @@ function tokensOfPrefix(prefix: readonly Part[], { knownTokens, tokenRatio }: Mo
   return known === undefined ? spent(prefix) : Math.ceil(known / tokenRatio)
 }
 
-const partsOf = ({ note, postHistory, words }: Omit<Loose, 'lore'>): Part[] => [
+/** Note, instructions and words: there in every turn. */
+type Always = Omit<Loose, 'lore'>
+
+const partsOf = ({ note, postHistory, words }: Always): Part[] => [
   ...(note ? [note.part] : []),
   ...(postHistory ? [postHistory] : []),
   words,
@@ -151,12 +160,31 @@ function fitExamples(parts: readonly Part[], budget: Budget): readonly Part[] {
   return fitted
 }
 
-function alwaysParts(materials: Materials, { history, last }: Conversation): Omit<Loose, 'lore'> {
+/** Before it is known what the conversation calls up. What they set counts for the final ones alone. */
+function withFixedOutlets(materials: Materials, variables: Variables): Shared {
+  const waiting = fixedOutlets(materials, askedOutlets(materials.speaker.card).tail, variables)
+  return { variables: new Map(variables), outlet: (name) => textAt(name, waiting) }
+}
+
+/**
+ * Note and instructions once more where lore stands in them, or sets what they read. Where they would take more room than
+ * there is for lore, they stay as they are, and the lore stands before them.
+ */
+function settle(always: Always, called: CalledUp, roomTokens: number, again: () => Always): Loose {
+  const lore = loreParts(called.active)
+  if (called.asked.length === 0 && !called.setsVariables) return { ...always, lore }
+  const settled = again()
+  const grown = spent(partsOf(settled)) - spent(partsOf(always))
+  if (grown + spent(lore.map(({ part }) => part)) <= roomTokens) return { ...settled, lore }
+  return { ...always, lore: loreParts([...called.active, ...called.asked]) }
+}
+
+function alwaysParts(materials: Materials, { history, last }: Conversation, shared: Shared): Always {
   // Sent anew each turn, so dice may fall anew; asking for another answer to the same words gives the same prompt.
   const turn = history.filter(({ role }) => role === 'user').length
   const echo = echoOf(history, messageText(last))
   const values = (field: string) => ({
-    ...macroValues(materials, `${field} ${String(turn)}`, 'minute'),
+    ...macroValues(materials, `${field} ${String(turn)}`, 'minute', shared),
     echo,
   })
   const { card } = materials.speaker
@@ -207,7 +235,7 @@ function summaryParts({ summaries = [] }: Materials, cutTurns: number, roomToken
   return parts.slice(firstKept).map((each): Part => ({ ...each, place: 'history' }))
 }
 
-function loreParts({ active }: CalledUp): Placed[] {
+function loreParts(active: CalledUp['active']): Placed[] {
   return active.map(({ entry, text, tokens, reason }) => ({
     part: { ...part('lore', entry.label, `[World: ${text}]`, `called up: ${reason}`), tokens },
     place: entry.place,
@@ -224,7 +252,8 @@ function echoOf(history: Conversation['history'], words: string): NonNullable<Ma
 }
 
 function part(kind: Part['kind'], label: string, text: string, reason: string): Part {
-  return { kind, place: 'tail', label, text, tokens: estimateTokens(text) + 1, reason, dropped: false }
+  const tokens = estimateTokens(text) + JOIN_TOKENS
+  return { kind, place: 'tail', label, text, tokens, reason, dropped: false }
 }
 
 function historyParts(turns: readonly Turn[], cutTurns: number): Part[] {

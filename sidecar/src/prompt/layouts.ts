@@ -55,7 +55,7 @@ export function arrangeForCache(
 /** Of one depth, from top to bottom. Source: SillyTavern 1.18, see the vectors. */
 const ROLE_ORDER = { assistant: 0, user: 1, system: 2 } as const
 
-/** Outlets have no place of their own in a chat prompt without macros that ask for them; they stand by the note. */
+/** What belongs to the note, or to an outlet that no text of the card asks for. */
 const NOTE_DEPTH = 4
 
 /** `messageCount` counts the chat with its last user message. */

@@ -1,46 +1,92 @@
 /** The lorebook of a card in a prompt: what always stands there, and what the conversation calls up. */
 import { spokenName, type Card, type Lorebook } from '#characters/card.ts'
-import { activate, type Activation } from '#characters/lore/activate.ts'
+import { activate, type Activation, type ActiveEntry } from '#characters/lore/activate.ts'
 import { compileBook, isFixed, type LoreBook } from '#characters/lore/book.ts'
 import type { LoreEntry } from '#characters/lore/entry.ts'
 import type { LoreMessage, LoreSettings } from '#characters/lore/settings.ts'
-import { expand, hiddenKeys } from '#characters/macros.ts'
+import { expand, hiddenKeys, type MacroValues } from '#characters/macros.ts'
+import type { Variables } from '#characters/variables.ts'
 import { settingsOf, type CharacterSettings } from '#characters/settings.ts'
 
 import { messageText, type ChatMessage } from './ask.ts'
-import { macroValues } from './macro-values.ts'
+import { macroValues, type Shared } from './macro-values.ts'
 import { neutralise } from './neutral.ts'
 import { depthNote } from './note.ts'
+import { askedOutlets, isAskedFor, textAt, type AtOutlet } from './outlets.ts'
 import type { Materials } from './prompt.ts'
 import { estimateTokens } from './tokens.ts'
 
-/** Neither a card nor a book changes while it is published, and compiling one costs more than a turn. */
-const compiled = new WeakMap<Lorebook, CompiledBook>()
+/**
+ * Neither a card nor a book changes while it is published, and compiling one costs more than a turn. By the names that its
+ * keys ask for; most books ask for none.
+ */
+const compiled = new WeakMap<Lorebook, Map<string, CompiledBook>>()
+
+/** Of one book: about as many people as talk to its characters at the same time. */
+const COMPILED_KEPT = 64
 
 interface CompiledBook extends LoreBook {
   /** Some entry that comes and goes has its place in the system message, where the author wants it. */
   movesPrefix: boolean
 }
 
+/** What macros in a key may ask for. */
+interface Names {
+  char: string
+  user: string
+}
+
 /** The card's own book first, as the specification wants it. */
-function booksOf({ speaker, books = [] }: Materials): CompiledBook[] {
+function booksOf({ speaker, userName, books = [] }: Materials): CompiledBook[] {
   const own = speaker.card.character_book
+  const names = { char: spokenName(speaker.card), user: userName }
   return [
-    ...(own === undefined ? [] : [compile(own)]),
-    ...books.map(({ id, name, book }) => compile(book, `${id} `, name)),
+    ...(own === undefined ? [] : [compile(own, names)]),
+    ...books.map(({ id, name, book }) => compile(book, names, `${id} `, name)),
   ]
 }
 
-function compile(book: Lorebook, shelf = '', name?: string): CompiledBook {
-  const known = compiled.get(book)
+function compile(book: Lorebook, names: Names, shelf = '', name?: string): CompiledBook {
+  const versions = compiled.get(book) ?? new Map<string, CompiledBook>()
+  compiled.set(book, versions)
+  const key = asksForNames(book) ? `${names.char}\0${names.user}` : ''
+  const known = versions.get(key)
   if (known !== undefined) return known
-  const fresh = compileBook(book, shelf)
+  const fresh = compileBook(key === '' ? book : withNames(book, names), shelf)
   // They stand in the prefix, which has a room of its own.
   const entries = fresh.entries.map((entry) => (isFixed(entry) ? { ...entry, ignoresBudget: true } : entry))
   const movesPrefix = entries.some((entry) => entry.isEnabled && isMoving(entry))
   const ready = { ...fresh, entries, movesPrefix, ...(name !== undefined && { name }) }
-  compiled.set(book, ready)
+  versions.set(key, ready)
+  for (const oldest of versions.keys()) {
+    if (versions.size <= COMPILED_KEPT) break
+    versions.delete(oldest)
+  }
   return ready
+}
+
+const asking = new WeakMap<Lorebook, boolean>()
+
+function asksForNames(book: Lorebook): boolean {
+  const known = asking.get(book)
+  if (known !== undefined) return known
+  const isIt = book.entries.some(({ keys, secondary_keys: secondary = [] }) =>
+    [...keys, ...secondary].some((key) => key.includes('{{')),
+  )
+  asking.set(book, isIt)
+  return isIt
+}
+
+function withNames(book: Lorebook, names: Names): Lorebook {
+  const all = (keys: readonly string[]) => keys.map((key) => expand(key, names))
+  return {
+    ...book,
+    entries: book.entries.map((entry) => ({
+      ...entry,
+      keys: all(entry.keys),
+      ...(entry.secondary_keys && { secondary_keys: all(entry.secondary_keys) }),
+    })),
+  }
 }
 
 export interface FixedEntry {
@@ -48,12 +94,16 @@ export interface FixedEntry {
   book: string
 }
 
-/** The entries that belong into the prefix, in the order in which they are printed. */
+/** The entries that belong into the prefix, in the order in which they are printed; some of them where a text asks for them. */
 export function fixedLore(materials: Materials): FixedEntry[] {
-  const { layout } = settingsOf(materials.speaker.card)
+  const { card } = materials.speaker
+  const { layout } = settingsOf(card)
+  const asked = askedOutlets(card)
+  const isHere = (entry: LoreEntry) =>
+    isAskedFor(entry, asked.prefix) || (standsInPrefix(entry, layout) && !isAskedFor(entry, asked.tail))
   const fixed = booksOf(materials).flatMap(({ name, entries }) =>
     entries
-      .filter((entry) => standsInPrefix(entry, layout) && entry.content !== '')
+      .filter((entry) => isFixed(entry) && isHere(entry) && entry.content !== '')
       .map((entry) => ({ entry, book: name })),
   )
   return fixed.sort(
@@ -63,30 +113,64 @@ export function fixedLore(materials: Materials): FixedEntry[] {
 
 export const isBeforeCharacter = ({ entry: { place } }: FixedEntry) => place.kind === 'before_character'
 
-export interface CalledUp extends Activation {
-  movesPrefix: boolean
+/** What is always on and stands at one of these outlets. */
+export function fixedOutlets(
+  materials: Materials,
+  names: ReadonlySet<string>,
+  variables: Variables,
+): AtOutlet[] {
+  if (names.size === 0) return []
+  return booksOf(materials)
+    .flatMap(({ entries }) => entries)
+    .filter((entry) => isFixed(entry) && isAskedFor(entry, names))
+    .sort((a, b) => a.order - b.order)
+    .map((entry) => ({
+      entry,
+      text: printed(entry, macroValues(materials, `lore ${entry.label}`, 'day', copyOf(variables))),
+    }))
 }
 
-/** What the conversation calls up, without what stands in the prefix anyway. `messages` end with the user's. */
+const printed = (entry: LoreEntry, values: MacroValues): string =>
+  neutralise(expand(entry.content, values)).trim()
+
+/** An entry sees what stands before the lore, and other entries do not see what it sets: which one comes first is chance. */
+const copyOf = (variables: Variables): Shared => ({ variables: new Map(variables) })
+
+export interface CalledUp extends Activation {
+  movesPrefix: boolean
+  /** What a text of the tail asks for. */
+  outlet: (name: string) => string
+  /** Stands there, and is not among the active ones. */
+  asked: ActiveEntry[]
+  /** Called up or asked for, some of it has macros that may set variables. */
+  setsVariables: boolean
+}
+
+/**
+ * What the conversation calls up, without what stands in the prefix anyway. `messages` end with the user's. Sets the
+ * variables that the lore sets, in the order in which it is printed.
+ */
 export function calledUpLore(
   materials: Materials,
   messages: readonly ChatMessage[],
   budgetTokens: number,
+  variables: Variables = new Map<string, string>(),
 ): CalledUp {
   const { card } = materials.speaker
   const { layout, lore } = settingsOf(card)
   const books = booksOf(materials)
-  if (books.length === 0) return { active: [], trace: [], movesPrefix: false }
+  if (books.length === 0) return NO_LORE
   /** Hardly any entry asks for it. */
   let greeting: { number: number | undefined } | undefined
-  const values = (entry: LoreEntry) => macroValues(materials, `lore ${entry.id}`, 'minute')
+  const values = (entry: LoreEntry, shared = copyOf(variables)) =>
+    macroValues(materials, `lore ${entry.id}`, 'minute', shared)
   const activation = activate(
     books,
     messages.flatMap((message) => heard(message, materials)),
     {
       budgetTokens,
       countTokens: (text) => estimateTokens(text) + BLOCK_TOKENS,
-      render: (entry) => neutralise(expand(entry.content, values(entry))).trim(),
+      render: (entry) => printed(entry, values(entry)),
       hidden: (entry) => hiddenKeys(entry.content, values(entry)),
       draw: (id, count) => materials.scene?.dice(`lore ${id}`)(String(count)) ?? 0,
       get greeting() {
@@ -97,13 +181,30 @@ export function calledUpLore(
       ...limitsOf(lore),
     },
   )
+  const { prefix, tail } = askedOutlets(card)
+  const isInPrefix = (entry: LoreEntry) =>
+    standsInPrefix(entry, layout) || (isFixed(entry) && isAskedFor(entry, prefix))
+  const on = activation.active.filter(({ text }) => text !== '')
+  const asked = on.filter(({ entry }) => isAskedFor(entry, tail))
+  const active = on.filter(({ entry }) => !isInPrefix(entry) && !isAskedFor(entry, tail))
+  const setting = [...active, ...asked].filter(({ entry }) => entry.content.includes('{{'))
+  for (const { entry } of setting) expand(entry.content, values(entry, { variables }))
   return {
-    active: activation.active.filter(({ entry, text }) => !standsInPrefix(entry, layout) && text !== ''),
+    ...{ active, asked, outlet: (name) => textAt(name, asked), setsVariables: setting.length > 0 },
     get trace() {
       return activation.trace
     },
     movesPrefix: books.some(({ movesPrefix }) => movesPrefix),
   }
+}
+
+const NO_LORE: CalledUp = {
+  active: [],
+  asked: [],
+  outlet: () => '',
+  setsVariables: false,
+  trace: [],
+  movesPrefix: false,
 }
 
 /** In the compatible layout, what belongs to a depth of the chat goes there though it is always on. */

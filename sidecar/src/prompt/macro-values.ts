@@ -4,18 +4,27 @@ import type { Clock, MacroValues } from '#characters/macros.ts'
 
 import type { Materials } from './prompt.ts'
 
+/** What the texts of one prompt share. */
+export type Shared = Pick<MacroValues, 'variables' | 'outlet'>
+
 /**
  * `field` names the text: its dice are its own. What stands in the prefix takes the clock's day only, since a changed
  * byte there makes the model server read everything behind it again.
  */
-export function macroValues(materials: Materials, field: string, grain: Clock['grain']): MacroValues {
+export function macroValues(
+  materials: Materials,
+  field: string,
+  grain: Clock['grain'],
+  shared: Shared = {},
+): MacroValues {
   const { scene } = materials
   const steady = steadyValues(materials)
-  if (scene === undefined) return steady
+  if (scene === undefined) return { ...steady, ...shared }
   return {
     char: steady.char,
     user: steady.user,
     fields: steady.fields,
+    ...shared,
     // Few texts throw dice, and whose they are takes a hash to say.
     draw: (place) => scene.dice(field)(place),
     clock: { ...scene.clock, grain },

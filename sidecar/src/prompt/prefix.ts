@@ -4,12 +4,14 @@ import { hash } from 'node:crypto'
 import type { Card, Lorebook } from '#characters/card.ts'
 import { expand, type MacroValues } from '#characters/macros.ts'
 import { settingsOf } from '#characters/settings.ts'
+import type { Variables } from '#characters/variables.ts'
 
-import { fixedLore, isBeforeCharacter, type FixedEntry } from './lore.ts'
+import { fixedLore, fixedOutlets, isBeforeCharacter, type FixedEntry } from './lore.ts'
 import { neutralise } from './neutral.ts'
+import { askedOutlets, isAskedFor, textAt } from './outlets.ts'
 import type { Materials, Part, PartKind } from './prompt.ts'
 import { macroValues } from './macro-values.ts'
-import { estimateTokens } from './tokens.ts'
+import { estimateTokens, JOIN_TOKENS } from './tokens.ts'
 
 /** Used when a card brings no system prompt of its own, and for `{{original}}` in one that does. */
 const DEFAULT_SYSTEM_PROMPT =
@@ -43,7 +45,10 @@ const toSection = (fixed: FixedEntry, index: number): Section & { isBefore: bool
 
 function sections(materials: Materials, clientSystem: string): Section[] {
   const { card } = materials.speaker
-  const lore = fixedLore(materials).map(toSection)
+  const { prefix } = askedOutlets(card)
+  const lore = fixedLore(materials)
+    .filter(({ entry }) => !isAskedFor(entry, prefix))
+    .map(toSection)
   const isCompatible = settingsOf(card).layout === 'sillytavern'
   const before = isCompatible ? lore.filter(({ isBefore }) => isBefore) : []
   return [
@@ -107,13 +112,17 @@ function bodyOf(kind: PartKind, text: string, values: MacroValues): string {
 const REPEATED: ReadonlySet<PartKind> = new Set(['lore', 'examples'])
 
 /**
- * The prefix as parts. Joined by an empty line they are the system message.
+ * The prefix as parts. Joined by an empty line they are the system message. Sets the variables that its texts set.
  * Client text is not author-owned: macros in it stay as they are.
  */
-export function prefixParts(materials: Materials, clientSystem: string): readonly Part[] {
+export function prefixParts(
+  materials: Materials,
+  clientSystem: string,
+  variables: Variables = new Map<string, string>(),
+): readonly Part[] {
   const { card } = materials.speaker
   const books = (materials.books ?? []).map(({ book }) => book)
-  if (!isSteady(card, books)) return renderPrefix(materials, clientSystem)
+  if (!isSteady(card, books)) return renderPrefix(materials, clientSystem, variables)
   const key = JSON.stringify([materials.userName, materials.persona, clientSystem])
   const shelf = rendered.get(card) ?? new Map<string, Rendered>()
   rendered.set(card, shelf)
@@ -121,7 +130,7 @@ export function prefixParts(materials: Materials, clientSystem: string): readonl
   if (known?.books.length === books.length && known.books.every((book, at) => book === books[at])) {
     return known.parts
   }
-  const parts = renderPrefix(materials, clientSystem)
+  const parts = renderPrefix(materials, clientSystem, variables)
   shelf.delete(key)
   shelf.set(key, { books, parts })
   for (const oldest of shelf.keys()) {
@@ -186,14 +195,17 @@ const hashOf = (text: string): string => hash('sha256', text, 'base64url').slice
 /** The hash of a prompt without a prefix. */
 export const NO_PREFIX = hashOf('')
 
-function renderPrefix(materials: Materials, clientSystem: string): Part[] {
+function renderPrefix(materials: Materials, clientSystem: string, variables: Variables): Part[] {
   const names = macroValues(materials, 'heading', 'day')
+  // Once for all: what stands at an outlet does not see what the texts around it set.
+  const waiting = fixedOutlets(materials, askedOutlets(materials.speaker.card).prefix, variables)
+  const shared = { variables, outlet: (name: string) => textAt(name, waiting) }
   const original = expand(DEFAULT_SYSTEM_PROMPT, names)
   return sections(materials, clientSystem)
     .filter((section) => section.text.trim() !== '')
     .map(({ kind, label, heading, text, reason }) => {
       const values = {
-        ...macroValues(materials, REPEATED.has(kind) ? `${kind} ${label}` : kind, 'day'),
+        ...macroValues(materials, REPEATED.has(kind) ? `${kind} ${label}` : kind, 'day', shared),
         original,
       }
       const body = bodyOf(kind, text, values)
@@ -203,7 +215,7 @@ function renderPrefix(materials: Materials, clientSystem: string): Part[] {
         place: 'prefix',
         label,
         text: rendered,
-        tokens: estimateTokens(rendered) + 1,
+        tokens: estimateTokens(rendered) + JOIN_TOKENS,
         reason,
         dropped: false,
       }

@@ -52,3 +52,6 @@ export const MESSAGE_OVERHEAD_TOKENS = 8
 
 /** What one picture costs at most in the vision models in use; they report no figure of their own. */
 export const IMAGE_TOKENS = 1_200
+
+/** The empty line between two parts of one message. */
+export const JOIN_TOKENS = 2

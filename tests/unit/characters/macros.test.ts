@@ -22,7 +22,6 @@ describe('every macro', () => {
     ['x\n\n{{trim}}\n\ny', 'xy'],
     ['x\n{{trim}}{{trim}}\ny\n', 'xy\n'],
     ['a{{newline}}b{{space}}c{{noop}}d', 'a\nb cd'],
-    ['{{getvar::mood}}{{setvar::mood::sad}}|', '|'],
     ['{{unknown}} {{random}} {{pick}} {{user x}} {{', '{{unknown}} {{random}} {{pick}} {{user x}} {{'],
     ['{{unknown:{{char}}}}', '{{unknown:Ana}}'],
     ['{{random:}}', ''],
@@ -35,6 +34,75 @@ describe('every macro', () => {
   ])('%j becomes %j', (text, expected) => {
     const fields = { description: 'A keeper called {{char}}, {{description}}.' }
     expect(expand(text, { ...VALUES, fields })).toBe(expected)
+  })
+})
+
+describe('a variable', () => {
+  test.each([
+    ['{{getvar::mood}}{{setvar::mood::sad}}{{getvar::mood}}', 'sad'],
+    ['{{setvar::Mood:: so {{user}} }}{{getvar Mood}}|{{getvar::mood}}', 'so Tom|'],
+    ['{{setvar::a::b::c}}{{getvar::a}}', 'b::c'],
+    ['{{addvar::n::2}}{{addvar::n::0.5}}{{getvar::n}}', '2.5'],
+    ['{{setvar::s::x}}{{addvar::s::y}}{{addvar::s::1}}{{getvar::s}}', 'xy1'],
+    ['{{incvar::n}}{{incvar::n}}{{decvar::n}}{{incvar::n}}', '1212'],
+    ['{{setglobalvar::n::7}}{{getvar::n}}|{{incglobalvar::n}}{{decglobalvar::n}}{{getglobalvar::n}}', '|877'],
+    ['{{addglobalvar::n::3}}{{$n}}|{{.n}}', '3|'],
+    ['{{.mood = very sad}}{{ .mood }}{{.n++}}{{.n ++}}{{.n--}}{{.n += 10}}{{.n}}', 'very sad12111'],
+    ['{{.a-b = 1}}{{.a-b}}{{getvar::a-b}}', '11'],
+    ['{{getvar::{{user}}_mood}}{{setvar::Tom_mood::glad}}{{getvar::{{user}}_mood}}', 'glad'],
+    ['{{.}} {{.5}} {{.a b}} {{.a == b}} {{getvar}}', '{{.}} {{.5}} {{.a b}} {{.a == b}} {{getvar}}'],
+  ])('%j becomes %j', (text, expected) => {
+    expect(expand(text, VALUES)).toBe(expected)
+  })
+
+  test('is known to the later texts of a prompt, and what a quoted text sets stays with that text', () => {
+    const variables = new Map<string, string>()
+    const fields = { description: '{{incvar::n}}' }
+    expect(expand('{{setvar::n::4}}', { ...VALUES, variables })).toBe('')
+    expect(expand('{{description}}{{getvar::n}}', { ...VALUES, variables, fields })).toBe('54')
+    expect(expand('{{getvar::n}}', VALUES)).toBe('')
+  })
+
+  test('is put in as it is', () => {
+    expect(expand('{{setvar::a::{{user}}}}{{getvar::a}}', { ...VALUES, user: '{{char}}::x' })).toBe(
+      '{{char}}::x',
+    )
+  })
+})
+
+describe('a condition', () => {
+  const fields = { description: 'A keeper.', personality: '' }
+  test.each([
+    ['{{if description}}yes{{/if}}', 'yes'],
+    ['{{if personality}}yes{{/if}}', ''],
+    ['{{if !personality}}none{{/if}}', 'none'],
+    ['{{ if personality }}a{{ else }}b{{ /if }}', 'b'],
+    ['{{IF Description}}a{{ELSE}}b{{/IF}}', 'a'],
+    ['{{if::description}}a{{/if}}{{if :: personality}}b{{/if}}', 'a'],
+    ['{{#if user}}a{{/if}}', 'a'],
+    ...['', 'false', '0', 'OFF', ' no '].map((value): [string, string] => [
+      `{{setvar::x::${value}}}{{if {{getvar::x}}}}a{{else}}b{{/if}}`,
+      'b',
+    ]),
+    ['{{.x = on}}{{if .x}}a{{/if}}{{if !$x}}b{{/if}}{{if .y}}c{{/if}}', 'ab'],
+    ['{{if any words}}a{{/if}}', 'a'],
+    ['{{if user}}1{{if personality}}2{{else}}3{{if char}}4{{/if}}{{/if}}5{{else}}6{{/if}}7', '13457'],
+    ['{{if personality}}{{setvar::x::1}}{{/if}}{{getvar::x}}|', '|'],
+    ['{{random:{{if user}}a{{else}}b{{/if}},c}}', 'a'],
+    ['{{if::description::short {{char}}}}{{if::personality::gone}}', 'short Ana'],
+    ['a {{if user}} b {{char}} {{else}} c {{/if}} d', 'a b Ana d'],
+    ['{{# if user}} b {{/if}}', ' b '],
+    ['{{if user}}\n    # One\n      two\n    three\n{{/if}}', '# One\n  two\nthree'],
+    ['{{if user}} {{if char}} {{else}} b', '{{if user}} {{if char}} {{else}} b'],
+    ['{{else}} a {{/if}}', '{{else}} a {{/if}}'],
+    ['{{if}}a{{/if}}', '{{if}}a{{/if}}'],
+  ])('%j becomes %j', (text, expected) => {
+    expect(expand(text, { ...VALUES, fields })).toBe(expected)
+  })
+
+  test('a name that is put in is a text, not the name of a macro', () => {
+    const user = 'personality'
+    expect(expand('{{if {{user}}}}a{{else}}b{{/if}}', { ...VALUES, fields, user })).toBe('a')
   })
 })
 
@@ -135,6 +203,13 @@ test('a hostile text costs no more than a long one', async () => {
     `${'\n'.repeat(100_000)}{{trim}}x`,
     `{{random:${','.repeat(100_000)}}}`,
     '{{noop}}'.repeat(50_000),
+    '{{if 0}}'.repeat(30_000) + '{{/if}}'.repeat(30_000),
+    '{{if 1}}{{if 0}}{{else}}'.repeat(20_000),
+    `{{${' '.repeat(100_000)}if}}`,
+    `{{if ${' '.repeat(50_000)}x${' '.repeat(50_000)}}}{{/if}}`,
+    `{{if 1}}${'\n '.repeat(100_000)}{{/if}}`,
+    `{{.a${' '.repeat(100_000)}b}}`,
+    `{{.${'a-'.repeat(50_000)}}}`,
   ]
   const { cpuMs } = await cpuTime(() => {
     for (const text of texts) {
@@ -143,6 +218,19 @@ test('a hostile text costs no more than a long one', async () => {
     }
   })
   expect(cpuMs).toBeLessThan(1_000)
+})
+
+test('a variable that doubles itself ends at a paragraph', () => {
+  const text = `{{.a = x}}${'{{.a += {{.a}}}}'.repeat(9_000)}{{.b += {{.a}}}}`
+  expect(expand(text, VALUES).length).toBeLessThan(text.length + 64 * 1024)
+  const variables = new Map([['a', 'x'.repeat(9_000)]])
+  expand('{{.a += {{.a}}}}', { ...VALUES, variables })
+  expect(variables.get('a')).toHaveLength(10_000)
+  expand(Array.from({ length: 3_000 }, (_, at) => `{{.v${String(at)} = 1}}`).join(''), {
+    ...VALUES,
+    variables,
+  })
+  expect(variables.size).toBe(1_000)
 })
 
 test('braces without end stay as they are', () => {
@@ -187,10 +275,12 @@ test('whatever braces an author writes, nothing is thrown and a name is never ex
 })
 
 test('macros that nothing replaces are reported once each, and so are those that come out empty', () => {
-  const text = '{{char}} {{foo:a}} {{foo:a}} {{lastMessage}} {{getvar::x}} {{random:a}}'
+  const text = '{{char}} {{foo:a}} {{foo:a}} {{lastMessage}} {{banned "x"}} {{random:a}} {{.x = 1}}'
   expect(reportMacros(text, { sentAnew: true })).toEqual({
     unknown: ['{{foo:a}}'],
-    emptied: ['{{getvar::x}}'],
+    emptied: ['{{banned "x"}}'],
   })
-  expect(reportMacros(text, { sentAnew: false }).emptied).toEqual(['{{lastMessage}}', '{{getvar::x}}'])
+  expect(reportMacros(text, { sentAnew: false }).emptied).toEqual(['{{lastMessage}}', '{{banned "x"}}'])
+  const conditions = '{{if user}}a{{else}}b{{/if}} {{if::a::b}} {{if char}} {{else}}'
+  expect(reportMacros(conditions, { sentAnew: true }).unknown).toEqual(['{{if char}}', '{{else}}'])
 })

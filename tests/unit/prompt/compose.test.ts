@@ -1,11 +1,9 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
 import { AppError } from '#base/errors.ts'
 import { frozenDraw } from '#characters/dice.ts'
 import { messageText, type ChatMessage } from '#prompt/ask.ts'
 import { compose } from '#prompt/compose.ts'
-import { messageTokens } from '#prompt/history.ts'
 
 import {
   assistant,
@@ -230,6 +228,105 @@ describe('lore that the conversation calls up', () => {
   })
 })
 
+describe('an outlet', () => {
+  const at = (outlet_name: string, over: Parameters<typeof sampleEntry>[0] = {}) =>
+    sampleEntry({ extensions: { position: 7, outlet_name, selectiveLogic: 0 }, ...over })
+  const called = (outlet: string, content: string) =>
+    at(outlet, { constant: false, keys: ['reef'], content, name: content })
+  const seen = (card: object, entries: ReturnType<typeof sampleEntry>[], words = 'the reef') =>
+    texts(composed([user(words)], { ...card, character_book: { extensions: {}, entries } }).messages)
+
+  test('in a text of the prefix takes what is always on, and that stands nowhere else', () => {
+    const [system = '', last = ''] = seen({ scenario: 'Rules: {{outlet::rules}}.' }, [
+      at('rules', { content: 'Second', insertion_order: 2 }),
+      at('rules', { content: '{{char}} first', insertion_order: 1 }),
+      at('others', { content: 'Elsewhere' }),
+      called('rules', 'Only now'),
+    ])
+    expect(system).toContain('Rules: Mira Holt first\nSecond.')
+    expect(system.match(/Second/g)).toHaveLength(1)
+    expect(system).toContain('## World\nElsewhere')
+    expect(system).not.toContain('Only now')
+    expect(last).toContain('[World: Only now]')
+  })
+
+  test('in a text that is sent anew takes what the conversation calls up, and is empty else', () => {
+    const card = { post_history_instructions: 'Mind {{outlet:: mood }}!' }
+    const entries = [called('mood', 'the fog'), at('mood', { content: 'the cold', insertion_order: -1 })]
+    expect(seen(card, entries).at(-1)).toBe('user: [Note to Mira Holt: Mind the cold\nthe fog!]\n\nthe reef')
+    expect(seen(card, entries, 'Hm?').at(-1)).toBe('user: [Note to Mira Holt: Mind the cold!]\n\nHm?')
+    expect(seen(card, entries)[0]).not.toContain('the cold')
+  })
+
+  test('that would take more room than there is leaves its lore where other lore stands', () => {
+    const post_history_instructions = '{{outlet::mood}}'.repeat(12)
+    const prompt = composed(
+      [user('the reef')],
+      {
+        post_history_instructions,
+        character_book: { extensions: {}, entries: [called('mood', 'fog '.repeat(250))] },
+      },
+      { contextTokens: 2_048, tokenRatio: 1 },
+    )
+    expect(texts(prompt.messages).at(-1)).toMatch(/^user: \[World: (fog ){249}fog\]\n\nthe reef$/)
+    expect(prompt.tokens).toBeLessThanOrEqual(prompt.budget.promptTokens)
+  })
+
+  test('is what an author quotes: macros in it are not expanded twice, and marks of templates are none', () => {
+    const [system = ''] = seen({ scenario: '{{outlet::x}}' }, [at('x', { content: '{{user}} <|im_end|>' })])
+    expect(system).not.toContain('<|im_end|>')
+    expect(system).toContain('## Scenario\nTom')
+  })
+})
+
+describe('a variable', () => {
+  const entry = sampleEntry({
+    ...{ constant: false, keys: ['reef'], content: '{{getvar::mood}}{{setvar::mood::afraid}} {{incvar::n}}' },
+    extensions: { selectiveLogic: 0 },
+  })
+  const card = {
+    description: '{{setvar::mood::calm}}{{setvar::n::4}}Calm.',
+    scenario: 'Feels {{getvar::mood}}.{{getvar::late}}',
+    post_history_instructions: '{{setvar::late::x}}{{getvar::mood}} {{getvar::n}}',
+    character_book: { extensions: {}, entries: [entry, { ...entry, name: 'other' }] },
+  }
+
+  test('is set by the texts in their order: the prefix, the lore, the instructions; and anew in each turn', () => {
+    const plain = texts(composed([user('Hello')], card).messages)
+    expect(plain[0]).toContain('Feels calm.')
+    expect(plain.at(-1)).toBe('user: [Note to Mira Holt: calm 4]\n\nHello')
+    const called = texts(composed([user('Hello'), assistant('Well?'), user('The reef')], card).messages)
+    expect(called[0]).toBe(plain[0])
+    expect(called.at(-1)).toBe(
+      'user: [World: calm 5]\n\n[World: calm 5]\n\n[Note to Mira Holt: afraid 6]\n\nThe reef',
+    )
+    expect(texts(composed([user('The reef')], card).messages).at(-1)).toBe(called.at(-1))
+  })
+})
+
+test('a key may be the name of the person or of the character', () => {
+  const about = (key: string, over = {}) =>
+    sampleEntry({ constant: false, keys: [key], content: `${key} known`, name: key, ...over })
+  const card = {
+    character_book: {
+      extensions: {},
+      entries: [
+        about('friend of {{user}}'),
+        about('{{char}}’s lamp'),
+        about('x', { secondary_keys: ['{{user}}'], selective: true }),
+      ],
+    },
+  }
+  const active = (words: string, userName: string) =>
+    compose(sampleAsk({ messages: [user(words)] }), sampleMaterials(card, userName), PROFILE)
+      .lore.filter(({ isActive }) => isActive)
+      .map(({ label }) => label)
+  expect(active('a friend of Tom', 'Tom')).toEqual(['friend of {{user}}'])
+  expect(active('a friend of Tom', 'Ada')).toEqual([])
+  expect(active('Mira Holt’s lamp', 'Ada')).toEqual(['{{char}}’s lamp'])
+  expect(active('x', 'Ada')).toEqual(['x'])
+})
+
 describe('dice and the clock', () => {
   const CARD = {
     description:
@@ -315,38 +412,5 @@ describe('the budget', () => {
 
   test('a request without a user message is refused with the field', () => {
     expect(() => composed([system('only this')])).toThrow(/no message of the user/)
-  })
-})
-
-describe('for every conversation', () => {
-  const message = fc.oneof(
-    fc.lorem({ maxCount: 60 }).map(user),
-    fc.lorem({ maxCount: 60 }).map(assistant),
-    fc.lorem({ maxCount: 5 }).map(system),
-  )
-  const chats = fc.array(message, { maxLength: 40 }).map((messages) => [...messages, user('last')])
-
-  test('the prompt stays in the budget, has one system message, and no two equal roles stand side by side', () => {
-    fc.assert(
-      fc.property(chats, fc.integer({ min: 700, max: 4_000 }), (messages, contextTokens) => {
-        const prompt = composed(messages, {}, { contextTokens, tokenRatio: 1 })
-        const sent = prompt.messages.reduce((sum, item) => sum + messageTokens(item), 0)
-        expect(sent).toBeLessThanOrEqual(prompt.budget.promptTokens + prompt.messages.length)
-        const roles = prompt.messages.map((item) => item.role)
-        expect(roles.filter((role) => role === 'system')).toHaveLength(1)
-        expect(roles[0]).toBe('system')
-        expect(roles[1]).toBe('user')
-        expect(roles.some((role, at) => role === roles[at + 1])).toBe(false)
-      }),
-    )
-  })
-
-  test('equal inputs give equal bytes', () => {
-    fc.assert(
-      fc.property(chats, (messages) => {
-        expect(JSON.stringify(composed(messages))).toBe(JSON.stringify(composed(structuredClone(messages))))
-      }),
-      { numRuns: 30 },
-    )
   })
 })

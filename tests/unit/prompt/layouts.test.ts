@@ -1,11 +1,10 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
 import { messageText, type ChatMessage } from '#prompt/ask.ts'
 import { compose } from '#prompt/compose.ts'
 import { messageTokens } from '#prompt/history.ts'
 
-import { assistant, longChat, sampleAsk, sampleEntry, sampleMaterials, user } from '../../support/samples.ts'
+import { assistant, sampleAsk, sampleEntry, sampleMaterials, user } from '../../support/samples.ts'
 
 const PROFILE = { contextTokens: 4_096, tokenRatio: 1 }
 const LIKE_ST = { troupe: { layout: 'sillytavern' } }
@@ -116,42 +115,4 @@ test('a note that makes no sense is no note', () => {
     expect(
       composed(CHAT, { extensions: { depth_prompt: note } }).parts.some(({ kind }) => kind === 'note'),
     ).toBe(false)
-})
-
-test('in either layout the prompt keeps its budget, one system message, and no two equal roles side by side', () => {
-  const place = fc.record({
-    position: fc.integer({ min: 0, max: 7 }),
-    depth: fc.integer({ min: 0, max: 12 }),
-    role: fc.integer({ min: 0, max: 2 }),
-    constant: fc.boolean(),
-    words: fc.integer({ min: 1, max: 120 }),
-  })
-  fc.assert(
-    fc.property(
-      fc.array(place, { maxLength: 12 }),
-      fc.integer({ min: 0, max: 40 }),
-      fc.constantFrom('cache', 'sillytavern'),
-      fc.integer({ min: 900, max: 4_000 }),
-      (places, turns, layout, contextTokens) => {
-        const entries = places.map(({ position, words, constant, ...more }, at) => ({
-          ...entry(`E${String(at)} ${'word '.repeat(words)}`, position, more),
-          constant: constant && words < 10,
-        }))
-        const prompt = compose(
-          sampleAsk({ messages: [...longChat(turns), assistant('So?'), user('the reef')] }),
-          sampleMaterials({
-            extensions: { troupe: { layout }, depth_prompt: { prompt: 'Note.', depth: 3 } },
-            character_book: { extensions: {}, entries },
-          }),
-          { contextTokens, tokenRatio: 1 },
-        )
-        const sent = prompt.messages.reduce((sum, each) => sum + messageTokens(each), 0)
-        expect(sent).toBeLessThanOrEqual(prompt.budget.promptTokens + prompt.messages.length)
-        const roles = prompt.messages.map(({ role }) => role)
-        expect(roles.filter((role) => role === 'system')).toHaveLength(1)
-        expect(roles.slice(0, 2)).toEqual(['system', 'user'])
-        expect(roles.some((role, at) => role === roles[at + 1])).toBe(false)
-      },
-    ),
-  )
 })

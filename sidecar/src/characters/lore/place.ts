@@ -18,7 +18,7 @@ export type Place = { role: LoreRole } & (
   | { kind: Slot }
   /** So many messages stand between it and that end of the chat: 0 is the very end, or the very beginning. */
   | { kind: 'at_depth'; depth: number; countedFrom: 'newest' | 'oldest' }
-  /** Printed only where a macro of the prompt asks for it by name. */
+  /** Where a macro of the card asks for it by name. */
   | { kind: 'outlet'; name: string }
 )
 
