@@ -398,7 +398,10 @@ describe('the inspector', () => {
   })
 
   test("gives the author's texts back from the card, and nobody else's", async () => {
-    const id = await troupe.importCard({ name: 'Quoted', character_book: book })
+    const id = await troupe.importCard({
+      ...{ name: 'Quoted', character_book: book, post_history_instructions: 'Ask {{user}} back.' },
+      extensions: { depth_prompt: { prompt: 'Keep it short.' } },
+    })
     const answer = await ask({
       body: { model: id, messages: [{ role: 'user', content: 'the unsaid-word' }] },
     })
@@ -409,6 +412,8 @@ describe('the inspector', () => {
     const textOf = (wanted: string) => anatomy.parts.find(({ kind }) => kind === wanted)?.text
     expect(textOf('persona')).toContain('keeps a lighthouse')
     expect(textOf('lore')).toBe('Sharp rocks.')
+    expect(textOf('note')).toBe('Keep it short.')
+    expect(textOf('post_history')).toBe('Ask {{user}} back.')
     expect(textOf('user')).toBeUndefined()
   })
 })

@@ -136,6 +136,33 @@ describe('the library', () => {
     expect((await troupeCommand(['versions', 'ed'])).err).toContain('no character "ed"')
   })
 
+  test('sets fields and options as a new version, and takes them away again', async () => {
+    await saying('import', await save('sid.json', cardOf('Sid')))
+    const wishes = ['scenario=Calm = dull.', 'tags=["sea"]', 'model=small', 'options.temperature=0.7']
+    expect(await saying('set', 'sid', ...wishes, '--publish', '--note', 'calmer')).toBe('sid: version 2\n')
+    expect(await saying('set', 'sid', 'options.seed=7', 'options.temperature=', 'nickname=')).toBe(
+      'sid: version 2 of 3\n',
+    )
+    const { card } = (await (
+      await troupe.request('GET', '/troupe/api/characters/sid/versions/3')
+    ).json()) as {
+      card: unknown
+    }
+    expect(card).toMatchObject({
+      ...{ scenario: 'Calm = dull.', tags: ['sea'] },
+      extensions: { troupe: { model: 'small', options: { seed: 7 } } },
+    })
+    expect(await saying('versions', 'sid')).toContain('calmer')
+    for (const [wish, fault] of [
+      ['options.temperature=hot', /card\.extensions\.troupe\.options\.temperature.*makes no sense/],
+      ['options.heat=1', /options\.heat/],
+      ['modle=small', /no field of a card and no option/],
+      ['name', /no field of a card and no option/],
+      ['tags=sea', /"card\.tags"/],
+    ] as const)
+      expect((await troupeCommand(['set', 'sid', wish])).err).toMatch(fault)
+  })
+
   test('leaves as one archive, which comes back without a change', async () => {
     const target = path.join(folder, 'library.zip')
     expect(await saying('archive', '--out', target)).toContain(target)
@@ -168,6 +195,7 @@ describe('the library', () => {
     const book = { name: 'Coast', extensions: {}, entries: [entry('reef'), entry('a')] }
     const file = await save('coast.json', Buffer.from(JSON.stringify({ spec: 'lorebook_v3', data: book })))
     expect(await saying('lorebooks', 'import', file)).toMatch(/created\s+coast/)
+    expect(await saying('lorebooks', 'import', file)).toMatch(/skipped\s+coast[^]*here already/)
     await saying('import', await save('guide.json', cardOf('Guide')))
     expect(await saying('lorebooks', 'attach', 'coast', 'guide')).toBe('coast: guide\n')
     expect(await saying('lorebooks', 'list')).toMatch(/coast +2 entries +Coast +\(guide\)/)

@@ -1,7 +1,7 @@
 /** What a card says, whatever file it came in: for finding equal cards, and for showing how two versions differ. */
 import { createHash } from 'node:crypto'
 
-import type { Card } from './card.ts'
+import type { Card, Lorebook } from './card.ts'
 
 /** Written anew with each export, without the card saying anything else. */
 const PASSING = new Set(['modification_date', 'source'])
@@ -15,6 +15,9 @@ export function contentHash(card: Card): string {
     .update(JSON.stringify(sorted(content)))
     .digest('hex')
 }
+
+/** Whether two books say the same, whatever the order of their keys. */
+export const isSameBook = (one: Lorebook, other: Lorebook): boolean => isSame(one, other)
 
 /** Ours without the id, which says where a card lives and not what it is. */
 function ownSettings(troupe: unknown): object {

@@ -1,4 +1,4 @@
-/** Lorebooks that are files of their own: V3's, SillyTavern's world files, Agnai's memory books, and those inside cards. */
+/** Lorebooks that are files of their own: V3's, those of SillyTavern, Agnai, RisuAI and NovelAI, and those inside cards. */
 import { AppError } from '#base/errors.ts'
 
 import type { Lorebook, Note } from './card.ts'
@@ -63,6 +63,8 @@ export const writeLorebook = (lorebook: Lorebook): Uint8Array =>
 function bookIn(root: Fields): Fields | undefined {
   if (root['spec'] === 'lorebook_v3') return isObject(root['data']) ? root['data'] : undefined
   if (root['kind'] === 'memory') return fromMemoryBook(root)
+  if (root['type'] === 'risu') return fromRisu(root)
+  if (root['lorebookVersion'] !== undefined) return fromNovelAi(root)
   return isObject(root['entries']) || Array.isArray(root['entries']) ? fromWorldFile(root) : undefined
 }
 
@@ -160,4 +162,51 @@ function fromMemoryBook({ entries, ...root }: Fields): Fields {
   const list: readonly unknown[] = Array.isArray(entries) ? entries : []
   const names = { keywords: 'keys', entry: 'content', weight: 'insertion_order' }
   return { ...root, entries: list.map((each) => (isObject(each) ? renamed(each, names) : each)) }
+}
+
+const RISU_FIELDS = {
+  secondkey: 'secondary_keys',
+  insertorder: 'insertion_order',
+  alwaysActive: 'constant',
+  useRegex: 'use_regex',
+}
+
+/** Its rows that are folders have no text; they are kept, and never called up. */
+function fromRisu({ data, type: _type, ...root }: Fields): Fields {
+  const list: readonly unknown[] = Array.isArray(data) ? data : []
+  const entries = list.map((each) => {
+    if (!isObject(each)) return each
+    const {
+      key,
+      activationPercent: probability,
+      secondary_keys: second,
+      ...entry
+    } = renamed(each, RISU_FIELDS)
+    return {
+      ...entry,
+      ...present({ keys: listed(key), secondary_keys: listed(second) }),
+      ...(entry['mode'] === 'folder' && { enabled: false }),
+      extensions: { ...(isObject(entry['extensions']) && entry['extensions']), ...present({ probability }) },
+    }
+  })
+  return { ...root, entries }
+}
+
+/** One text with commas; a pattern may hold commas of its own. */
+const listed = (keys: unknown): unknown =>
+  typeof keys === 'string' && !keys.trim().startsWith('/') ? keys.split(',').map((key) => key.trim()) : keys
+
+const NOVELAI_FIELDS = { text: 'content', displayName: 'name', forceActivation: 'constant' }
+
+function fromNovelAi({ entries, ...root }: Fields): Fields {
+  const list: readonly unknown[] = Array.isArray(entries) ? entries : []
+  return {
+    ...root,
+    entries: list.map((each) => {
+      if (!isObject(each)) return each
+      const { contextConfig } = each
+      const order = isObject(contextConfig) ? contextConfig['budgetPriority'] : undefined
+      return { ...renamed(each, NOVELAI_FIELDS), ...present({ insertion_order: order }) }
+    }),
+  }
 }

@@ -1,14 +1,46 @@
 /** What an admin should know about a card that is in order: text that would surprise whoever publishes it. */
 import type { Card } from './card.ts'
 import { reportMacros } from './macros.ts'
+import { isObject } from './mend.ts'
 import type { Notebook } from './notes.ts'
+import { senselessSettings } from './settings.ts'
 import { countInvisible, cut, isEncodedTwice } from './text.ts'
 
 const MACROS_SHOWN = 3
 const MACRO_CHARACTERS = 40
 
 /** Notes only; the card stays as its author wrote it. */
-export function remark(card: Card, { note }: Notebook): void {
+export function remark(card: Card, notebook: Notebook): void {
+  remarkTexts(card, notebook)
+  remarkExtensions(card, notebook)
+}
+
+function remarkExtensions(card: Card, { note }: Notebook): void {
+  for (const [path, value] of scriptsOf(card.extensions))
+    if (Array.isArray(value) && value.length > 0)
+      note(
+        'scripts_not_run',
+        path,
+        `"${path}" holds ${value.length} scripts for another program; they are kept, and never run here.`,
+      )
+  for (const setting of senselessSettings(card)) {
+    const path = `extensions.troupe.${setting}`
+    note('senseless_setting', path, `"${path}" has a value that makes no sense; it counts as absent.`)
+  }
+}
+
+/** Where SillyTavern and RisuAI keep what they run. */
+function scriptsOf(extensions: Card['extensions']): [path: string, value: unknown][] {
+  const { regex_scripts: patterns, risuai } = extensions
+  const risu = isObject(risuai) ? risuai : {}
+  return [
+    ['extensions.regex_scripts', patterns],
+    ['extensions.risuai.customScripts', risu['customScripts']],
+    ['extensions.risuai.triggerscript', risu['triggerscript']],
+  ]
+}
+
+function remarkTexts(card: Card, { note }: Notebook): void {
   for (const [path, text] of textsOf(card)) {
     const invisible = countInvisible(text)
     if (invisible > 0)
@@ -29,7 +61,7 @@ export function remark(card: Card, { note }: Notebook): void {
 }
 
 /** The others stand in the prefix, which has to stay the same. Greetings are told once, when there is no message yet. */
-const SENT_ANEW = new Set(['post_history_instructions'])
+const SENT_ANEW = new Set(['post_history_instructions', 'extensions.depth_prompt.prompt'])
 
 /** Never part of a prompt. */
 const NOT_EXPANDED = new Set(['creator_notes', 'creator', 'character_version'])
@@ -45,6 +77,7 @@ function textsOf(card: Card): [path: string, text: string][] {
     ['creator_notes', card.creator_notes],
     ['system_prompt', card.system_prompt],
     ['post_history_instructions', card.post_history_instructions],
+    ['extensions.depth_prompt.prompt', noteOf(card.extensions)],
     ['creator', card.creator],
     ['character_version', card.character_version],
     ...card.alternate_greetings.map((text, index): [string, string] => [
@@ -60,6 +93,11 @@ function textsOf(card: Card): [path: string, text: string][] {
       content,
     ]),
   ]
+}
+
+function noteOf({ depth_prompt: note }: Card['extensions']): string {
+  const prompt = isObject(note) ? note['prompt'] : undefined
+  return typeof prompt === 'string' ? prompt : ''
 }
 
 function listed(macros: readonly string[]): string {

@@ -66,5 +66,27 @@ export function settingsOf({ extensions }: Pick<Card, 'extensions'>): CharacterS
   return settings
 }
 
+/** Names of all settings. */
+export const SETTINGS: ReadonlySet<string> = new Set(Object.keys(Settings.shape))
+
+/** Where `extensions.troupe` has values that make no sense and count as absent, e.g. `options.temperature`. */
+export function senselessSettings({ extensions }: Pick<Card, 'extensions'>): string[] {
+  const given = Fields.parse(extensions['troupe'])
+  const read = Fields.parse(settingsOf({ extensions }))
+  return Object.keys(given)
+    .filter((name) => SETTINGS.has(name))
+    .flatMap((name) => differing(name, given[name], read[name]))
+}
+
+const Fields = z.record(z.string(), z.unknown()).catch({})
+
+function differing(path: string, given: unknown, read: unknown): string[] {
+  if (JSON.stringify(given) === JSON.stringify(read)) return []
+  const isGroup = path === 'options' || path === 'lore'
+  if (!isGroup || typeof given !== 'object' || given === null || Array.isArray(given)) return [path]
+  const inside = Fields.parse(read)
+  return Object.entries(given).flatMap(([name, value]) => differing(`${path}.${name}`, value, inside[name]))
+}
+
 /** A turn asks a dozen times. Cards are never changed in place. */
 const read = new WeakMap<Card['extensions'], CharacterSettings>()

@@ -1,6 +1,8 @@
 /** The record of a past request, with the texts that belong to the character's author: they are in the card, not in the record. */
 import type { RatedRecord } from '#analytics/queries.ts'
 import type { Library } from '#library/library.ts'
+import { NOTE_LABEL, POST_HISTORY_LABEL } from '#prompt/compose.ts'
+import { depthNote } from '#prompt/note.ts'
 import { prefixParts } from '#prompt/prefix.ts'
 
 /** Stands for the person's name, which no record has. */
@@ -8,7 +10,7 @@ const SOMEBODY = 'User'
 
 /**
  * Adds `text` to the parts that come from the card's version: as they were, but for the name of the person, the dice and
- * the date. Parts whose card is gone, and all that people and clients said, stay without.
+ * the date; those that are sent anew each turn as their author wrote them. Parts whose card is gone, and all that people and clients said, stay without.
  */
 export async function withTexts(record: RatedRecord, library: Pick<Library, 'version'>) {
   const { anatomy, characterId, characterVersion } = record
@@ -22,6 +24,8 @@ export async function withTexts(record: RatedRecord, library: Pick<Library, 'ver
       text,
     ]),
   )
+  known.set(`note ${NOTE_LABEL}`, depthNote(version.card).prompt)
+  known.set(`post_history ${POST_HISTORY_LABEL}`, version.card.post_history_instructions)
   for (const entry of version.card.character_book?.entries ?? [])
     for (const label of [entry.name, entry.comment, entry.keys[0]])
       if (label && !known.has(`lore ${label}`)) known.set(`lore ${label}`, entry.content)

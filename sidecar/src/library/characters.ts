@@ -4,6 +4,7 @@ import { and, eq, inArray, isNotNull, lt } from 'drizzle-orm'
 import { AppError, toAppError } from '#base/errors.ts'
 import { Card } from '#characters/card.ts'
 import { contentHash, diffCards } from '#characters/content.ts'
+import { senselessSettings } from '#characters/settings.ts'
 import type { Db, Store, Write } from '#store/store.ts'
 
 import { restoreCharacter } from './archived.ts'
@@ -270,10 +271,20 @@ function editCard(card: Card, changes: Readonly<Record<string, unknown>>): Card 
   if (isObject(extensions)) merged['extensions'] = { ...card.extensions, ...extensions }
   const kept = Object.entries(merged).filter(([, value]) => value !== null)
   const parsed = Card.safeParse(Object.fromEntries(kept))
-  if (parsed.success) return parsed.data
+  if (parsed.success) return isObject(extensions) ? withSensibleSettings(parsed.data) : parsed.data
   const issue = parsed.error.issues[0]
   const param = ['card', ...(issue?.path ?? [])].join('.')
   throw new AppError('invalid', `"${param}": ${issue?.message ?? 'is wrong'}`, { param })
+}
+
+/** A card from elsewhere may bring nonsense and still speaks; who sets it here is told. */
+function withSensibleSettings(card: Card): Card {
+  const [wrong] = senselessSettings(card)
+  if (wrong === undefined) return card
+  const param = `card.extensions.troupe.${wrong}`
+  throw new AppError('invalid', `"${param}": the value makes no sense; docs/prompt.md lists those that do`, {
+    param,
+  })
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -3,6 +3,7 @@ import { eq } from 'drizzle-orm'
 
 import { AppError } from '#base/errors.ts'
 import { Lorebook } from '#characters/card.ts'
+import { isSameBook } from '#characters/content.ts'
 import type { Store } from '#store/store.ts'
 
 import { createAudit, type AuditAction } from './audit.ts'
@@ -27,6 +28,8 @@ export interface Lorebooks {
   get(id: string): StoredLorebook
   /** What a character has beside its own, those for all last. */
   of(characterId: string): readonly StoredLorebook[]
+  /** One that says the same. */
+  twin(book: Lorebook): StoredLorebook | undefined
   /** The same name never overwrites. */
   add(wish: { name: string; book: Lorebook; characterIds: string[] | null }, by: By): Promise<StoredLorebook>
   /** Throws AppError `not_found`, `invalid`. */
@@ -61,6 +64,7 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
       const own = [...known.values()].filter(({ characterIds }) => characterIds?.includes(characterId))
       return [...own, ...[...known.values()].filter(({ characterIds }) => characterIds === null)]
     },
+    twin: (book) => [...known.values()].find((row) => isSameBook(row.book, book)),
     async add({ name, book, characterIds }, by) {
       const wanted = slugOf(name)
       let id = wanted

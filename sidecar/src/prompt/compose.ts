@@ -30,6 +30,9 @@ import { offerTools } from './tools.ts'
 /** Examples may stay while prefix and examples leave at least this share of the prompt to the conversation. */
 const CONVERSATION_SHARE = 0.4
 
+export const NOTE_LABEL = "The character's note"
+export const POST_HISTORY_LABEL = 'Post-history instructions'
+
 /** What called-up lore may take of the prompt, as SillyTavern ships it. */
 export const LORE_SHARE = 0.25
 
@@ -199,13 +202,11 @@ function alwaysParts(materials: Materials, { history, last }: Conversation, shar
   const instructions = toNote(card.post_history_instructions, 'post_history')
   return {
     note:
-      noteText === ''
-        ? undefined
-        : { part: part('note', "The character's note", noteText, 'always'), place: note.place },
+      noteText === '' ? undefined : { part: part('note', NOTE_LABEL, noteText, 'always'), place: note.place },
     postHistory:
       instructions === ''
         ? undefined
-        : part('post_history', 'Post-history instructions', instructions, 'always, closest to the answer'),
+        : part('post_history', POST_HISTORY_LABEL, instructions, 'always, closest to the answer'),
     words: {
       ...part('user', "The user's message", messageText(last), 'always'),
       tokens: messageTokens(last) - MESSAGE_OVERHEAD_TOKENS,

@@ -73,6 +73,52 @@ describe('a lorebook is read', () => {
     })
   })
 
+  test('from a lorebook of RisuAI, whose folders are kept and never called up', async () => {
+    const risu = {
+      ...{ type: 'risu', ver: 1 },
+      data: [
+        {
+          ...{ key: 'reef, rocks', secondkey: 'tide', selective: true, insertorder: 30, mode: 'normal' },
+          ...{ comment: 'The reef', content: 'Sharp rocks.', alwaysActive: false, activationPercent: 40 },
+        },
+        { key: '\uf000folder:1', comment: 'Folder', content: '', insertorder: 1, mode: 'folder' },
+      ],
+    }
+    const { lorebook, notes } = await readLorebook(json(risu), 'coast.json')
+    expect(notes).toEqual([])
+    expect(lorebook).toMatchObject({
+      ver: 1,
+      entries: [
+        {
+          ...{ keys: ['reef', 'rocks'], secondary_keys: ['tide'], insertion_order: 30, constant: false },
+          ...{ content: 'Sharp rocks.', comment: 'The reef', extensions: { probability: 40 } },
+        },
+        { enabled: false, mode: 'folder' },
+      ],
+    })
+  })
+
+  test('from a lorebook of NovelAI', async () => {
+    const novel = {
+      ...{ lorebookVersion: 5, settings: { orderByKeyLocations: false } },
+      entries: [
+        {
+          ...{ text: 'Sharp rocks.', displayName: 'The reef', keys: ['reef', '/ro.ks/i'], enabled: true },
+          ...{ forceActivation: true, contextConfig: { budgetPriority: 400, prefix: '' } },
+        },
+      ],
+    }
+    const { lorebook, notes } = await readLorebook(json(novel), 'coast.lorebook')
+    expect(notes).toEqual([])
+    expect(lorebook.entries).toMatchObject([
+      {
+        ...{ keys: ['reef', '/ro.ks/i'], content: 'Sharp rocks.', name: 'The reef', constant: true },
+        ...{ insertion_order: 400, contextConfig: { prefix: '' } },
+      },
+    ])
+    expect(lorebook).toMatchObject({ lorebookVersion: 5 })
+  })
+
   test('from a memory book of Agnai', async () => {
     const memory = {
       kind: 'memory',

@@ -216,6 +216,34 @@ describe('a repair', () => {
     ],
     ['no book', { character_book: null }, { character_book: undefined }, []],
     [
+      'scripts of other programs',
+      {
+        extensions: {
+          regex_scripts: [{ findRegex: 'x' }],
+          risuai: { triggerscript: [{}], customScripts: [] },
+        },
+      },
+      {
+        extensions: {
+          regex_scripts: [{ findRegex: 'x' }],
+          risuai: { triggerscript: [{}], customScripts: [] },
+        },
+      },
+      ['scripts_not_run', 'scripts_not_run'],
+    ],
+    [
+      'options that make no sense',
+      { extensions: { troupe: { layout: 'round', options: { temperature: 'hot', seed: 7 } } } },
+      {},
+      ['senseless_setting', 'senseless_setting'],
+    ],
+    [
+      'a note with a macro that nothing replaces',
+      { extensions: { depth_prompt: { prompt: '{{foo}}' } } },
+      {},
+      ['unknown_macros'],
+    ],
+    [
       'keys that reach into prototypes',
       { extensions: JSON.parse('{"__proto__":{"polluted":true}}') as object },
       {},

@@ -4,6 +4,8 @@ import path from 'node:path'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
+import { Card } from '#characters/card.ts'
+import { SETTINGS } from '#characters/settings.ts'
 
 import { characterPath, query, required, textOf, type Command, type Run } from '../command.ts'
 
@@ -181,6 +183,75 @@ async function groups({ positionals, api, screen }: Run): Promise<number> {
   return 0
 }
 
+const Version = z.looseObject({
+  number: z.number(),
+  card: z.looseObject({ extensions: z.record(z.string(), z.unknown()) }),
+})
+
+async function set({ positionals, values, api, screen }: Run): Promise<number> {
+  const id = required(
+    positionals,
+    'Name the character and what to set, e.g. "set mira options.temperature=0.7"',
+  )
+  const wishes = positionals.slice(1).map(readWish)
+  if (wishes.length === 0)
+    throw new AppError('invalid', 'Say what to set, e.g. "model=llama3.2" or "options.temperature=0.7"')
+  const { latestVersion } = await api.call('GET', characterPath(id), Summary)
+  const { card } = await api.call('GET', characterPath(id, `/versions/${String(latestVersion)}`), Version)
+  const changed = await api.call('PATCH', characterPath(id), Summary, {
+    card: changesOf(wishes, card.extensions),
+    baseVersion: latestVersion,
+    publish: values['publish'] === true,
+    note: textOf(values, 'note'),
+  })
+  screen.line(`${id}: ${standing(changed)}`)
+  screen.result(changed)
+  return 0
+}
+
+interface Wish {
+  path: string[]
+  /** Null takes it away. */
+  value: unknown
+}
+
+/** `name=value`: JSON where it is some, else the text as it stands. */
+function readWish(written: string): Wish {
+  const [, name = '', text = ''] = /^([\w.]+)=([^]*)$/.exec(written) ?? []
+  const path = name.split('.')
+  const [top = ''] = path
+  if (!SETTINGS.has(top) && (path.length > 1 || !(top in Card.shape) || top === 'extensions'))
+    throw new AppError('invalid', `"${written}" names no field of a card and no option; see docs/prompt.md`)
+  return { path, value: text === '' ? null : jsonOr(text) }
+}
+
+function jsonOr(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return text
+  }
+}
+
+/** Options stand in `extensions.troupe`, everything else is a field of the card. */
+function changesOf(wishes: readonly Wish[], extensions: Readonly<Record<string, unknown>>) {
+  const fields: Record<string, unknown> = {}
+  let troupe = extensions['troupe']
+  for (const { path, value } of wishes) {
+    const [top = ''] = path
+    if (SETTINGS.has(top)) troupe = withValue(troupe, path, value)
+    else fields[top] = value
+  }
+  return troupe === extensions['troupe'] ? fields : { ...fields, extensions: { troupe } }
+}
+
+function withValue(into: unknown, [name = '', ...deeper]: readonly string[], value: unknown): unknown {
+  const fields = z.record(z.string(), z.unknown()).catch({}).parse(into)
+  const next = deeper.length === 0 ? value : withValue(fields[name], deeper, value)
+  const { [name]: _before, ...others } = fields
+  return next === null ? others : { ...others, [name]: next }
+}
+
 const Room = z.looseObject({
   model: z.string(),
   contextTokens: z.number(),
@@ -280,6 +351,16 @@ export const characterCommands: readonly Command[] = [
     summary: 'lets the version before answer again, or the one named',
     options: NOTE,
     run: rollback,
+  },
+  {
+    name: 'set',
+    usage: 'set ID NAME=VALUE… [--publish] [--note TEXT]',
+    summary: 'changes fields or options of a character, as a new version',
+    details:
+      'NAME is a field of the card (scenario, tags …) or an option (model, options.temperature, layout …);\n' +
+      'VALUE is JSON or a text, and nothing takes it away.\n',
+    options: { ...NOTE, publish: { type: 'boolean' } },
+    run: set,
   },
   {
     name: 'unpublish',

@@ -119,6 +119,12 @@ export function lorebookRoutes(on: LorebookParts) {
     })
 }
 
+const ALREADY_HERE = {
+  code: 'already_here',
+  path: '',
+  message: 'A lorebook with the same entries is here already.',
+}
+
 async function importFile(
   file: { name: string; bytes: Uint8Array },
   { lorebooks }: LorebookParts,
@@ -126,6 +132,8 @@ async function importFile(
 ) {
   try {
     const { name, lorebook, notes } = await readLorebook(file.bytes, file.name)
+    const twin = lorebooks.twin(lorebook)
+    if (twin !== undefined) return { file: file.name, status: 'skipped', id: twin.id, notes: [ALREADY_HERE] }
     const { id } = await lorebooks.add({ name, book: lorebook, characterIds: null }, { actor })
     return { file: file.name, status: 'created', id, notes }
   } catch (thrown) {
