@@ -261,6 +261,13 @@ describe('an ordinary user with Ollama', () => {
   })
 })
 
+const SCREENS = [
+  ['light', 1280],
+  ['dark', 1280],
+  ['light', 390],
+  ['dark', 390],
+] as const
+
 describe('an admin of Open WebUI', () => {
   test('drops a card on the pages, sees it in the gallery, and the ordinary user has it in the picker within 10 s', async () => {
     const { context, page: pages } = await signInByForm(browser, stack.openWebUiUrl, stack.admin)
@@ -326,6 +333,40 @@ describe('an admin of Open WebUI', () => {
     expect(performance.now() - rolledBackAtMs).toBeLessThan(10_000)
   })
 
+  test('compares the versions of a character on the page, publishes one, rolls back, and tries its lore', async () => {
+    const { context, page: pages } = await signInByForm(browser, stack.openWebUiUrl, stack.admin)
+    const published = async () =>
+      (await stack.api<{ publishedVersion: number }>('/troupe/api/characters/pia')).publishedVersion
+    await pages.goto(`${stack.sidecarUrl}/troupe/?character=pia`)
+    await pages.getByRole('heading', { name: 'Versions' }).click()
+    await pages.getByRole('button', { name: 'Publish version 2' }).click()
+    await pages.getByRole('button', { name: 'Roll back to version 1' }).waitFor()
+    expect(await published()).toBe(2)
+    await pages.getByRole('button', { name: 'Roll back to version 1' }).click()
+    await pages.getByRole('button', { name: 'What is different in version 2' }).click()
+    const differences = pages.getByRole('list', { name: 'Differences' })
+    await differences.getByText('Now she bakes.').waitFor()
+    expect(await published()).toBe(1)
+    for (const [colorScheme, width] of SCREENS) {
+      await pages.emulateMedia({ colorScheme })
+      await pages.setViewportSize({ width, height: 850 })
+      await differences.scrollIntoViewIfNeeded()
+      const { violations } = await new AxeBuilder({ page: pages }).include('dialog').analyze()
+      expect(violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html ?? ''}`)).toEqual([])
+      expect(await pages.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width)
+      if ((colorScheme === 'dark') === width < 720)
+        await pages.screenshot({ path: path.join(IMAGES, `character-${colorScheme}-${String(width)}.png`) })
+    }
+    await pages.goto(`${stack.sidecarUrl}/troupe/?character=grimwick`)
+    await pages.getByRole('heading', { name: 'Try the lore' }).click()
+    await pages.getByLabel('Words of a person').fill('What about the wax?')
+    await pages.getByRole('button', { name: 'Try', exact: true }).click()
+    const entries = pages.getByRole('list', { name: 'Entries' })
+    await entries.getByText('in the newest message').waitFor()
+    await entries.getByText('no key was found').first().waitFor()
+    await context.close()
+  })
+
   test('deletes a character on the page, and takes it back', async () => {
     const { context, page: pages } = await signInByForm(browser, stack.openWebUiUrl, stack.admin)
     await pages.goto(`${stack.sidecarUrl}/troupe/`)
@@ -344,12 +385,7 @@ describe('an admin of Open WebUI', () => {
     await context.close()
   })
 
-  test.each([
-    ['light', 1280],
-    ['dark', 1280],
-    ['light', 390],
-    ['dark', 390],
-  ] as const)('finds the gallery accessible: %s, %i px wide', async (colorScheme, width) => {
+  test.each(SCREENS)('finds the gallery accessible: %s, %i px wide', async (colorScheme, width) => {
     const { context } = await signInByForm(browser, stack.openWebUiUrl, stack.admin)
     const pages = await context.newPage()
     await pages.emulateMedia({ colorScheme })

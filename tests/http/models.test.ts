@@ -54,6 +54,10 @@ test('a model made from another one is there at once, and its character has it i
     note: 'the model owner',
     card: { extensions: { troupe: { layout: 'sillytavern', model: 'owner' } } },
   })
+  const audit = await troupe.request('GET', `/troupe/api/audit?target=${encodeURIComponent('model owner')}`)
+  expect(await audit.json()).toMatchObject({
+    events: [{ action: 'make_model', detail: { from: 'fake:1b', character: id } }],
+  })
 })
 
 describe('files', () => {

@@ -1,4 +1,4 @@
-/** Who did what to which character. A row is written in the same transaction as what it tells of. */
+/** Who did what to which character, lorebook or base model. Where it tells of a row, it is written in the same transaction. */
 import { and, desc, eq, lt } from 'drizzle-orm'
 
 import { createId } from '#base/ids.ts'
@@ -16,6 +16,8 @@ export type AuditAction =
   | 'delete'
   | 'restore'
   | 'delete_for_good'
+  | 'make_model'
+  | 'pull_model'
 
 export interface Audit {
   /** One row, to be written with others. */

@@ -180,6 +180,9 @@ export async function openLibrary({ store, dataDir, now }: LibraryParts): Promis
       )
       return old.length
     },
+    async tell(event) {
+      await store.atomically((db) => [audit.row(db, event)])
+    },
     audit: (find) => audit.find(find),
     picture: (hash, widthPixels, format) => files.picture(hash, widthPixels, format),
     async exportFile(id, format, number) {

@@ -103,6 +103,13 @@ export interface CharacterPage {
   tags: { name: string; characters: number }[]
 }
 
+export interface Told extends By {
+  action: 'make_model' | 'pull_model'
+  /** What it was done to, with its kind in front: `model small`. */
+  target: string
+  detail: Record<string, unknown>
+}
+
 export interface AuditEvent {
   id: string
   atMs: number
@@ -143,6 +150,8 @@ export interface Library {
   restore(id: string, by: By): Promise<CharacterSummary>
   /** Deletes for good what has lain in the trash for 30 days; how many. */
   purge(): Promise<number>
+  /** Writes down what was done to something that is not in the library. */
+  tell(event: Told): Promise<void>
   /** Newest first. */
   audit(find: { target?: string; cursor?: string; limit?: number }): Promise<{
     events: AuditEvent[]

@@ -37,6 +37,30 @@ export interface Character {
   updatedAtMs: number
 }
 
+export interface Version {
+  number: number
+  /** Why it was made, or empty. */
+  note: string
+  createdBy: string
+  createdAtMs: number
+  /** Null for one that never answered. */
+  publishedAtMs: number | null
+}
+
+/** Where two versions of a card differ; what one of them has not is empty. */
+export interface Difference {
+  path: string
+  before: string
+  after: string
+}
+
+export interface LoreLine {
+  entry: string
+  isActive: boolean
+  reason: string
+  tokens: number
+}
+
 export interface Visitor {
   name: string
   openWebUiUrl: string | null
@@ -89,6 +113,29 @@ export async function readGreetings(id: string): Promise<string[]> {
   const { card } = fields(await json(await call(`/characters/${encodeURIComponent(id)}`)))
   const { first_mes: first, alternate_greetings: others } = fields(card)
   return [text(first), ...list(others).map(text)].filter((greeting) => greeting.trim() !== '')
+}
+
+/** Newest first. */
+export async function readVersions(id: string): Promise<Version[]> {
+  const { versions } = fields(await json(await call(`/characters/${encodeURIComponent(id)}/versions`)))
+  return list(versions).map(readVersion).toReversed()
+}
+
+/** Lets a version answer: a newer one is published, an older one rolled back to. */
+export async function answerWith(id: string, version: number, how: 'publish' | 'rollback'): Promise<void> {
+  await call(`/characters/${encodeURIComponent(id)}/${how}`, sent({ version }))
+}
+
+export async function readDifferences(id: string, from: number, to: number): Promise<Difference[]> {
+  const answer = await call(`/characters/${encodeURIComponent(id)}/diff?from=${from}&to=${to}`)
+  return list(fields(await json(answer))['differences']).map(readDifference)
+}
+
+/** Which entries these words would call up, and why the others stay away. */
+export async function testLore(character: string, words: string): Promise<LoreLine[]> {
+  const body = { character, messages: [{ role: 'user', content: words }] }
+  const answer = fields(await json(await call('/lorebooks/test', sent(body))))
+  return list(answer['trace']).map(readLoreLine)
 }
 
 /** Out of the trash. */
@@ -155,6 +202,12 @@ async function call(path: string, init: RequestInit = {}): Promise<Response> {
   return response
 }
 
+const sent = (body: object): RequestInit => ({
+  method: 'POST',
+  headers: { ...REQUEST_MARK, 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+})
+
 async function json(response: Response): Promise<unknown> {
   const value = parsed(await response.text())
   if (value === undefined)
@@ -202,6 +255,35 @@ function readCharacter(value: unknown): Character {
 function readNote(value: unknown): Note {
   const note = fields(value)
   return { code: text(note['code']), path: text(note['path']), message: text(note['message']) }
+}
+
+function readVersion(value: unknown): Version {
+  const row = fields(value)
+  return {
+    number: numeral(row['number']) ?? 0,
+    note: text(row['note']),
+    createdBy: text(row['createdBy']),
+    createdAtMs: numeral(row['createdAtMs']) ?? 0,
+    publishedAtMs: numeral(row['publishedAtMs']),
+  }
+}
+
+function readDifference(value: unknown): Difference {
+  const { path, before, after } = fields(value)
+  return { path: text(path), before: shown(before), after: shown(after) }
+}
+
+const shown = (value: unknown): string =>
+  typeof value === 'string' ? value : value === undefined ? '' : JSON.stringify(value)
+
+function readLoreLine(value: unknown): LoreLine {
+  const line = fields(value)
+  return {
+    entry: text(line['entry']),
+    isActive: line['isActive'] === true,
+    reason: text(line['reason']),
+    tokens: numeral(line['tokens']) ?? 0,
+  }
 }
 
 function readImportResult(answer: unknown): ImportResult {

@@ -80,7 +80,7 @@ export const modelOperations: readonly Operation[] = [
 
 export interface ModelParts {
   upstreams: Pick<Upstreams, 'baseModels' | 'maker'>
-  library: Pick<Library, 'edit' | 'get' | 'version'>
+  library: Pick<Library, 'edit' | 'get' | 'version' | 'tell'>
   findLoads: (sinceMs: number) => ReturnType<typeof findLoads>
   now: () => number
 }
@@ -113,6 +113,8 @@ export function baseModelRoutes({ upstreams, library, findLoads, now }: ModelPar
     .post('/pull', async (c) => {
       const { model, server } = await readJson(Pull, c.env.incoming)
       const { outgoing } = c.env
+      const told = { action: 'pull_model', actor: c.var.principal.name, target: `model ${model}` } as const
+      await library.tell({ ...told, detail: { server } })
       let last: PullLine = { status: 'waiting', completedBytes: 0, totalBytes: 0 }
       await writeItems({
         outgoing,
@@ -133,6 +135,12 @@ export function baseModelRoutes({ upstreams, library, findLoads, now }: ModelPar
       if (character !== undefined) await library.get(character)
       const wish = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
       await upstreams.maker(server).make({ ...wish, name: given.name }, goneSignal(c.env.outgoing))
+      const told = {
+        action: 'make_model',
+        actor: c.var.principal.name,
+        target: `model ${given.name}`,
+      } as const
+      await library.tell({ ...told, detail: { server, from: given.from, character } })
       if (character === undefined) return c.json({ name: given.name }, 201)
       const edited = await useModel(library, character, given.name, c.var.principal.name)
       return c.json({ name: given.name, character: edited }, 201)
