@@ -128,6 +128,8 @@ function openWebUiEnv(
     }),
     ENABLE_FORWARD_USER_INFO_HEADERS: 'true',
     FORWARD_USER_INFO_HEADER_JWT_SECRET: jwtSecret,
+    // It goes to every backend of Open WebUI; the shorter, the less a copy is worth.
+    FORWARD_USER_INFO_HEADER_JWT_EXPIRES_SECONDS: '60',
     DEFAULT_MODEL_METADATA: JSON.stringify({ capabilities: { builtin_tools: false, usage: true } }),
     TASK_MODEL_EXTERNAL: 'troupe-task',
     ENABLE_TITLE_GENERATION: 'true',

@@ -10,15 +10,21 @@ import { findRecord, recentCharacters } from '#analytics/queries.ts'
 import { AppError } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
+import { createCostOf } from '#base/prices.ts'
 import { createEmbedTexts } from '#chat/embed-texts.ts'
 import { createSummaries } from '#chat/summary.ts'
 import { createTurn, type Turn } from '#chat/turn.ts'
 import { createWarmUp } from '#chat/warm-up.ts'
 import { createGuesses } from '#gateway/guesses.ts'
 import { createKeys } from '#gateway/keys.ts'
+import { createLimits } from '#gateway/limits.ts'
+import { createPageSessions } from '#gateway/page-sessions.ts'
+import { createRoles } from '#gateway/roles.ts'
+import { openUsage } from '#gateway/usage.ts'
 import { doors } from '#http/routes.ts'
 import { openKv } from '#kv/open.ts'
 import { openKnowledgeSearch } from '#knowledge/open.ts'
+import { createAccessAudit } from '#library/audit.ts'
 import { openLibrary } from '#library/characters.ts'
 import { openLorebooks } from '#library/lorebooks.ts'
 import { exportArchive } from '#library/export-archive.ts'
@@ -86,9 +92,20 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     rerank: config.rerank,
   })
   const pool = createPool({ now, parallel: config.parallelCalls, perSecond: config.callsPerSecond })
-  const keys = createKeys({ store, now, fixed: fixedKeys(config) })
   const kv = await openKv({ url: config.redisUrl, now })
-  const metrics = createPrometheus({ lanes: pool.state })
+  const keys = createKeys({ store, kv, now, fixed: fixedKeys(config) })
+  const roles = createRoles({ store, kv, now })
+  const usage = openUsage({ store, log, now })
+  const metrics = createPrometheus({ lanes: pool.state, isDegraded: () => limits.isDegraded })
+  const limits = createLimits({
+    house: config.limits,
+    kv,
+    usage,
+    costOf: createCostOf(config.prices),
+    replicas: config.replicas,
+    now,
+    onRefused: metrics.refused,
+  })
   const named = (kind: string, id: string) => pseudonym(secret, kind, id)
   const summaries = createSummaries({ kv, pseudonym: named, log, now })
   const desk = openDesk({ config, library, keys, recorder, pseudonym: named, log })
@@ -130,7 +147,12 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     diceSecret: secret,
     timeZone: config.timeZone,
     keys,
-    guesses: createGuesses(kv),
+    roles,
+    noteAccess: createAccessAudit(store, now),
+    limits,
+    pseudonym: named,
+    pageSessions: createPageSessions({ kv, now }),
+    guesses: createGuesses({ kv, now }),
     sessions: config.openWebUi && createSessions({ openWebUiUrl: config.openWebUi.url, now }),
     findRecord: (id) => findRecord(analytics, id),
     findLoads: (sinceMs) => findLoads(analytics, sinceMs),
@@ -141,7 +163,8 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
         knowledge: knowledge.index.health,
       }),
     metrics: metrics.expose,
-    jwtSecrets: config.openWebUi?.jwtSecrets ?? [],
+    jwtSecrets: config.jwtSecrets,
+    trustsPlainHeaders: config.trustsPlainHeaders,
     openWebUiUrl: config.openWebUi?.url ?? null,
     openWebUi: desk,
     webDir: options.webDir,
@@ -173,6 +196,9 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       await knowledge.close()
       await upstreams.close()
       await recorder.close()
+      await limits.close()
+      await usage.close()
+      await keys.close()
       await kv.close()
       await Promise.all([store.close(), analytics.close()])
     },
@@ -191,7 +217,7 @@ const fixedKeys = (config: Config) => [
       ]),
   ...(config.adminKey === undefined
     ? []
-    : [{ keyId: 'admin', secret: config.adminKey, scopes: ['admin'] as const }]),
+    : [{ keyId: 'admin', secret: config.adminKey, scopes: ['admin'] as const, role: 'owner' as const }]),
 ]
 
 async function openProviders(config: Config): Promise<Provider[]> {

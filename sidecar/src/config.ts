@@ -3,6 +3,8 @@ import { isIP } from 'node:net'
 import path from 'node:path'
 import { z } from 'zod'
 
+import { readPrices, type Prices } from '#base/prices.ts'
+
 export interface Config {
   host: string
   port: number
@@ -32,12 +34,34 @@ export interface Config {
   redisUrl: string | undefined
   /** Sidecars over the same databases; this is one of them. */
   replicas: number
-  openWebUi: { url: string; apiKey: string | undefined; jwtSecrets: string[] } | undefined
+  openWebUi: { url: string; apiKey: string | undefined } | undefined
+  /** Secrets that may have signed Open WebUI's user token; several while one is being changed. */
+  jwtSecrets: string[]
+  /** Development on this machine: plain headers name the user. */
+  trustsPlainHeaders: boolean
+  /** What everybody may ask; undefined is without a limit. */
+  limits: {
+    turns: Rate | undefined
+    tasks: Rate | undefined
+    parallelTurns: number | undefined
+    turnsPerDay: number | undefined
+    turnsPerMonth: number | undefined
+    tokensPerDay: number | undefined
+    tokensPerMonth: number | undefined
+    budgetPerMonth: number | undefined
+  }
+  prices: Prices
   /** How long an Ollama keeps a model without work; undefined leaves it to the server. */
   keepModelSeconds: number | undefined
   /** Characters whose persona the model server reads in advance. */
   warmCharacters: number
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+}
+
+/** At most `most` in any `windowMs`. */
+interface Rate {
+  most: number
+  windowMs: number
 }
 
 /** Thrown with every fault of the environment in one message. */
@@ -76,6 +100,17 @@ const positive = z.coerce
   .number({ error: 'is not a number' })
   .int('must be a whole number')
   .min(1, 'must be at least 1')
+
+/** `100/60`: at most 100 in any 60 seconds; 0 is without a limit. */
+const rate = (otherwise: string) =>
+  z
+    .string()
+    .regex(/^(0|[1-9]\d*\/[1-9]\d*)$/, 'is not a number and seconds, e.g. 100/60; 0 for no limit')
+    .default(otherwise)
+    .transform((text): Rate | undefined => {
+      const [most = 0, seconds = 0] = text.split('/').map(Number)
+      return most === 0 ? undefined : { most, windowMs: seconds * 1_000 }
+    })
 
 const httpUrl = z
   .string()
@@ -206,6 +241,44 @@ export const Environment = z.object({
   TROUPE_REPLICAS: positive
     .default(1)
     .describe('Sidecars over the same databases, this one counted; more than one need PostgreSQL and Redis'),
+  TROUPE_TURN_LIMIT: rate('100/60').describe(
+    'Chat turns that one person may begin, as number/seconds: so many in any stretch of that length, over all sidecars; 0 for no limit',
+  ),
+  TROUPE_TASK_LIMIT: rate('400/60').describe('The same for titles, tags and other tasks of Open WebUI'),
+  TROUPE_PARALLEL_TURNS: z.coerce
+    .number({ error: 'is not a number' })
+    .int()
+    .min(0, 'may not be below 0')
+    .default(4)
+    .describe('Answers that one person may have written at the same time; 0 for no limit'),
+  TROUPE_TURNS_PER_DAY: positive.optional().describe('Chat turns of one person in a day (UTC)'),
+  TROUPE_TURNS_PER_MONTH: positive.optional().describe('Chat turns of one person in a month'),
+  TROUPE_TOKENS_PER_DAY: positive.optional().describe('Tokens of one person in a day, read and written'),
+  TROUPE_TOKENS_PER_MONTH: positive.optional().describe('Tokens of one person in a month'),
+  TROUPE_BUDGET_PER_MONTH: z.coerce
+    .number({ error: 'is not a number' })
+    .positive('must be above 0')
+    .optional()
+    .describe('What one person may cost in a month, in the currency of TROUPE_PRICES'),
+  TROUPE_PRICES: z
+    .string()
+    .default('')
+    .transform((text, context) => {
+      const prices = readPrices(text)
+      if (prices === undefined)
+        context.addIssue('is not a list such as gpt-x=2.5/10;*=0/0 (model=input/output of a million tokens)')
+      return prices ?? new Map()
+    })
+    .describe(
+      'What a million tokens cost: model=input/output or model=input/output/cached, separated by ";", * for all others',
+    ),
+  TROUPE_TRUST_PLAIN_HEADERS: z
+    .stringbool({ error: 'is neither true nor false' })
+    .default(false)
+    .describe(
+      'For development on this machine: plain headers of Open WebUI name the user, without a signed token',
+    ),
+  NODE_OPTIONS: optional.describe("Node's own options; a debugger that others can reach is refused"),
   OPENWEBUI_URL: optional.pipe(httpUrl.optional()).describe('The Open WebUI beside us'),
   OPENWEBUI_API_KEY: optional.describe(
     'API key of an admin of that Open WebUI: lets characters be published there',
@@ -261,7 +334,26 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     analyticsDatabaseUrl: values.ANALYTICS_DATABASE_URL ?? `file:${path.join(dataDir, 'analytics.sqlite')}`,
     redisUrl: values.REDIS_URL,
     replicas: values.TROUPE_REPLICAS,
-    openWebUi: openWebUi(values),
+    openWebUi:
+      values.OPENWEBUI_URL === undefined
+        ? undefined
+        : { url: values.OPENWEBUI_URL, apiKey: values.OPENWEBUI_API_KEY },
+    jwtSecrets: (values.OPENWEBUI_JWT_SECRET ?? '')
+      .split(';')
+      .map((part) => part.trim())
+      .filter((part) => part !== ''),
+    trustsPlainHeaders: values.TROUPE_TRUST_PLAIN_HEADERS,
+    limits: {
+      turns: values.TROUPE_TURN_LIMIT,
+      tasks: values.TROUPE_TASK_LIMIT,
+      parallelTurns: values.TROUPE_PARALLEL_TURNS || undefined,
+      turnsPerDay: values.TROUPE_TURNS_PER_DAY,
+      turnsPerMonth: values.TROUPE_TURNS_PER_MONTH,
+      tokensPerDay: values.TROUPE_TOKENS_PER_DAY,
+      tokensPerMonth: values.TROUPE_TOKENS_PER_MONTH,
+      budgetPerMonth: values.TROUPE_BUDGET_PER_MONTH,
+    },
+    prices: values.TROUPE_PRICES,
     keepModelSeconds: values.TROUPE_KEEP_MODEL_SECONDS,
     warmCharacters: values.TROUPE_WARM_CHARACTERS,
     logLevel: values.TROUPE_LOG_LEVEL,
@@ -270,24 +362,15 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
 
 type Values = z.infer<typeof Environment>
 
-function openWebUi(values: Values): Config['openWebUi'] {
-  if (values.OPENWEBUI_URL === undefined) return undefined
-  const jwtSecrets = (values.OPENWEBUI_JWT_SECRET ?? '').split(';').filter((part) => part.trim() !== '')
-  return {
-    url: values.OPENWEBUI_URL,
-    apiKey: values.OPENWEBUI_API_KEY,
-    jwtSecrets: jwtSecrets.map((part) => part.trim()),
-  }
-}
-
 function rerank({ RERANK_URL: url, RERANK_MODEL: model, RERANK_API_KEY: apiKey }: Values): Config['rerank'] {
   return url === undefined || model === undefined ? undefined : { url, model, apiKey }
 }
 
 /** Settings that are well-formed and would still hurt somebody. */
 function dangers(values: Values): string[] {
-  const faults = [...loneliness(values)]
+  const faults = [...loneliness(values), ...examples(values)]
   const open = !isLoopback(values.TROUPE_HOST)
+  if (open) faults.push(...openness(values))
   if (open && values.TROUPE_CONNECTION_KEY !== undefined && values.OPENWEBUI_JWT_SECRET === undefined) {
     faults.push(
       `TROUPE_HOST ${values.TROUPE_HOST} can be reached from other machines, but nothing proves which user asks: ` +
@@ -330,4 +413,34 @@ function loneliness(values: Values): string[] {
   return [
     `TROUPE_REPLICAS is ${String(values.TROUPE_REPLICAS)}, but SQLite, memory and made-up secrets belong to one process: set ${missing.join(', ')}`,
   ]
+}
+
+/** What is fine on this machine and not where others can reach it. */
+function openness(values: Values): string[] {
+  const faults: string[] = []
+  const where = `TROUPE_HOST ${values.TROUPE_HOST} can be reached from other machines`
+  if (values.TROUPE_TRUST_PLAIN_HEADERS)
+    faults.push(`${where}, where anybody could name any user: unset TROUPE_TRUST_PLAIN_HEADERS`)
+  if (values.NODE_OPTIONS?.includes('--inspect') === true)
+    faults.push(`${where}; a debugger there opens everything: take --inspect out of NODE_OPTIONS`)
+  if (values.TROUPE_ADMIN_KEY === undefined && values.OPENWEBUI_URL === undefined)
+    faults.push(`${where}, but nobody could administer it: set TROUPE_ADMIN_KEY, or OPENWEBUI_URL`)
+  return faults
+}
+
+const SECRETS = [
+  'TROUPE_CONNECTION_KEY',
+  'TROUPE_ADMIN_KEY',
+  'TROUPE_PSEUDONYM_SECRET',
+  'OPENWEBUI_JWT_SECRET',
+] as const
+
+/** Words of templates and documents, and texts without any chance in them. */
+const EXAMPLE =
+  /change[-_ ]?me|example|placeholder|your[-_ ]|insert[-_ ]|^(.{1,4})\1+$|^0123456789|^abcdefgh/i
+
+function examples(values: Values): string[] {
+  return SECRETS.filter((name) =>
+    (values[name] ?? '').split(';').some((part) => EXAMPLE.test(part.trim())),
+  ).map((name) => `${name} is an example that others know as well; make one with: openssl rand -base64 33`)
 }

@@ -46,6 +46,9 @@ export async function openTestApp(env: Record<string, string> = {}): Promise<Tes
     OLLAMA_BASE_URL: '',
     // Tests count the calls of a model server.
     TROUPE_WARM_CHARACTERS: '0',
+    // One person asks more in a test file than anybody would.
+    TROUPE_TURN_LIMIT: '100000/60',
+    TROUPE_PARALLEL_TURNS: '1000',
     ...env,
   })
   const app = await openApp(config, { webDir: path.resolve('dist/web'), log })

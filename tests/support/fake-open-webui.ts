@@ -50,6 +50,8 @@ export interface FakeOpenWebUi {
   changes(): string[]
   /** From now on everything is answered with this, or as usual again with undefined. */
   answerEverythingWith(answer: { status: number; body: string } | undefined): void
+  /** Somebody who is signed in. */
+  addPerson(name: string, role: Person['role']): { id: string; token: string }
   /** Gives somebody another role. */
   setRole(token: string, role: Person['role']): void
   close(): Promise<void>
@@ -149,6 +151,12 @@ export async function openFakeOpenWebUi(): Promise<FakeOpenWebUi> {
     calls,
     changes: () => calls.filter((call) => call.startsWith('POST')),
     answerEverythingWith: (answer) => (override = answer),
+    addPerson(name, role) {
+      const token = `${name}.${randomUUID()}`
+      const person = { id: randomUUID(), name, role }
+      people.set(token, person)
+      return { id: person.id, token }
+    },
     setRole(token, role) {
       const person = people.get(token)
       if (person !== undefined) people.set(token, { ...person, role })

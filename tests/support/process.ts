@@ -28,7 +28,14 @@ export async function startSidecar(env: Record<string, string>): Promise<Sidecar
   const port = await freePort()
   const startedAtMs = performance.now()
   const child = spawn(process.execPath, [path.resolve('dist/main.js')], {
-    env: { PATH: process.env['PATH'], TROUPE_PORT: String(port), ...env },
+    env: {
+      PATH: process.env['PATH'],
+      TROUPE_PORT: String(port),
+      // One person asks more in a test than anybody would.
+      TROUPE_TURN_LIMIT: '100000/60',
+      TROUPE_PARALLEL_TURNS: '1000',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 
 import { ConfigError, Environment, readConfig } from '../../sidecar/src/config.ts'
 
-const LONG = 'x'.repeat(32)
+const LONG = 'k3p9-long-enough-and-not-guessed'
 
 function faults(env: Record<string, string>): readonly string[] {
   try {
@@ -83,6 +83,29 @@ describe('a dangerous setting is refused and named', () => {
       { TROUPE_CONNECTION_KEY: LONG, TROUPE_ADMIN_KEY: LONG },
       /TROUPE_ADMIN_KEY equals/,
     ],
+    [
+      'a secret out of a document',
+      { TROUPE_ADMIN_KEY: 'change-me-change-me-change-me-change-me' },
+      /TROUPE_ADMIN_KEY is an example/,
+    ],
+    [
+      'a secret without any chance in it',
+      { OPENWEBUI_JWT_SECRET: 'ab'.repeat(20) },
+      /OPENWEBUI_JWT_SECRET is an example/,
+    ],
+    [
+      'plain headers where others can reach us',
+      { TROUPE_HOST: '0.0.0.0', TROUPE_ADMIN_KEY: LONG, TROUPE_TRUST_PLAIN_HEADERS: 'true' },
+      /unset TROUPE_TRUST_PLAIN_HEADERS/,
+    ],
+    [
+      'a debugger where others can reach us',
+      { TROUPE_HOST: '0.0.0.0', TROUPE_ADMIN_KEY: LONG, NODE_OPTIONS: '--inspect=0.0.0.0:9229' },
+      /take --inspect out of NODE_OPTIONS/,
+    ],
+    ['nobody to administer it', { TROUPE_HOST: '0.0.0.0' }, /set TROUPE_ADMIN_KEY/],
+    ['a limit that is none', { TROUPE_TURN_LIMIT: 'many' }, /TROUPE_TURN_LIMIT is not a number and seconds/],
+    ['prices that are none', { TROUPE_PRICES: 'a=b' }, /TROUPE_PRICES is not a list/],
     ['an Open WebUI key without its address', { OPENWEBUI_API_KEY: 'sk-1' }, /OPENWEBUI_URL/],
     [
       'more keys than servers',

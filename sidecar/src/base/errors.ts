@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'conflict'
   | 'too_large'
   | 'limited'
+  | 'quota'
   | 'context_length'
   | 'upstream'
   | 'upstream_timeout'

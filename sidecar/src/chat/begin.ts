@@ -23,6 +23,8 @@ export interface BeginParts {
   metrics: Metrics
   /** What keeps the prompt caches of those apart who must not learn of each other. */
   cacheSalt: (domain: string) => string
+  /** Rejects when the limits refuse; awaited before a model is asked, after the prompt is made. */
+  admitted: Promise<unknown> | undefined
 }
 
 export interface Begun extends Placed {
@@ -126,6 +128,7 @@ async function* place(
     affinity: speaker === undefined ? 'no character' : `${speaker.characterId}@${String(speaker.version)}`,
     person: ask.person?.id ?? ask.keyId,
   }
+  await on.admitted
   const placed = yield* on.pool.place(wish, signal)
   journal.decide({ ...composed, upstream: placed.upstream })
   return { ...placed, prompt }

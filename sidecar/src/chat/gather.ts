@@ -6,7 +6,7 @@ import { settingsOf, type CharacterSettings } from '#characters/settings.ts'
 import { toName } from '#characters/text.ts'
 import type { Library } from '#library/library.ts'
 import type { Lorebooks } from '#library/lorebooks.ts'
-import { messageText, type Ask, type Sampling } from '#prompt/ask.ts'
+import { messageText, ownChat, type Ask, type Sampling } from '#prompt/ask.ts'
 import type { Materials } from '#prompt/prompt.ts'
 import { profileOf } from '#providers/model-profiles.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
@@ -51,6 +51,9 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
     if (ask.mayUseBaseModels === true) return serversFor([ask.model], on)
     throw noCharacter(ask.model)
   }
+  // In the same words as for one that does not exist.
+  if (version !== undefined && ask.mayAsk?.({ id: version.characterId, tags: version.card.tags }) === false)
+    throw noCharacter(ask.model)
   const { model, fallbacks } = version === undefined ? NO_WISH : settingsOf(version.card)
   if (ask.task !== undefined || version === undefined) return serversFor([on.taskModel ?? model], on)
   const servers = await serversFor([model, ...fallbacks], on)
@@ -133,8 +136,10 @@ const present = (options: CharacterSettings['options']): Sampling =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
 /** What tells one chat from another; without an id, who asks and how it began. */
-function chatOf({ conversation, keyId, person, messages }: Ask): string {
-  if (conversation.chatId !== undefined) return conversation.chatId
+function chatOf(ask: Ask): string {
+  const chat = ownChat(ask)
+  if (chat !== undefined) return chat
+  const { keyId, person, messages } = ask
   const first = messages.find(({ role }) => role === 'user')
   return sha256Hex([keyId, person?.id ?? '', first === undefined ? '' : messageText(first)].join('\0'))
 }

@@ -1,5 +1,6 @@
 /** Watches one model call and becomes its CallRecord: numbers, ids and pseudonyms, never a word. */
 import type { CallRecord, CallStatus } from '#analytics/record.ts'
+import type { Spent } from '#gateway/limits.ts'
 import type { Ask, Sampling } from '#prompt/ask.ts'
 import type { Part, Prompt, Speaker } from '#prompt/prompt.ts'
 import type { Delta, Told } from '#providers/provider.ts'
@@ -20,6 +21,8 @@ export interface Decided {
   sampling?: Sampling
 }
 
+const CHARACTERS_PER_TOKEN = 4
+
 export class Journal {
   readonly #ask: Ask
   readonly #on: JournalParts
@@ -27,6 +30,7 @@ export class Journal {
   #decided: Decided | undefined
   #firstTokenMs: number | null = null
   #isClosed = false
+  #spokenCharacters = 0
   #done: Extract<Delta, { type: 'done' }> | undefined
 
   constructor(ask: Ask, on: JournalParts) {
@@ -45,6 +49,7 @@ export class Journal {
 
   see(delta: Told): void {
     if (delta.type === 'status') return
+    if (delta.type === 'text' || delta.type === 'reasoning') this.#spokenCharacters += delta.text.length
     // A whole answer has no first token that anybody saw.
     if (this.#ask.stream) this.#firstTokenMs ??= this.#on.now() - this.#startedAtMs
     if (delta.type === 'done') this.#done = delta
@@ -53,6 +58,22 @@ export class Journal {
   /** True once the record was made: a call has one end. */
   get isClosed(): boolean {
     return this.#isClosed
+  }
+
+  /** What the call used, estimated where the model server did not come to say it: who leaves early has used something too. */
+  spent({
+    baseModel,
+    promptTokens,
+    estimatedPromptTokens,
+    completionTokens,
+    cachedTokens,
+  }: CallRecord): Spent {
+    return {
+      model: baseModel,
+      promptTokens: promptTokens ?? (this.#spokenCharacters > 0 ? estimatedPromptTokens : null),
+      completionTokens: completionTokens ?? Math.ceil(this.#spokenCharacters / CHARACTERS_PER_TOKEN),
+      cachedTokens,
+    }
   }
 
   close(status: CallStatus, errorCode: string | null): CallRecord {

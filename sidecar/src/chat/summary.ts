@@ -12,7 +12,7 @@ import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
 import { settingsOf } from '#characters/settings.ts'
 import type { Kv } from '#kv/kv.ts'
-import { messageText, type Ask, type ChatMessage } from '#prompt/ask.ts'
+import { messageText, ownChat, type Ask, type ChatMessage } from '#prompt/ask.ts'
 import { readConversation } from '#prompt/conversation.ts'
 import { splitTurns } from '#prompt/history.ts'
 import type { Prompt, Speaker, SummaryBlock } from '#prompt/prompt.ts'
@@ -61,10 +61,10 @@ export function createSummaries({ kv, pseudonym, log, now }: SummaryParts): Summ
   const running = new Set<Promise<void>>()
 
   /** Without the id of a chat nothing is kept: two chats could be taken for one. */
-  const keyOf = (ask: Ask, { characterId }: Speaker) =>
-    ask.conversation.chatId === undefined
-      ? undefined
-      : `summary:${pseudonym('chat', `${ask.conversation.chatId} ${characterId}`)}`
+  const keyOf = (ask: Ask, { characterId }: Speaker) => {
+    const chat = ownChat(ask)
+    return chat === undefined ? undefined : `summary:${pseudonym('chat', `${chat} ${characterId}`)}`
+  }
 
   async function read(key: string): Promise<StoredBlock[]> {
     const text = await kv.get(key)
@@ -88,7 +88,9 @@ export function createSummaries({ kv, pseudonym, log, now }: SummaryParts): Summ
     async recall(ask, speaker) {
       const key = settingsOf(speaker.card).summary ? keyOf(ask, speaker) : undefined
       if (key === undefined) return []
-      return validBlocks(await read(key), splitTurns(readConversation(ask.messages).history))
+      // A chat goes on without them when the store does not answer.
+      const stored = await read(key).catch(() => [])
+      return validBlocks(stored, splitTurns(readConversation(ask.messages).history))
     },
     extend(ask, { speaker, prompt }, turn) {
       const cutTurns = prompt?.cutTurns ?? 0

@@ -1,6 +1,7 @@
 /** One chat turn, from the ask to the record. The only file that knows the order of the steps. */
 import type { CallRecord } from '#analytics/record.ts'
 import { AppError, toAppError } from '#base/errors.ts'
+import type { Ticket } from '#gateway/limits.ts'
 import type { Ask } from '#prompt/ask.ts'
 import type { Told } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
@@ -11,7 +12,7 @@ import { chosenGreeting, speak } from './greeting.ts'
 import { Journal, type JournalParts } from './journal.ts'
 import type { Summaries } from './summary.ts'
 
-export interface TurnParts extends JournalParts, GatherParts, BeginParts {
+export interface TurnParts extends JournalParts, GatherParts, Omit<BeginParts, 'admitted'> {
   /** Resolves once the record is committed. */
   record: (record: CallRecord) => Promise<void>
   summaries: Pick<Summaries, 'recall' | 'extend'>
@@ -20,22 +21,30 @@ export interface TurnParts extends JournalParts, GatherParts, BeginParts {
 /**
  * Streams the answer, with notices for who waits for it. Ends with exactly one `done`, which is handed out only after the call's record is committed.
  * Throws AppError before or after any delta; the record is committed before that as well. Stops within 100 ms when
- * `signal` aborts or the consumer leaves the loop.
+ * `signal` aborts or the consumer leaves the loop. No model is asked before the ticket is admitted; what is refused there leaves no
+ * record, so that a flood writes nothing. The caller ends the ticket; without one nothing limits the turn.
  */
-export type Turn = (ask: Ask, signal: AbortSignal) => AsyncGenerator<Told, void, undefined>
+export type Turn = (ask: Ask, signal: AbortSignal, ticket?: Ticket) => AsyncGenerator<Told, void, undefined>
 
 export function createTurn(on: TurnParts): Turn {
-  return async function* turn(ask, signal) {
+  return async function* turn(ask, signal, ticket?: Ticket) {
     const journal = new Journal(ask, on)
     const close = async (status: CallRecord['status'], errorCode: string | null = null) => {
-      if (journal.isClosed) return
+      if (journal.isClosed || ticket?.refusal !== undefined) return
       const record = journal.close(status, errorCode)
+      ticket?.spend(journal.spent(record))
       await on.record(record)
       on.metrics.callFinished({ ...record, model: record.characterId ?? ask.model })
     }
     try {
       const gathered = await gather(ask, on)
-      for await (const delta of answer(withOptions(ask, gathered), gathered, on, journal, signal)) {
+      for await (const delta of answer(
+        withOptions(ask, gathered),
+        gathered,
+        { ...on, admitted: ticket?.admitted },
+        journal,
+        signal,
+      )) {
         journal.see(delta)
         if (delta.type === 'done') {
           await close('ok')
@@ -55,9 +64,16 @@ export function createTurn(on: TurnParts): Turn {
 }
 
 /** A greeting from the card, or what the model server says. */
-async function* answer(ask: Ask, gathered: Gathered, on: TurnParts, journal: Journal, signal: AbortSignal) {
+async function* answer(
+  ask: Ask,
+  gathered: Gathered,
+  on: TurnParts & BeginParts,
+  journal: Journal,
+  signal: AbortSignal,
+) {
   const greeting = gathered.materials && chosenGreeting(ask, gathered.materials)
   if (gathered.materials !== undefined && greeting !== undefined) {
+    await on.admitted
     journal.decide({ speaker: gathered.materials.speaker })
     return yield* speak(greeting)
   }

@@ -6,7 +6,11 @@ import { eq, isNull, and } from 'drizzle-orm'
 
 import { AppError } from '#base/errors.ts'
 import { sha256Hex } from '#base/ids.ts'
+import type { Kv } from '#kv/kv.ts'
+import type { KeyLimits } from '#store/access-tables.ts'
 import type { Store } from '#store/store.ts'
+
+import type { Role } from './roles.ts'
 
 /** `base-models` opens the models behind the characters, by their own names; `forward-user` lets Open WebUI speak for its users; `events` lets its function report ratings and deletions. */
 export const SCOPES = [
@@ -21,38 +25,83 @@ export const SCOPES = [
 ] as const
 export type Scope = (typeof SCOPES)[number]
 
-/** Whoever holds the key, after it was verified; the secret itself goes no further. */
+/** Characters that a key may ask: those that are named, and those with one of the tags. */
+export interface Cast {
+  characterIds: readonly string[]
+  tags: readonly string[]
+}
+
+export function allows(cast: Cast | undefined, character: { id: string; tags: readonly string[] }): boolean {
+  if (cast === undefined || cast.characterIds.includes(character.id)) return true
+  return character.tags.some((tag) => cast.tags.includes(tag))
+}
+
+/** Whoever asks, after it was proven; the secret itself goes no further. */
 export interface Principal {
   keyId: string
   name: string
   scopes: readonly Scope[]
+  /** At the admin API; absent for who has no business there. */
+  role?: Role
+  /** Absent for all characters. */
+  cast?: Cast
+  limits?: KeyLimits
 }
 
-export interface KeySummary extends Omit<Principal, 'keyId'> {
+export interface KeySummary {
   id: string
+  name: string
+  scopes: readonly Scope[]
+  /** Null in both for all characters. */
+  characterIds: readonly string[] | null
+  tags: readonly string[] | null
+  limits: KeyLimits | null
+  createdBy: string | null
   createdAtMs: number
   expiresAtMs: number | null
   revokedAtMs: number | null
+  /** True to a minute. */
+  lastUsedAtMs: number | null
+  replacedBy: string | null
 }
 
 export interface FixedKey {
   keyId: string
   secret: string
   scopes: readonly Scope[]
+  role?: Role
 }
+
+export interface NewKey {
+  name: string
+  scopes: readonly Scope[]
+  expiresAtMs: number | null
+  characterIds?: readonly string[] | null
+  tags?: readonly string[] | null
+  limits?: KeyLimits | null
+  createdBy?: string | null
+}
+
+export type ShownKey = KeySummary & { secret: string }
 
 export interface Keys {
   /** The only time the secret is told. */
-  create(wish: {
-    name: string
-    scopes: readonly Scope[]
-    expiresAtMs: number | null
-  }): Promise<KeySummary & { secret: string }>
+  create(wish: NewKey): Promise<ShownKey>
   list(): Promise<KeySummary[]>
-  /** Works at once in this process. Throws AppError `not_found`. */
+  /**
+   * A key that may the same, and the end of the old one after `graceMs`. Throws AppError `not_found`, or `conflict` where it was
+   * replaced already.
+   */
+  rotate(
+    id: string,
+    wish: { graceMs: number; expiresAtMs: number | null; createdBy?: string },
+  ): Promise<ShownKey>
+  /** Works at once here, and in other replicas within five seconds. Throws AppError `not_found`. */
   revoke(id: string): Promise<void>
   /** Throws AppError `unauthenticated`, in the same words for every cause. */
   verify(secret: string): Promise<Principal>
+  /** Writes when keys were last used. */
+  close(): Promise<void>
 }
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -64,25 +113,33 @@ const SHAPE = new RegExp(
   `^troupe_([0-9A-Za-z]{${String(ID_CHARACTERS)}})_([0-9A-Za-z]{${String(SECRET_CHARACTERS)}})_([0-9A-Za-z]{${String(CHECKSUM_CHARACTERS)}})$`,
 )
 
-/** Other processes learn of a revocation when their copy of the row is this old. */
+/** A key as it may stand in a text: scanners for secrets, and the log, know it by this. */
+export const KEY_IN_TEXT = /troupe_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}/g
+
+/** Other replicas are told of a revocation; who missed it learns of it when their copy of the row is this old. */
 const CACHE_MS = 5_000
 const CACHED_KEYS = 1_000
+const CHANNEL = 'keys'
+
+/** An update for each request would cost more than the answer. */
+const LAST_USED_MS = 60_000
 
 interface Row extends KeySummary {
   secretHash: string
 }
 
-export function createKeys({
-  store,
-  fixed,
-  now,
-}: {
+export interface KeysOptions {
   store: Store
+  kv: Pick<Kv, 'publish' | 'subscribe'>
   fixed: readonly FixedKey[]
   now: () => number
-}): Keys {
+}
+
+export function createKeys({ store, kv, fixed, now }: KeysOptions): Keys {
   const { apiKeys } = store.t
   const known = new Map<string, { row: Row | undefined; readAtMs: number }>()
+  const used = new Map<string, number>()
+  kv.subscribe(CHANNEL, (id) => known.delete(id))
 
   async function find(id: string): Promise<Row | undefined> {
     const copy = known.get(id)
@@ -93,25 +150,66 @@ export function createKeys({
     return row
   }
 
+  /** Here at once; the others are told, and a Redis that is gone delays it to the age of their copies. */
+  async function changed(id: string): Promise<void> {
+    known.delete(id)
+    await kv.publish(CHANNEL, id).catch(() => undefined)
+  }
+
+  async function create(wish: NewKey): Promise<ShownKey> {
+    const id = randomText(ID_CHARACTERS)
+    const secret = randomText(SECRET_CHARACTERS)
+    const row: Row = {
+      id,
+      name: wish.name,
+      scopes: [...wish.scopes],
+      characterIds: wish.characterIds ?? null,
+      tags: wish.tags ?? null,
+      limits: wish.limits ?? null,
+      createdBy: wish.createdBy ?? null,
+      createdAtMs: now(),
+      expiresAtMs: wish.expiresAtMs,
+      revokedAtMs: null,
+      lastUsedAtMs: null,
+      replacedBy: null,
+      secretHash: sha256Hex(secret),
+    }
+    await store.db.insert(apiKeys).values(row as typeof apiKeys.$inferInsert)
+    return { ...summary(row), secret: `troupe_${id}_${secret}_${checksum(id + secret)}` }
+  }
+
+  async function noteUse(): Promise<void> {
+    const batch = [...used]
+    used.clear()
+    for (const [id, lastUsedAtMs] of batch)
+      await store.db.update(apiKeys).set({ lastUsedAtMs }).where(eq(apiKeys.id, id))
+  }
+  const noting = setInterval(() => {
+    // Only a figure for people: what could not be written is forgotten.
+    noteUse().catch(() => undefined)
+  }, LAST_USED_MS).unref()
+
   return {
-    async create({ name, scopes, expiresAtMs }) {
-      const id = randomText(ID_CHARACTERS)
-      const secret = randomText(SECRET_CHARACTERS)
-      const row: Row = {
-        id,
-        name,
-        scopes,
-        createdAtMs: now(),
-        expiresAtMs,
-        revokedAtMs: null,
-        secretHash: sha256Hex(secret),
-      }
-      await store.db.insert(apiKeys).values({ ...row, scopes: [...scopes] })
-      return { ...summary(row), secret: `troupe_${id}_${secret}_${checksum(id + secret)}` }
-    },
+    create,
     async list() {
       const rows = (await store.db.select().from(apiKeys).orderBy(apiKeys.createdAtMs)) as Row[]
-      return rows.map(summary)
+      return rows.map((row) => summary({ ...row, lastUsedAtMs: used.get(row.id) ?? row.lastUsedAtMs }))
+    },
+    async rotate(id, { graceMs, expiresAtMs, createdBy }) {
+      const [old] = (await store.db.select().from(apiKeys).where(eq(apiKeys.id, id)).limit(1)) as Row[]
+      if (old?.revokedAtMs !== null || isOver(old, now())) throw noKey(id)
+      const twin = await create({ ...old, expiresAtMs, createdBy: createdBy ?? old.createdBy })
+      const endsAtMs = Math.min(old.expiresAtMs ?? Infinity, now() + graceMs)
+      const replaced = await store.db
+        .update(apiKeys)
+        .set({ replacedBy: twin.id, expiresAtMs: endsAtMs })
+        .where(and(eq(apiKeys.id, id), isNull(apiKeys.replacedBy), isNull(apiKeys.revokedAtMs)))
+        .returning({ id: apiKeys.id })
+      await changed(id)
+      if (replaced.length > 0) return twin
+      // Somebody was faster: nobody has seen the secret of this one.
+      await store.db.delete(apiKeys).where(eq(apiKeys.id, twin.id))
+      throw new AppError('conflict', `The key "${id}" was replaced already; "keys list" shows by which one`)
     },
     async revoke(id) {
       const revoked = await store.db
@@ -119,8 +217,8 @@ export function createKeys({
         .set({ revokedAtMs: now() })
         .where(and(eq(apiKeys.id, id), isNull(apiKeys.revokedAtMs)))
         .returning({ id: apiKeys.id })
-      known.delete(id)
-      if (revoked.length === 0) throw new AppError('not_found', `There is no active key with the id "${id}"`)
+      await changed(id)
+      if (revoked.length === 0) throw noKey(id)
     },
     async verify(offered) {
       const [, id, secret, sum] = SHAPE.exec(offered) ?? []
@@ -128,11 +226,30 @@ export function createKeys({
         return verifyFixed(fixed, offered)
       const row = await find(id)
       // An unknown id runs the same comparison, so that time tells nothing about which ids exist.
-      const matches = sameHash(sha256Hex(secret), row?.secretHash ?? sha256Hex(''))
-      const alive = row?.revokedAtMs === null && (row.expiresAtMs === null || row.expiresAtMs > now())
-      if (row === undefined || !matches || !alive) throw refused()
-      return { keyId: row.id, name: row.name, scopes: row.scopes }
+      const matches = sameHash(sha256Hex(secret), row?.secretHash ?? NO_HASH)
+      if (row === undefined || !matches || row.revokedAtMs !== null || isOver(row, now())) throw refused()
+      used.set(id, now())
+      return principalOf(row)
     },
+    async close() {
+      clearInterval(noting)
+      await noteUse()
+    },
+  }
+}
+
+const isOver = (row: Row | undefined, nowMs: number): boolean => (row?.expiresAtMs ?? Infinity) <= nowMs
+
+const noKey = (id: string) => new AppError('not_found', `There is no active key with the id "${id}"`)
+
+function principalOf({ id, name, scopes, characterIds, tags, limits }: Row): Principal {
+  return {
+    keyId: id,
+    name,
+    scopes,
+    ...(scopes.includes('admin') && { role: 'admin' as const }),
+    ...((characterIds ?? tags) !== null && { cast: { characterIds: characterIds ?? [], tags: tags ?? [] } }),
+    ...(limits !== null && { limits }),
   }
 }
 
@@ -140,7 +257,8 @@ function verifyFixed(fixed: readonly FixedKey[], offered: string): Principal {
   const hash = sha256Hex(offered)
   const match = fixed.find((key) => sameHash(hash, sha256Hex(key.secret)))
   if (match === undefined) throw refused()
-  return { keyId: match.keyId, name: match.keyId, scopes: match.scopes }
+  const { keyId, scopes, role } = match
+  return { keyId, name: keyId, scopes, ...(role === undefined ? {} : { role }) }
 }
 
 const refused = () =>
@@ -148,6 +266,8 @@ const refused = () =>
     'unauthenticated',
     'The API key is not valid; check it, or make a new one with "npm run troupe -- keys create"',
   )
+
+const NO_HASH = sha256Hex('')
 
 const sameHash = (a: string, b: string) => timingSafeEqual(Buffer.from(a, 'hex'), Buffer.from(b, 'hex'))
 
@@ -172,6 +292,6 @@ function checksum(text: string): string {
   return written
 }
 
-function summary({ id, name, scopes, createdAtMs, expiresAtMs, revokedAtMs }: Row): KeySummary {
-  return { id, name, scopes, createdAtMs, expiresAtMs, revokedAtMs }
+function summary({ secretHash: _hash, ...row }: Row): KeySummary {
+  return row
 }

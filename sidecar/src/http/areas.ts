@@ -3,9 +3,11 @@ import { auditOperations, characterOperations, pictureOperations } from './api/c
 import { archiveOperations, importOperations } from './api/imports.ts'
 import { keyOperations } from './api/keys.ts'
 import { lorebookOperations } from './api/lorebooks.ts'
-import { eventOperations, openWebUiOperations, sessionOperations } from './api/openwebui.ts'
+import { eventOperations, openWebUiOperations } from './api/openwebui.ts'
 import { modelOperations } from './api/models.ts'
 import { previewOperations, requestOperations, roomOperations } from './api/prompts.ts'
+import { roleOperations } from './api/roles.ts'
+import { sessionOperations } from './api/sessions.ts'
 import type { Area } from './openapi.ts'
 import { CompletionBody } from './v1/completions.ts'
 import { EmbeddingBody } from './v1/embeddings.ts'
@@ -15,7 +17,6 @@ import { ResponsesBody } from './v1/read-responses.ts'
 const admin = (tag: string, path: string, operations: Area['operations']): Area => ({
   tag,
   prefix: `/troupe/api${path}`,
-  scope: 'admin',
   operations,
 })
 
@@ -23,29 +24,38 @@ export const AREAS: readonly Area[] = [
   {
     tag: 'OpenAI',
     prefix: '/v1',
-    scope: 'models, chat, embeddings; base-models for the models behind the characters',
     operations: [
-      { method: 'get', path: '/models', summary: 'The characters as models' },
-      { method: 'get', path: '/models/:id', summary: 'One character as a model' },
+      { method: 'get', path: '/models', summary: 'The characters as models', may: 'models' },
+      // Names of base models may have slashes.
+      { method: 'get', path: '/models/:id{.+}', summary: 'One character as a model', may: 'models' },
       {
         method: 'post',
         path: '/chat/completions',
         summary: 'A chat turn, streamed or whole',
+        may: 'chat',
         body: ChatBody,
       },
       {
         method: 'post',
         path: '/responses',
         summary: 'A chat turn in the form of the Responses API; no conversation is kept',
+        may: 'chat',
         body: ResponsesBody,
       },
       {
         method: 'post',
         path: '/completions',
         summary: 'A base model goes on with a text; a character answers to it',
+        may: 'chat',
         body: CompletionBody,
       },
-      { method: 'post', path: '/embeddings', summary: 'Vectors of texts', body: EmbeddingBody },
+      {
+        method: 'post',
+        path: '/embeddings',
+        summary: 'Vectors of texts',
+        may: 'embeddings',
+        body: EmbeddingBody,
+      },
     ],
   },
   admin('Characters', '/characters', characterOperations),
@@ -58,19 +68,32 @@ export const AREAS: readonly Area[] = [
   admin('Prompt', '/requests', requestOperations),
   admin('Models', '/models', modelOperations),
   admin('Keys', '/keys', keyOperations),
+  admin('Roles', '/roles', roleOperations),
   admin('Audit', '/audit', auditOperations),
   admin('Open WebUI', '/session', sessionOperations),
   admin('Open WebUI', '/openwebui', openWebUiOperations),
-  { ...admin('Open WebUI', '/openwebui/events', eventOperations), scope: 'events' },
+  admin('Open WebUI', '/openwebui/events', eventOperations),
   {
     tag: 'Health',
     prefix: '',
-    scope: 'none; metrics only from loopback, or with the scope metrics',
     operations: [
-      { method: 'get', path: '/livez', summary: 'The process runs' },
-      { method: 'get', path: '/readyz', summary: 'The databases answer, and which model servers do' },
-      { method: 'get', path: '/metrics', summary: 'Figures for Prometheus', answer: 'text/plain' },
+      { method: 'get', path: '/livez', summary: 'The process runs', may: 'anyone' },
+      {
+        method: 'get',
+        path: '/readyz',
+        summary: 'The databases answer, and which model servers do',
+        may: 'anyone',
+      },
+      {
+        method: 'get',
+        path: '/metrics',
+        summary: 'Figures for Prometheus; from this machine without a key',
+        may: 'metrics',
+        answer: 'text/plain',
+      },
     ],
   },
-  admin('Description', '/openapi.json', [{ method: 'get', path: '/', summary: 'This document' }]),
+  admin('Description', '/openapi.json', [
+    { method: 'get', path: '/', summary: 'This document', may: 'anyone' },
+  ]),
 ]

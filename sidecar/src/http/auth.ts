@@ -1,4 +1,4 @@
-/** Who asks: a bearer key, Open WebUI speaking for one of its users, or an admin signed in at Open WebUI. */
+/** Who asks: a bearer key, Open WebUI speaking for one of its users, or somebody signed in at Open WebUI. */
 import type { IncomingMessage } from 'node:http'
 
 import type { Context, MiddlewareHandler } from 'hono'
@@ -7,12 +7,17 @@ import { getCookie } from 'hono/cookie'
 import { AppError, toAppError } from '#base/errors.ts'
 import type { Guesses } from '#gateway/guesses.ts'
 import type { Keys, Principal, Scope } from '#gateway/keys.ts'
+import type { PageSessions } from '#gateway/page-sessions.ts'
+import { reaches, type Role, type Roles } from '#gateway/roles.ts'
 import type { Sessions } from '#openwebui/session.ts'
+import type { Person } from '#prompt/ask.ts'
 
 import type { AppEnv } from './env.ts'
 
 /** The header that our pages send with every change: a foreign site cannot add it without our consent. */
 const REQUEST_MARK = 'x-troupe-request'
+
+export const SESSION_COOKIE = 'troupe_session'
 
 const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
 
@@ -24,6 +29,10 @@ export interface KeyParts {
 export interface AuthParts extends KeyParts {
   /** Undefined when no Open WebUI is configured: then only keys open the admin API. */
   sessions: Sessions | undefined
+  pageSessions: PageSessions
+  roles: Pick<Roles, 'of'>
+  /** HMAC of an id. */
+  pseudonym: (kind: 'person', id: string) => string
   /** Where a visitor signs in; told with a refusal. */
   openWebUiUrl: string | null
 }
@@ -40,17 +49,21 @@ export async function authenticate(
   scope: Scope,
   parts: KeyParts,
 ): Promise<Principal> {
-  const secret = bearer(incoming)
-  if (secret === undefined)
-    throw new AppError('unauthenticated', 'Send an API key: Authorization: Bearer <key>')
-  const principal = await verify(secret, incoming.socket.remoteAddress ?? '', parts)
+  const principal = await holder(incoming, parts)
   if (!principal.scopes.includes(scope))
     throw new AppError('forbidden', `This key lacks the scope "${scope}"`)
   return principal
 }
 
+async function holder(incoming: IncomingMessage, parts: KeyParts): Promise<Principal> {
+  const secret = bearer(incoming)
+  if (secret === undefined)
+    throw new AppError('unauthenticated', 'Send an API key: Authorization: Bearer <key>')
+  return verify(secret, incoming.socket.remoteAddress ?? '', parts)
+}
+
 /** Lets a key with the scope pass. Throws as `authenticate`. */
-export function withKey(scope: Scope, parts: AuthParts): MiddlewareHandler<AppEnv> {
+export function withKey(scope: Scope, parts: KeyParts): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     c.set('principal', await authenticate(c.env.incoming, scope, parts))
     await next()
@@ -68,31 +81,71 @@ async function verify(secret: string, address: string, { keys, guesses }: KeyPar
   }
 }
 
-/** Lets an admin key pass, or an admin's Open WebUI login (cookie of the same host). */
-export function withAdmin(parts: AuthParts): MiddlewareHandler<AppEnv> {
-  const byKey = withKey('admin', parts)
+/** Lets pass who has the role, by a key or by the session of our pages. */
+export function withRole(role: Role, parts: AuthParts): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    if (bearer(c.env.incoming) !== undefined) return byKey(c, next)
-    const token = getCookie(c, 'token')
-    if (token === undefined || parts.sessions === undefined) throw signInFirst(parts)
-    refuseForeignOrigin(c)
-    const person = await parts.sessions.check(token).catch((error: unknown) => {
-      throw toAppError(error).code === 'unauthenticated' ? signInFirst(parts, error) : error
-    })
-    if (person.role !== 'admin')
-      throw new AppError('forbidden', 'Only admins of Open WebUI may open these pages')
-    c.set('principal', { keyId: 'open-webui-login', name: person.name ?? 'admin', scopes: ['admin'] })
+    const isByKey = bearer(c.env.incoming) !== undefined
+    const principal = isByKey ? await holder(c.env.incoming, parts) : await visitor(c, parts)
+    if (!reaches(principal.role, role)) {
+      const who = isByKey ? 'This key has' : 'You have'
+      throw new AppError('forbidden', `${who} not the role "${role}", which this needs`)
+    }
+    c.set('principal', principal)
     await next()
   }
 }
 
+/** Our session, and Open WebUI's login of the same person: who signs out there, or loses a role, is out here. */
+async function visitor(c: Context<AppEnv>, parts: AuthParts): Promise<Principal> {
+  const token = getCookie(c, SESSION_COOKIE)
+  const login = getCookie(c, 'token')
+  if (token === undefined || login === undefined) throw signInFirst(parts)
+  refuseForeignOrigin(c)
+  const person = await parts.pageSessions.find(token)
+  if (person === undefined) throw signInFirst(parts)
+  const known = await personAt(login, parts)
+  if (parts.pseudonym('person', known.id) !== person) throw signInFirst(parts)
+  return principalOf(known, await parts.roles.of(known))
+}
+
+/**
+ * Who is signed in at Open WebUI and has a role here. Throws AppError `unauthenticated`, or `forbidden` for who has none and for
+ * a foreign page.
+ */
+export async function signIn(
+  c: Context<AppEnv>,
+  parts: AuthParts,
+): Promise<{ principal: Principal; person: string }> {
+  const login = getCookie(c, 'token')
+  if (login === undefined) throw signInFirst(parts)
+  refuseForeignOrigin(c)
+  const known = await personAt(login, parts)
+  const principal = principalOf(known, await parts.roles.of(known))
+  if (principal.role === undefined)
+    throw new AppError('forbidden', 'These pages are for admins of Open WebUI, and for whom they gave a role')
+  return { principal, person: parts.pseudonym('person', known.id) }
+}
+
+const principalOf = ({ id, name }: Person, role: Role | undefined): Principal => ({
+  keyId: 'open-webui-login',
+  name: name ?? id,
+  scopes: [],
+  ...(role === undefined ? {} : { role }),
+})
+
+async function personAt(login: string, parts: AuthParts): Promise<Person & { role: string }> {
+  if (parts.sessions === undefined) throw signInFirst(parts)
+  return parts.sessions.check(login).catch((error: unknown) => {
+    throw toAppError(error).code === 'unauthenticated' ? signInFirst(parts, error) : error
+  })
+}
+
 /** Who is turned away learns where to sign in. */
 function signInFirst({ openWebUiUrl }: AuthParts, cause?: unknown): AppError {
-  return new AppError(
-    'unauthenticated',
-    'Sign in at Open WebUI as an admin, or send an API key with the scope "admin"',
-    { cause, ...(openWebUiUrl === null ? {} : { facts: { openWebUiUrl } }) },
-  )
+  return new AppError('unauthenticated', 'Sign in at Open WebUI, or send an API key with the scope "admin"', {
+    cause,
+    ...(openWebUiUrl === null ? {} : { facts: { openWebUiUrl } }),
+  })
 }
 
 /** The cookie travels by itself, so a change must prove that it comes from our own page. */

@@ -6,6 +6,8 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 
 import { toAppError, type AppError, type ErrorCode } from '#base/errors.ts'
 
+import { refusalHeaders } from './limit-headers.ts'
+
 interface Shown {
   status: ContentfulStatusCode
   type: string
@@ -23,6 +25,7 @@ const SHOWN: Readonly<Record<ErrorCode, Shown>> = {
   conflict: { status: 409, type: 'invalid_request_error', code: 'conflict' },
   too_large: { status: 413, type: 'invalid_request_error', code: 'request_too_large' },
   limited: { status: 429, type: 'rate_limit_error', code: 'rate_limit_exceeded' },
+  quota: { status: 429, type: 'insufficient_quota', code: 'insufficient_quota' },
   cancelled: { status: 499 as ContentfulStatusCode, type: 'api_error', code: 'cancelled' },
   internal: { status: 500, type: 'api_error', code: 'internal_error' },
   upstream: { status: 502, type: 'api_error', code: 'upstream_error' },
@@ -48,10 +51,10 @@ interface ErrorAnswer {
 /** The answer to anything thrown; what we do not know is shown as nothing. */
 function answerTo(thrown: unknown): ErrorAnswer {
   const error = toAppError(thrown)
-  const { retryAfterSeconds, openWebUiUrl } = error.facts
+  const { openWebUiUrl } = error.facts
   return {
     status: SHOWN[error.code].status,
-    headers: retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) },
+    headers: refusalHeaders(error),
     body: { ...errorBody(error), ...(openWebUiUrl === undefined ? {} : { openWebUiUrl }) },
   }
 }

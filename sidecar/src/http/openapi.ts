@@ -1,11 +1,15 @@
 /** The description of our HTTP interface, made of the schemas that read the requests. Every route has its line; a test holds that. */
 import { z } from 'zod'
 
+import { isRole, type Permission } from '#gateway/roles.ts'
+
 export interface Operation {
-  method: 'get' | 'post' | 'patch' | 'delete'
+  method: 'get' | 'post' | 'put' | 'patch' | 'delete'
   /** With hono's `:name` for what varies. */
   path: string
   summary: string
+  /** Who is let in; `permissions.ts` holds it. */
+  may: Permission
   query?: z.ZodObject
   /** A JSON body, or what else is sent. */
   body?: z.ZodType | 'files' | 'zip' | 'bytes'
@@ -15,11 +19,10 @@ export interface Operation {
   answer?: string
 }
 
-/** One area: where its paths begin, and what a key needs to be let in. */
+/** One area: where its paths begin. */
 export interface Area {
   tag: string
   prefix: string
-  scope: string
   operations: readonly Operation[]
 }
 
@@ -31,10 +34,10 @@ const ERROR = {
 /** OpenAPI 3.1. Equal areas give equal documents. */
 export function describeApi(areas: readonly Area[]): object {
   const paths: Record<string, Record<string, object>> = {}
-  for (const { tag, prefix, scope, operations } of areas)
+  for (const { tag, prefix, operations } of areas)
     for (const operation of operations) {
       const path = openPath(prefix, operation.path)
-      paths[path] = { ...paths[path], [operation.method]: describe(operation, tag, scope) }
+      paths[path] = { ...paths[path], [operation.method]: describe(operation, tag) }
     }
   return {
     openapi: '3.1.0',
@@ -43,7 +46,11 @@ export function describeApi(areas: readonly Area[]): object {
     paths,
     components: {
       securitySchemes: {
-        key: { type: 'http', scheme: 'bearer', description: 'An API key with the scope of the operation' },
+        key: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'An API key with the scope or the role of the operation',
+        },
       },
       schemas: { Error: toSchema(ErrorBody) },
     },
@@ -59,20 +66,26 @@ const ErrorBody = z.object({
   }),
 })
 
-const openPath = (prefix: string, path: string): string =>
-  (path === '/' ? prefix : `${prefix}${path}`).replace(/:(\w+)/g, '{$1}')
+/** With hono's `:name`, and `{…}` behind it for what the name may hold. */
+export const pathOf = (prefix: string, path: string): string => (path === '/' ? prefix : `${prefix}${path}`)
 
-function describe(
-  { path, summary, query, body, status = 200, answer }: Operation,
-  tag: string,
-  scope: string,
-) {
+const openPath = (prefix: string, path: string): string =>
+  pathOf(prefix, path).replace(/:(\w+)(\{[^}]*\})?/g, '{$1}')
+
+/** What a reader has to bring, in words. */
+function demandOf(may: Permission): string {
+  if (may === 'anyone') return 'Open to everybody'
+  if (isRole(may)) return `Role: ${may}${may === 'owner' ? '' : ' or above'}`
+  return `Scope: ${may}`
+}
+
+function describe({ path, summary, may, query, body, status = 200, answer }: Operation, tag: string) {
   const parameters = [...pathParameters(path), ...(query ? queryParameters(query) : [])]
   const type = answer ?? 'application/json'
   return {
     tags: [tag],
     summary,
-    description: `Scope: ${scope}`,
+    description: demandOf(may),
     ...(parameters.length > 0 && { parameters }),
     ...(body !== undefined && { requestBody: requestBody(body) }),
     responses: {

@@ -4,22 +4,27 @@ import { Hono, type MiddlewareHandler } from 'hono'
 import { AppError, toAppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 import type { EmbedTexts } from '#chat/embed-texts.ts'
+import type { Scope } from '#gateway/keys.ts'
+import { isRole } from '#gateway/roles.ts'
 import type { Library } from '#library/library.ts'
 import type { Lorebooks } from '#library/lorebooks.ts'
 
 import { auditRoutes, characterRoutes, pictureRoutes, type CharacterParts } from './api/characters.ts'
 import { archiveRoutes, importRoutes, type ImportParts } from './api/imports.ts'
-import { keyRoutes } from './api/keys.ts'
-import { eventRoutes, openWebUiRoutes, sessionRoutes, type OpenWebUiParts } from './api/openwebui.ts'
+import { keyRoutes, type KeyRouteParts } from './api/keys.ts'
+import { eventRoutes, openWebUiRoutes, type OpenWebUiParts } from './api/openwebui.ts'
 import { baseModelRoutes, type ModelParts } from './api/models.ts'
 import { lorebookRoutes, type LorebookParts } from './api/lorebooks.ts'
 import { previewRoutes, requestRoutes, roomRoutes, type PromptParts } from './api/prompts.ts'
+import { roleRoutes, type RoleParts } from './api/roles.ts'
+import { sessionRoutes, type SessionParts } from './api/sessions.ts'
 import { AREAS } from './areas.ts'
-import { withAdmin, withKey, type AuthParts } from './auth.ts'
+import type { AuthParts } from './auth.ts'
 import type { AppEnv } from './env.ts'
 import { errorAnswer } from './errors.ts'
 import { healthRoutes, type HealthParts } from './health.ts'
-import { describeApi } from './openapi.ts'
+import { describeApi, pathOf, type Area } from './openapi.ts'
+import { permissions } from './permissions.ts'
 import { pageRoutes } from './pages.ts'
 import { chatHandler, type ChatParts } from './v1/chat.ts'
 import { completionHandler } from './v1/completions.ts'
@@ -39,8 +44,14 @@ export interface RouteParts
     Pick<ModelParts, 'findLoads' | 'now'>,
     HealthParts,
     ChatParts,
-    OpenWebUiParts {
-  keys: Parameters<typeof keyRoutes>[0]['keys']
+    OpenWebUiParts,
+    KeyRouteParts,
+    RoleParts,
+    SessionParts {
+  keys: KeyRouteParts['keys']
+  roles: RoleParts['roles']
+  pageSessions: SessionParts['pageSessions']
+  now: () => number
   library: Library
   lorebooks: Lorebooks
   embedTexts: EmbedTexts
@@ -61,30 +72,35 @@ function routes(on: RouteParts): Hono<AppEnv> {
     errorAnswer(c, new AppError('not_found', `Nothing is served at ${c.req.method} ${c.req.path}`)),
   )
   app.use(observed(on))
+  app.use(permissions(AREAS, on))
   app.route('/', healthRoutes(on))
-  app.route('/v1', openAiSurface(on))
+  app.route('/v1/models', modelRoutes(on))
   app.route('/troupe/api', adminApi(on))
   app.get('/troupe', (c) => c.redirect('/troupe/'))
   app.route('/troupe', pageRoutes(on.webDir))
   return app
 }
 
-function openAiSurface(on: RouteParts) {
-  return new Hono<AppEnv>()
-    .use('/models/*', withKey('models', on))
-    .use('/models', withKey('models', on))
-    .route('/models', modelRoutes(on))
+/** What the table demands of each route before hono. */
+function scopesOf(areas: readonly Area[]): ReadonlyMap<string, Scope> {
+  const posts = areas.flatMap(({ prefix, operations }) =>
+    operations.flatMap(({ method, path, may }) =>
+      method === 'post' && may !== 'anyone' && !isRole(may) ? [[pathOf(prefix, path), may] as const] : [],
+    ),
+  )
+  return new Map(posts)
 }
 
 /** `generation` stands before `app`; everything that it does not serve is for `app`. */
 export function doors(on: RouteParts) {
   const generation = createDoor(
     {
-      '/v1/chat/completions': { scope: 'chat', serve: chatHandler(on) },
-      '/v1/responses': { scope: 'chat', serve: responsesHandler(on) },
-      '/v1/completions': { scope: 'chat', serve: completionHandler(on) },
-      '/v1/embeddings': { scope: 'embeddings', serve: embeddingHandler(on) },
+      '/v1/chat/completions': chatHandler(on),
+      '/v1/responses': responsesHandler(on),
+      '/v1/completions': completionHandler(on),
+      '/v1/embeddings': embeddingHandler(on),
     },
+    scopesOf(AREAS),
     on,
   )
   return { generation, app: routes(on) }
@@ -98,9 +114,7 @@ function adminApi(on: RouteParts) {
     c.header('x-content-type-options', 'nosniff')
   })
   api.get('/openapi.json', (c) => c.json(describeApi(AREAS)))
-  api.use('/openwebui/events', withKey('events', on))
   api.route('/openwebui/events', eventRoutes(on))
-  api.use(withAdmin(on))
   api.route('/session', sessionRoutes(on))
   api.route('/characters', characterRoutes(on))
   api.route('/pictures', pictureRoutes(on))
@@ -113,6 +127,7 @@ function adminApi(on: RouteParts) {
   api.route('/requests', requestRoutes(on))
   api.route('/models', baseModelRoutes(on))
   api.route('/keys', keyRoutes(on))
+  api.route('/roles', roleRoutes(on))
   api.route('/openwebui', openWebUiRoutes(on))
   return api
 }

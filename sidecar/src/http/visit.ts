@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 
 import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
+import { KEY_IN_TEXT } from '#gateway/keys.ts'
 
 export interface Visit {
   incoming: IncomingMessage
@@ -25,7 +26,8 @@ export function beginVisit(incoming: IncomingMessage, outgoing: ServerResponse, 
   const logged: Visit['logged'] = {}
   const write = () => {
     const { method = '', url = '' } = incoming
-    const path = url.split('?', 1)[0]
+    // Somebody may have put a key where a name belongs.
+    const path = url.split('?', 1)[0]?.replace(KEY_IN_TEXT, 'troupe_…')
     const ms = on.now() - startedAtMs
     on.log.info({ requestId, method, path, status: outgoing.statusCode, ms, ...logged }, 'request')
   }

@@ -50,6 +50,8 @@ export interface Settlement {
 }
 
 export interface Kv {
+  /** Whether other processes see the same values. */
+  readonly isShared: boolean
   /** Undefined when nothing is kept, or not any more. */
   get(key: string): Promise<string | undefined>
   /** Kept for `ttlMs`, or less when memory is short. */

@@ -106,6 +106,7 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
   }
 
   return {
+    isShared: false,
     get: (key) => Promise.resolve(find(key)?.value),
     set(key, value, ttlMs) {
       keep(kept, key, { value, untilMs: now() + ttlMs })

@@ -97,6 +97,7 @@ export async function openRedisKv({ url, now }: RedisKvOptions): Promise<Kv> {
   })
 
   return {
+    isShared: true,
     get: (key) => ask(async () => (await redis.get(key)) ?? undefined),
     set: (key, value, ttlMs) => tell(() => redis.set(key, value, 'PX', whole(ttlMs))),
     increment: (key, ttlMs) => ask(async () => Number(await run(INCREMENT, [key], [whole(ttlMs)]))),

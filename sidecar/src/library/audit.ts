@@ -18,6 +18,10 @@ export type AuditAction =
   | 'delete_for_good'
   | 'make_model'
   | 'pull_model'
+  | AccessAction
+
+/** What concerns who may what; `target` is the id of a key or a person. */
+export type AccessAction = 'key_create' | 'key_rotate' | 'key_revoke' | 'role_give' | 'role_take'
 
 export interface Audit {
   /** One row, to be written with others. */
@@ -55,5 +59,18 @@ export function createAudit(store: Store, now: () => number): Audit {
       const page = events.slice(0, most)
       return { events: page, nextCursor: events.length > most ? (page.at(-1)?.id ?? null) : null }
     },
+  }
+}
+
+/** For what concerns keys and roles: a row of its own, after the fact. */
+export function createAccessAudit(store: Store, now: () => number) {
+  const audit = createAudit(store, now)
+  return async (event: {
+    actor: string
+    action: AccessAction
+    target: string
+    detail?: Record<string, unknown>
+  }): Promise<void> => {
+    await audit.row(store.db, event)
   }
 }

@@ -64,6 +64,12 @@ export function readHeaders(headers: RawHeaders): OpenWebUiHeaders {
   }
 }
 
+/** The person that plain headers name: for development, since anybody can write them. */
+export function plainPerson(headers: RawHeaders): Person | undefined {
+  const id = readValue(headers['x-openwebui-user-id'])
+  return id === undefined ? undefined : { id, ...given('name', readValue(headers['x-openwebui-user-name'])) }
+}
+
 const given = <K extends string>(key: K, value: string | undefined): Partial<Record<K, string>> =>
   value === undefined ? {} : ({ [key]: value } as Record<K, string>)
 

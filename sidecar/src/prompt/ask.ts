@@ -82,6 +82,8 @@ export interface Ask {
   logprobs?: { top: number }
   /** Instead of a chat: a text to go on with, as `/v1/completions` takes it. */
   prompt?: CompletionPrompt
+  /** Whether the key may ask this character; absent for all. */
+  mayAsk?: (character: { id: string; tags: readonly string[] }) => boolean
   /** The key may ask base models that are no characters. */
   mayUseBaseModels?: boolean
   /** Unknown body fields: passed on to `/v1` servers, ignored by others. */
@@ -96,6 +98,16 @@ export interface Ask {
   /** What the person tells the character of themselves. */
   persona?: string
   conversation: Conversation
+}
+
+/**
+ * Names a chat of this very person, for everything that is kept by chat. The chat's id alone is not proven: whoever sends
+ * somebody else's begins a chat of their own.
+ */
+export function ownChat({ conversation, person, keyId }: Ask): string | undefined {
+  return conversation.chatId === undefined
+    ? undefined
+    : `${person?.id ?? `key ${keyId}`} ${conversation.chatId}`
 }
 
 /** The text of a message, its parts joined by line breaks; pictures are left out. */

@@ -10,6 +10,8 @@ export const {
   importResults,
   lorebooks,
   apiKeys,
+  roles,
+  usageSums,
   callRecords,
   ratings,
   knowledgeBases,

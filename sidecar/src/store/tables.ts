@@ -1,6 +1,7 @@
 /** Every table, once. `tables.sqlite.ts` and `tables.postgres.ts` turn it into the two dialects. */
 import type { Card, Lorebook, Note } from '#characters/card.ts'
 
+import { defineAccessTables } from './access-tables.ts'
 import type { Kit } from './kit.sqlite.ts'
 import { defineKnowledgeTables } from './knowledge-tables.ts'
 
@@ -140,18 +141,6 @@ export function defineTables(k: Kit) {
     updatedAtMs: k.epochMs('updated_at_ms').notNull(),
   })
 
-  const apiKeys = k.table('api_keys', {
-    /** The public part of the key. */
-    id: k.text('id').primaryKey(),
-    name: k.text('name').notNull(),
-    /** SHA-256 of the secret part: 256 random bits need no slow hash. */
-    secretHash: k.text('secret_hash').notNull(),
-    scopes: k.json<string[]>('scopes').notNull(),
-    createdAtMs: k.epochMs('created_at_ms').notNull(),
-    expiresAtMs: k.epochMs('expires_at_ms'),
-    revokedAtMs: k.epochMs('revoked_at_ms'),
-  })
-
   const callRecords = k.table(
     'call_records',
     {
@@ -209,7 +198,7 @@ export function defineTables(k: Kit) {
     importJobs,
     importResults,
     lorebooks,
-    apiKeys,
+    ...defineAccessTables(k),
     callRecords,
     ratings,
     ...defineKnowledgeTables(k),

@@ -11,14 +11,18 @@ const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
 export interface Prometheus extends Metrics {
   /** The exposition text and its media type. */
   expose(): Promise<{ text: string; mediaType: string }>
+  /** A call that the limits turned away. */
+  refused(rule: string): void
 }
 
 export interface PrometheusParts {
   /** What runs and waits at each model of each server. */
   lanes: () => readonly LaneState[]
+  /** Whether the limits are decided by each replica alone. */
+  isDegraded: () => boolean
 }
 
-export function createPrometheus({ lanes }: PrometheusParts): Prometheus {
+export function createPrometheus({ lanes, isDegraded }: PrometheusParts): Prometheus {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -55,6 +59,20 @@ export function createPrometheus({ lanes }: PrometheusParts): Prometheus {
     registers,
   })
   observeLanes(lanes, registers)
+  const turnedAway = new Counter({
+    name: 'troupe_refused_total',
+    help: 'Calls that a limit turned away, by limit',
+    labelNames: ['limit'],
+    registers,
+  })
+  new Gauge({
+    name: 'troupe_limits_degraded',
+    help: 'Whether each replica grants its share by itself, because Redis does not answer',
+    registers,
+    collect() {
+      this.set(Number(isDegraded()))
+    },
+  })
   return {
     callFinished({ kind, status, model, firstTokenMs, totalMs, ...at }) {
       calls.inc({ kind, status, model })
@@ -65,6 +83,9 @@ export function createPrometheus({ lanes }: PrometheusParts): Prometheus {
     },
     promptRefused: (model) => {
       refused.inc({ model })
+    },
+    refused: (limit) => {
+      turnedAway.inc({ limit })
     },
     expose: async () => ({ text: await registry.metrics(), mediaType: registry.contentType }),
   }

@@ -89,9 +89,9 @@ export class ApiError extends Error {
   }
 }
 
-/** Throws ApiError with status 401 when nobody is signed in at Open WebUI, 403 when the person is no admin there. */
-export async function readSession(): Promise<Visitor> {
-  const body = fields(await json(await call('/session')))
+/** Begins a session. Throws ApiError with status 401 when nobody is signed in at Open WebUI, 403 when the person has no role here. */
+export async function beginSession(): Promise<Visitor> {
+  const body = fields(await json(await call('/session', { method: 'POST', headers: REQUEST_MARK })))
   return { name: text(fields(body['user'])['name']), openWebUiUrl: webAddress(body['openWebUiUrl']) }
 }
 

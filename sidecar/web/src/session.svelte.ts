@@ -1,5 +1,5 @@
 /** Who is looking, as Open WebUI tells it. */
-import { ApiError, readSession } from './api.ts'
+import { ApiError, beginSession } from './api.ts'
 
 /** A sidecar that restarts is back in seconds; asking more often helps nobody. */
 export const RETRY_MS = 5_000
@@ -16,7 +16,7 @@ export class Session {
 
   async check(): Promise<void> {
     try {
-      this.openWebUiUrl = (await readSession()).openWebUiUrl
+      this.openWebUiUrl = (await beginSession()).openWebUiUrl
       this.standing = 'open'
     } catch (error) {
       this.#refuse(error)

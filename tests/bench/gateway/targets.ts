@@ -128,6 +128,8 @@ async function startTroupe(
       // On, and never reached: what they cost is measured, not that they work.
       TROUPE_CALLS_PER_SECOND: String(NEVER_REACHED),
       TROUPE_PARALLEL_CALLS: String(NEVER_REACHED),
+      TROUPE_TURN_LIMIT: `${String(NEVER_REACHED)}/60`,
+      TROUPE_PARALLEL_TURNS: String(NEVER_REACHED),
       ...servers,
     },
   })

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 
 import { createKeys, type Keys } from '#gateway/keys.ts'
+import { openMemoryKv } from '#kv/memory.ts'
 import { openStore } from '#store/open.ts'
 import type { Store } from '#store/store.ts'
 
@@ -22,8 +23,12 @@ beforeEach(async () => {
     },
   })
   nowMs = 1_000_000
-  keys = createKeys({ store: { ...store, db: counted }, fixed: FIXED, now: () => nowMs })
-  return () => store.close()
+  const kv = openMemoryKv({ now: () => nowMs })
+  keys = createKeys({ store: { ...store, db: counted }, kv, fixed: FIXED, now: () => nowMs })
+  return async () => {
+    await keys.close()
+    await store.close()
+  }
 })
 
 const make = (over: Partial<Parameters<Keys['create']>[0]> = {}) =>
@@ -56,7 +61,12 @@ describe('is refused in the same words', () => {
       'a valid-looking key that was never made',
       async () => {
         const other = await openStore('file::memory:')
-        const { secret } = await createKeys({ store: other, fixed: [], now: () => 0 }).create({
+        const { secret } = await createKeys({
+          store: other,
+          kv: openMemoryKv({ now: () => 0 }),
+          fixed: [],
+          now: () => 0,
+        }).create({
           name: 'x',
           scopes: ['chat'],
           expiresAtMs: null,

@@ -49,51 +49,62 @@ const Audit = z.object({
 })
 
 export const characterOperations: readonly Operation[] = [
-  { method: 'get', path: '/', summary: 'A page of the characters', query: List },
+  { method: 'get', path: '/', summary: 'A page of the characters', may: 'viewer', query: List },
   {
     method: 'post',
     path: '/import',
     summary: 'Imports card files; one result for each',
+    may: 'editor',
     query: Import,
     body: 'files',
   },
-  { method: 'get', path: '/:id', summary: 'A character with its card' },
-  { method: 'patch', path: '/:id', summary: 'Changes the card as a new version, or the groups', body: Patch },
+  { method: 'get', path: '/:id', summary: 'A character with its card', may: 'viewer' },
+  {
+    method: 'patch',
+    path: '/:id',
+    summary: 'Changes the card as a new version, or the groups',
+    may: 'editor',
+    body: Patch,
+  },
   {
     method: 'delete',
     path: '/:id',
     summary: 'Puts it into the trash, or deletes it for good',
+    may: 'editor',
     query: Delete,
     status: 204,
   },
-  { method: 'post', path: '/:id/restore', summary: 'Takes it out of the trash' },
-  { method: 'post', path: '/:id/publish', summary: 'Lets a version answer', body: Publish },
-  { method: 'post', path: '/:id/unpublish', summary: 'Makes a draft of it' },
+  { method: 'post', path: '/:id/restore', summary: 'Takes it out of the trash', may: 'editor' },
+  { method: 'post', path: '/:id/publish', summary: 'Lets a version answer', may: 'editor', body: Publish },
+  { method: 'post', path: '/:id/unpublish', summary: 'Makes a draft of it', may: 'editor' },
   {
     method: 'post',
     path: '/:id/rollback',
     summary: 'Lets the version before answer again, or the one named',
+    may: 'editor',
     body: Rollback,
   },
-  { method: 'get', path: '/:id/versions', summary: 'Its versions, without their cards' },
-  { method: 'get', path: '/:id/versions/:number', summary: 'A version with its card' },
-  { method: 'get', path: '/:id/diff', summary: 'How two versions differ', query: Diff },
+  { method: 'get', path: '/:id/versions', summary: 'Its versions, without their cards', may: 'viewer' },
+  { method: 'get', path: '/:id/versions/:number', summary: 'A version with its card', may: 'viewer' },
+  { method: 'get', path: '/:id/diff', summary: 'How two versions differ', may: 'viewer', query: Diff },
   {
     method: 'get',
     path: '/:id/export',
     summary: 'A version as a card file',
+    may: 'viewer',
     query: Export,
     answer: 'application/octet-stream',
   },
 ]
 export const auditOperations: readonly Operation[] = [
-  { method: 'get', path: '/', summary: 'Who did what, newest first', query: Audit },
+  { method: 'get', path: '/', summary: 'Who did what, newest first', may: 'admin', query: Audit },
 ]
 export const pictureOperations: readonly Operation[] = [
   {
     method: 'get',
     path: '/:hash',
     summary: 'A portrait as WebP, or as AVIF where the client takes it',
+    may: 'viewer',
     query: z.object({ width: z.enum(['96', '256', '512']).default('256') }),
     answer: 'image/webp',
   },

@@ -22,22 +22,29 @@ const Results = z.object({
 })
 
 export const importOperations: readonly Operation[] = [
-  { method: 'get', path: '/', summary: 'The imports of archives, newest first' },
+  { method: 'get', path: '/', summary: 'The imports of archives, newest first', may: 'viewer' },
   {
     method: 'post',
     path: '/',
     summary: 'Begins an import of a zip archive of cards',
+    may: 'editor',
     query: Start,
     body: 'zip',
     status: 202,
   },
-  { method: 'get', path: '/:id', summary: 'How far an import is' },
-  { method: 'get', path: '/:id/results', summary: 'What became of each file', query: Results },
-  { method: 'post', path: '/:id/stop', summary: 'Stops it after the file that it reads' },
-  { method: 'post', path: '/:id/resume', summary: 'Goes on with a stopped import' },
+  { method: 'get', path: '/:id', summary: 'How far an import is', may: 'viewer' },
+  { method: 'get', path: '/:id/results', summary: 'What became of each file', may: 'viewer', query: Results },
+  { method: 'post', path: '/:id/stop', summary: 'Stops it after the file that it reads', may: 'editor' },
+  { method: 'post', path: '/:id/resume', summary: 'Goes on with a stopped import', may: 'editor' },
 ]
 export const archiveOperations: readonly Operation[] = [
-  { method: 'get', path: '/', summary: 'The whole library as a zip archive', answer: 'application/zip' },
+  {
+    method: 'get',
+    path: '/',
+    summary: 'The whole library as a zip archive',
+    may: 'viewer',
+    answer: 'application/zip',
+  },
 ]
 
 export interface ImportParts {

@@ -1,48 +1,141 @@
-/** API keys: made, listed and revoked by admins; a secret is shown once. */
+/** API keys: made, replaced and revoked by admins; a secret is shown once. */
 import { Hono } from 'hono'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
-import { SCOPES, type Keys } from '#gateway/keys.ts'
+import { SCOPES, type Keys, type Principal, type Scope } from '#gateway/keys.ts'
+import { reaches } from '#gateway/roles.ts'
+import type { AccessAction } from '#library/audit.ts'
 
-import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
+import { readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
 import type { Operation } from '../openapi.ts'
 
-const NewKey = z.object({
+const count = z.number().int().positive()
+
+const Limits = z.strictObject({
+  turnsPerMinute: count.optional(),
+  parallelTurns: count.optional(),
+  turnsPerDay: count.optional(),
+  turnsPerMonth: count.optional(),
+  tokensPerDay: count.optional(),
+  tokensPerMonth: count.optional(),
+  budgetPerMonth: z.number().positive().optional(),
+})
+
+/** So that a forgotten key ends by itself; `null` is for those that shall not. */
+const DEFAULT_DAYS = 90
+const days = z.number().int().positive().max(3_650).nullable().default(DEFAULT_DAYS)
+
+const NewKey = z.strictObject({
   name: z.string().trim().min(1).max(100),
-  scopes: z.array(z.enum(SCOPES)).min(1),
-  expiresInDays: z.number().int().positive().max(3_650).nullish(),
+  scopes: z.array(z.enum(SCOPES)).min(1, `must hold some of ${SCOPES.join(', ')}`),
+  expiresInDays: days,
+  characterIds: z.array(z.string().min(1).max(200)).min(1).max(1_000).optional(),
+  tags: z.array(z.string().min(1).max(200)).min(1).max(100).optional(),
+  limits: Limits.optional(),
+})
+
+/** A day, as others have it: time to change it everywhere. */
+const MOST_GRACE_SECONDS = 30 * 86_400
+const Rotate = z.strictObject({
+  graceSeconds: z.number().int().min(0).max(MOST_GRACE_SECONDS).default(86_400),
+  expiresInDays: days,
 })
 
 export const keyOperations: readonly Operation[] = [
-  { method: 'get', path: '/', summary: 'The API keys, without their secrets' },
+  { method: 'get', path: '/', summary: 'The API keys, without their secrets', may: 'admin' },
   {
     method: 'post',
     path: '/',
-    summary: 'Makes an API key and shows its secret once',
+    summary:
+      'Makes an API key and shows its secret once; those with admin or forward-user are made by owners',
+    may: 'admin',
     body: NewKey,
     status: 201,
   },
-  { method: 'delete', path: '/:id', summary: 'Ends an API key', status: 204 },
+  {
+    method: 'post',
+    path: '/:id/rotate',
+    summary: 'Makes a key that may the same; the old one works until the grace is over',
+    may: 'admin',
+    body: Rotate,
+    status: 201,
+  },
+  { method: 'delete', path: '/:id', summary: 'Ends an API key', may: 'admin', status: 204 },
 ]
 
 const DAY_MS = 86_400_000
 
-export function keyRoutes(on: { keys: Keys; now: () => number }) {
+/** These let their holder speak for others. */
+const OWNERS_SCOPES: readonly Scope[] = ['admin', 'forward-user']
+
+/** Writes into the audit. */
+export type NoteAccess = (event: {
+  actor: string
+  action: AccessAction
+  target: string
+  detail?: Record<string, unknown>
+}) => Promise<void>
+
+export interface KeyRouteParts {
+  keys: Keys
+  noteAccess: NoteAccess
+  now: () => number
+}
+
+export function keyRoutes({ keys, noteAccess, now }: KeyRouteParts) {
+  const endOf = (expiresInDays: number | null) =>
+    expiresInDays === null ? null : now() + expiresInDays * DAY_MS
   return new Hono<AppEnv>()
-    .get('/', async (c) => c.json({ keys: await on.keys.list() }))
+    .get('/', async (c) => c.json({ keys: await keys.list() }))
     .post('/', async (c) => {
-      const parsed = NewKey.safeParse(parseJson(await readBytes(c.env.incoming, CHAT_BODY_BYTES)))
-      if (!parsed.success) {
-        throw new AppError('invalid', `Send {"name", "scopes": [${SCOPES.join(', ')}], "expiresInDays"?}`)
-      }
-      const { name, scopes, expiresInDays } = parsed.data
-      const expiresAtMs = expiresInDays == null ? null : on.now() + expiresInDays * DAY_MS
-      return c.json(await on.keys.create({ name, scopes, expiresAtMs }), 201)
+      const { principal } = c.var
+      const { expiresInDays, name, scopes, characterIds, tags, limits } = await readJson(
+        NewKey,
+        c.env.incoming,
+      )
+      refuseAbove(principal, scopes)
+      const key = await keys.create({
+        name,
+        scopes,
+        expiresAtMs: endOf(expiresInDays),
+        characterIds: characterIds ?? null,
+        tags: tags ?? null,
+        limits: limits === undefined ? null : present(limits),
+        createdBy: principal.name,
+      })
+      await noteAccess({ actor: principal.name, action: 'key_create', target: key.id, detail: { scopes } })
+      return c.json(key, 201)
+    })
+    .post('/:id/rotate', async (c) => {
+      const { principal } = c.var
+      const id = c.req.param('id')
+      const { graceSeconds, expiresInDays } = await readJson(Rotate, c.env.incoming)
+      refuseAbove(principal, (await keys.list()).find((key) => key.id === id)?.scopes ?? [])
+      const key = await keys.rotate(id, {
+        graceMs: graceSeconds * 1_000,
+        expiresAtMs: endOf(expiresInDays),
+        createdBy: principal.name,
+      })
+      await noteAccess({ actor: principal.name, action: 'key_rotate', target: id, detail: { by: key.id } })
+      return c.json(key, 201)
     })
     .delete('/:id', async (c) => {
-      await on.keys.revoke(c.req.param('id'))
+      const id = c.req.param('id')
+      await keys.revoke(id)
+      await noteAccess({ actor: c.var.principal.name, action: 'key_revoke', target: id })
       return c.body(null, 204)
     })
 }
+
+function refuseAbove({ role }: Principal, scopes: readonly Scope[]): void {
+  const above = scopes.filter((scope) => OWNERS_SCOPES.includes(scope))
+  if (above.length === 0 || reaches(role, 'owner')) return
+  throw new AppError('forbidden', `Only an owner makes keys with the scope "${above.join('", "')}"`)
+}
+
+type Present<T> = { [K in keyof T]: Exclude<T[K], undefined> }
+
+const present = <T extends object>(value: T): Present<T> =>
+  Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Present<T>

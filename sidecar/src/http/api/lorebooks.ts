@@ -43,25 +43,33 @@ const Test = Which.extend({
 const Lint = Which.extend({ budgetTokens: z.number().int().positive().max(1_000_000).default(1_024) })
 
 export const lorebookOperations: readonly Operation[] = [
-  { method: 'get', path: '/', summary: 'The lorebooks beside the cards' },
-  { method: 'post', path: '/', summary: 'Adds a lorebook', body: New, status: 201 },
-  { method: 'post', path: '/import', summary: 'Imports lorebook files; one result for each', body: 'files' },
+  { method: 'get', path: '/', summary: 'The lorebooks beside the cards', may: 'viewer' },
+  { method: 'post', path: '/', summary: 'Adds a lorebook', may: 'editor', body: New, status: 201 },
+  {
+    method: 'post',
+    path: '/import',
+    summary: 'Imports lorebook files; one result for each',
+    may: 'editor',
+    body: 'files',
+  },
   {
     method: 'post',
     path: '/test',
     summary: 'Which entries some messages call up, and why the others stay away',
+    may: 'viewer',
     body: Test,
   },
   {
     method: 'post',
     path: '/lint',
     summary: 'Entries that never come, come too often or cost too much',
+    may: 'viewer',
     body: Lint,
   },
-  { method: 'get', path: '/:id', summary: 'A lorebook with its entries' },
-  { method: 'patch', path: '/:id', summary: 'Changes a lorebook, or who has it', body: Patch },
-  { method: 'delete', path: '/:id', summary: 'Deletes a lorebook', status: 204 },
-  { method: 'get', path: '/:id/export', summary: 'A lorebook as a V3 file' },
+  { method: 'get', path: '/:id', summary: 'A lorebook with its entries', may: 'viewer' },
+  { method: 'patch', path: '/:id', summary: 'Changes a lorebook, or who has it', may: 'editor', body: Patch },
+  { method: 'delete', path: '/:id', summary: 'Deletes a lorebook', may: 'editor', status: 204 },
+  { method: 'get', path: '/:id/export', summary: 'A lorebook as a V3 file', may: 'viewer' },
 ]
 
 export interface LorebookParts {

@@ -45,17 +45,19 @@ const Since = z.object({ hours: z.coerce.number().positive().max(720).default(24
 const Pull = z.strictObject({ model: name, server: z.string().optional() })
 
 export const modelOperations: readonly Operation[] = [
-  { method: 'get', path: '/', summary: 'The base models of all model servers' },
+  { method: 'get', path: '/', summary: 'The base models of all model servers', may: 'viewer' },
   {
     method: 'get',
     path: '/loads',
     summary: 'Which requests made a model server load a model, and why it had to',
+    may: 'viewer',
     query: Since,
   },
   {
     method: 'post',
     path: '/',
     summary: 'Makes a model from another one or from files, for a character if one is named',
+    may: 'admin',
     body: Make,
     status: 201,
   },
@@ -63,6 +65,7 @@ export const modelOperations: readonly Operation[] = [
     method: 'post',
     path: '/files/:digest',
     summary: 'Gives a file (GGUF, adapter) to the server',
+    may: 'admin',
     query: Server,
     body: 'bytes',
     status: 201,
@@ -72,10 +75,17 @@ export const modelOperations: readonly Operation[] = [
     path: '/pull',
     summary:
       'Lets the server fetch a model: lines with status, completedBytes and totalBytes, then {"status":"ready"} or an error',
+    may: 'admin',
     body: Pull,
     answer: 'application/x-ndjson',
   },
-  { method: 'get', path: '/files/:digest', summary: 'Whether the server has a file', query: Server },
+  {
+    method: 'get',
+    path: '/files/:digest',
+    summary: 'Whether the server has a file',
+    may: 'viewer',
+    query: Server,
+  },
 ]
 
 export interface ModelParts {

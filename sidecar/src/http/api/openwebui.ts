@@ -1,4 +1,4 @@
-/** What concerns the Open WebUI beside us: its login on our pages, the cast shown there, its functions and their events. */
+/** What concerns the Open WebUI beside us: the cast shown there, its functions and their events. */
 import { Hono } from 'hono'
 import { z } from 'zod'
 
@@ -35,34 +35,32 @@ export const OpenWebUiEvent = z.object({
 })
 export type OpenWebUiEvent = z.infer<typeof OpenWebUiEvent>
 
-export const sessionOperations: readonly Operation[] = [
-  { method: 'get', path: '/', summary: 'Who is signed in at Open WebUI' },
-]
 export const openWebUiOperations: readonly Operation[] = [
   {
     method: 'post',
     path: '/sync',
     summary: 'Brings the cast to Open WebUI; a dry run says what it would do',
+    may: 'admin',
     body: SyncOptions,
   },
-  { method: 'post', path: '/functions', summary: 'Installs a function of ours there', body: NewFunction },
+  {
+    method: 'post',
+    path: '/functions',
+    summary: 'Installs a function of ours there',
+    may: 'admin',
+    body: NewFunction,
+  },
 ]
 export const eventOperations: readonly Operation[] = [
   {
     method: 'post',
     path: '/',
     summary: 'Takes note of a rating or a deletion there',
+    may: 'events',
     body: OpenWebUiEvent,
     status: 202,
   },
 ]
-
-export function sessionRoutes(on: OpenWebUiParts) {
-  return new Hono<AppEnv>().get('/', (c) => {
-    const { name } = c.var.principal
-    return c.json({ user: { name, role: 'admin' }, openWebUiUrl: on.openWebUiUrl })
-  })
-}
 
 function configured(on: OpenWebUiParts) {
   if (on.openWebUi !== undefined) return on.openWebUi

@@ -25,17 +25,25 @@ export const previewOperations: readonly Operation[] = [
     method: 'post',
     path: '/preview',
     summary: 'The prompt that a chat request would send, without a model',
+    may: 'viewer',
     body: ChatBody,
   },
 ]
 export const roomOperations: readonly Operation[] = [
-  { method: 'get', path: '/', summary: "How a character fills a model's context", query: Asked },
+  {
+    method: 'get',
+    path: '/',
+    summary: "How a character fills a model's context",
+    may: 'viewer',
+    query: Asked,
+  },
 ]
 export const requestOperations: readonly Operation[] = [
   {
     method: 'get',
     path: '/:id',
     summary: 'The record of a past request and the parts of its prompt',
+    may: 'admin',
     query: Texts,
   },
 ]

@@ -1,28 +1,38 @@
 /** Who asks, and in which chat: what the headers and the key add to the body of a request. */
 import { AppError } from '#base/errors.ts'
 import { taskOf } from '#chat/tasks.ts'
-import { readHeaders, verifyUserToken } from '#openwebui/headers.ts'
-import type { Ask, Person } from '#prompt/ask.ts'
+import { allows } from '#gateway/keys.ts'
+import type { Limits, Ticket } from '#gateway/limits.ts'
+import { plainPerson, readHeaders, verifyUserToken } from '#openwebui/headers.ts'
+import { messageText, type Ask, type Person } from '#prompt/ask.ts'
 
+import { setLimitHeaders } from '../limit-headers.ts'
 import type { Caller } from './door.ts'
 
 export interface AskingParts {
   /** Secrets that may have signed Open WebUI's user token; empty when none is configured. */
   jwtSecrets: readonly string[]
+  /** Development on this machine only: plain headers name the user. */
+  trustsPlainHeaders: boolean
+  limits: Pick<Limits, 'admit'>
+  pseudonym: (kind: 'person', id: string) => string
   now: () => number
 }
 
 export type SaidInBody = Omit<
   Ask,
-  'requestId' | 'surface' | 'keyId' | 'mayUseBaseModels' | 'conversation' | 'person' | 'task'
+  'requestId' | 'surface' | 'keyId' | 'mayUseBaseModels' | 'mayAsk' | 'conversation' | 'person' | 'task'
 >
 
 /** Throws AppError `unauthenticated` when Open WebUI names a user and does not prove it. */
 export async function completeAsk(said: SaidInBody, caller: Caller, on: AskingParts): Promise<Ask> {
   const { incoming, requestId, principal, logged } = caller
+  const { cast } = principal
   const headers = readHeaders(incoming.headers)
   const trusted = principal.scopes.includes('forward-user')
-  const person = trusted ? await forwardedPerson(headers, on) : undefined
+  const person = trusted
+    ? await forwardedPerson(headers, plainPerson(incoming.headers), caller, on)
+    : undefined
   const conversation = trusted ? headers.conversation : {}
   const task = taskOf({
     header: trusted ? headers.task : undefined,
@@ -39,25 +49,79 @@ export async function completeAsk(said: SaidInBody, caller: Caller, on: AskingPa
     surface: trusted ? 'open-webui' : 'api',
     keyId: principal.keyId,
     mayUseBaseModels: principal.scopes.includes('base-models'),
+    ...(cast === undefined ? {} : { mayAsk: (character) => allows(cast, character) }),
     conversation,
     ...(person === undefined ? {} : { person }),
     ...(task === undefined ? {} : { task }),
   }
 }
 
+/**
+ * Asks the limits for the call, while the prompt is being made. The headers are set when they have answered, which is before
+ * the first byte. Whoever gets the ticket has to end it.
+ */
+export function admit(ask: Ask, { outgoing, principal }: Caller, on: AskingParts): Ticket {
+  const ticket = on.limits.admit({
+    requestId: ask.requestId,
+    kind: ask.task === undefined ? 'turn' : 'task',
+    keyId: principal.keyId,
+    person: ask.person && on.pseudonym('person', ask.person.id),
+    keyLimits: principal.limits,
+    tokens: estimateCall(ask),
+  })
+  ticket.admitted.then(
+    (allowance) => {
+      if (allowance !== undefined) setLimitHeaders(outgoing, allowance)
+    },
+    // Told to whoever awaits it.
+    () => undefined,
+  )
+  return ticket
+}
+
+/** Of an answer that nobody bounded. */
+const USUAL_ANSWER_TOKENS = 500
+const CHARACTERS_PER_TOKEN = 4
+
+/** Roughly, and without the persona: it is put right when the answer has ended. */
+function estimateCall({ messages, sampling, prompt }: Ask): number {
+  const said = messages.reduce((sum, message) => sum + messageText(message).length, prompt?.text.length ?? 0)
+  return Math.ceil(said / CHARACTERS_PER_TOKEN) + (sampling.maxTokens ?? USUAL_ANSWER_TOKENS)
+}
+
 /** Open WebUI vouches for its user by a signed token; plain headers can be written by anybody and are refused. */
 async function forwardedPerson(
   headers: ReturnType<typeof readHeaders>,
+  plain: Person | undefined,
+  caller: Caller,
   on: AskingParts,
 ): Promise<Person | undefined> {
-  if (headers.duplicated) throw new AppError('invalid', 'An Open WebUI header was sent twice')
-  if (on.jwtSecrets.length === 0 && !headers.plainUser) return undefined
-  if (headers.userJwt === undefined || on.jwtSecrets.length === 0) {
-    throw new AppError(
-      'unauthenticated',
-      "The user is not proven: set Open WebUI's FORWARD_USER_INFO_HEADER_JWT_SECRET and our OPENWEBUI_JWT_SECRET to the same secret",
+  if (headers.duplicated)
+    throw suspicious(
+      caller,
+      'duplicated header',
+      new AppError('invalid', 'An Open WebUI header was sent twice'),
     )
+  if (headers.userJwt === undefined && on.trustsPlainHeaders) return plain
+  if (on.jwtSecrets.length === 0 && !headers.plainUser) return undefined
+  if (headers.userJwt === undefined || on.jwtSecrets.length === 0)
+    throw suspicious(caller, 'unproven user', unproven())
+  try {
+    const { id, name } = await verifyUserToken(headers.userJwt, on.jwtSecrets, on.now())
+    return name === undefined ? { id } : { id, name }
+  } catch (error) {
+    throw suspicious(caller, 'refused user token', error)
   }
-  const { id, name } = await verifyUserToken(headers.userJwt, on.jwtSecrets, on.now())
-  return name === undefined ? { id } : { id, name }
+}
+
+const unproven = () =>
+  new AppError(
+    'unauthenticated',
+    "The user is not proven: set Open WebUI's FORWARD_USER_INFO_HEADER_JWT_SECRET and our OPENWEBUI_JWT_SECRET to the same secret",
+  )
+
+/** For who watches the log: somebody tried to be somebody. */
+function suspicious<T>({ logged }: Caller, event: string, error: T): T {
+  logged['securityEvent'] = event
+  return error
 }

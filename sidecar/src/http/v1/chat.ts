@@ -1,14 +1,15 @@
 /** POST /v1/chat/completions: body → Ask → turn → bytes on the socket. */
 import type { Turn } from '#chat/turn.ts'
+import type { Ticket } from '#gateway/limits.ts'
 import type { Ask } from '#prompt/ask.ts'
 import type { Told } from '#providers/provider.ts'
 
 import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import { writeJson } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
-import { completeAsk, type AskingParts } from './asking.ts'
+import { admit, completeAsk, type AskingParts } from './asking.ts'
 import type { Caller } from './door.ts'
-import { askParts, ignoredFields, readChatBody } from './read-ask.ts'
+import { askParts, ignoredFields, readChatBody, type ChatBody } from './read-ask.ts'
 import { writeStream } from './stream.ts'
 import { collect, createChunks, type Envelope } from './wire.ts'
 
@@ -18,27 +19,43 @@ export interface ChatParts extends AskingParts {
 
 export function chatHandler(on: ChatParts) {
   return async (caller: Caller): Promise<void> => {
-    const { incoming, outgoing } = caller
+    const { incoming } = caller
     const body = readChatBody(parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
     const ask = await completeAsk(askParts(body), caller, on)
-    const answers = body.n ?? 1
-    const deltas = inTurn(on.turn, ask, answers, goneSignal(outgoing))
-    const ignored = ignoredFields(body)
-    if (ignored.length > 0) outgoing.setHeader('x-ignored-params', ignored.join(', '))
-    const envelope: Envelope = {
-      requestId: ask.requestId,
-      model: ask.model,
-      createdSeconds: Math.floor(on.now() / 1_000),
-      takesEvents: ask.conversation.messageId !== undefined,
+    const ticket = admit(ask, caller, on)
+    try {
+      await answer(body, ask, ticket, caller, on)
+    } finally {
+      ticket.end()
     }
-    if (!ask.stream) {
-      writeJson(outgoing, await collect(deltas, envelope))
-      return
-    }
-    const chunks = createChunks(envelope, body.stream_options?.include_usage ?? false, answers)
-    const failure = await writeStream({ outgoing, deltas, chunks })
-    if (failure !== undefined) caller.logged['errorCode'] = failure
   }
+}
+
+async function answer(
+  body: ChatBody,
+  ask: Ask,
+  ticket: Ticket,
+  caller: Caller,
+  on: ChatParts,
+): Promise<void> {
+  const { outgoing } = caller
+  const answers = body.n ?? 1
+  const deltas = inTurn(on.turn, ask, answers, goneSignal(outgoing), ticket)
+  const ignored = ignoredFields(body)
+  if (ignored.length > 0) outgoing.setHeader('x-ignored-params', ignored.join(', '))
+  const envelope: Envelope = {
+    requestId: ask.requestId,
+    model: ask.model,
+    createdSeconds: Math.floor(on.now() / 1_000),
+    takesEvents: ask.conversation.messageId !== undefined,
+  }
+  if (!ask.stream) {
+    writeJson(outgoing, await collect(deltas, envelope))
+    return
+  }
+  const chunks = createChunks(envelope, body.stream_options?.include_usage ?? false, answers)
+  const failure = await writeStream({ outgoing, deltas, chunks })
+  if (failure !== undefined) caller.logged['errorCode'] = failure
 }
 
 /** Several answers to one question, one after the other: the model server reads the prompt once. Each has a record of its own. */
@@ -47,14 +64,15 @@ function inTurn(
   ask: Ask,
   answers: number,
   gone: AbortSignal,
+  ticket: Ticket,
 ): AsyncGenerator<Told, void, undefined> {
-  if (answers === 1) return turn(ask, gone)
+  if (answers === 1) return turn(ask, gone, ticket)
   return (async function* () {
     for (let at = 0; at < answers; at++) {
       const { seed } = ask.sampling
       const sampling = seed === undefined ? ask.sampling : { ...ask.sampling, seed: seed + at }
       const requestId = at === 0 ? ask.requestId : `${ask.requestId}-${String(at + 1)}`
-      yield* turn({ ...ask, sampling, requestId }, gone)
+      yield* turn({ ...ask, sampling, requestId }, gone, ticket)
     }
   })()
 }

@@ -11,7 +11,7 @@ import type { Told, Usage } from '#providers/provider.ts'
 import { CHAT_BODY_BYTES, check, parseJson, readBytes } from '../body.ts'
 import { errorBody, writeJson } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
-import { completeAsk, type AskingParts } from './asking.ts'
+import { admit, completeAsk, type AskingParts } from './asking.ts'
 import type { Caller } from './door.ts'
 import { askParts, ChatBody } from './read-ask.ts'
 import { writeStream, type Chunks } from './stream.ts'
@@ -69,14 +69,19 @@ export function completionHandler(on: AskingParts & { turn: Turn }) {
       model: ask.model,
       createdSeconds: Math.floor(on.now() / 1_000),
     }
-    const deltas = on.turn(ask, goneSignal(outgoing))
-    if (!ask.stream) {
-      writeJson(outgoing, await collect(deltas, envelope))
-      return
+    const ticket = admit(ask, caller, on)
+    try {
+      const deltas = on.turn(ask, goneSignal(outgoing), ticket)
+      if (!ask.stream) {
+        writeJson(outgoing, await collect(deltas, envelope))
+        return
+      }
+      const chunks = createChunks(envelope, body.stream_options?.include_usage ?? false)
+      const failure = await writeStream({ outgoing, deltas, chunks })
+      if (failure !== undefined) caller.logged['errorCode'] = failure
+    } finally {
+      ticket.end()
     }
-    const chunks = createChunks(envelope, body.stream_options?.include_usage ?? false)
-    const failure = await writeStream({ outgoing, deltas, chunks })
-    if (failure !== undefined) caller.logged['errorCode'] = failure
   }
 }
 

@@ -15,11 +15,8 @@ export interface Caller extends Visit {
   principal: Principal
 }
 
-export interface GenerationRoute {
-  scope: Scope
-  /** Writes the answer. What it throws before the first byte becomes a status. */
-  serve: (caller: Caller) => Promise<void>
-}
+/** Writes the answer. What it throws before the first byte becomes a status. */
+export type Serve = (caller: Caller) => Promise<void>
 
 export interface Door {
   /** What it serves, by POST. */
@@ -28,11 +25,19 @@ export interface Door {
   serves(incoming: IncomingMessage, outgoing: ServerResponse): boolean
 }
 
+/** A path without a declared scope is served to nobody: the program does not start. */
 export function createDoor(
-  routes: Readonly<Record<string, GenerationRoute>>,
+  routes: Readonly<Record<string, Serve>>,
+  scopes: ReadonlyMap<string, Scope>,
   on: KeyParts & VisitParts,
 ): Door {
-  const known = new Map(Object.entries(routes))
+  const known = new Map(
+    Object.entries(routes).map(([path, serve]) => {
+      const scope = scopes.get(path)
+      if (scope === undefined) throw new Error(`${path} declares no scope; see http/areas.ts`)
+      return [path, { scope, serve }]
+    }),
+  )
   return {
     paths: [...known.keys()],
     serves(incoming, outgoing) {
@@ -46,7 +51,11 @@ export function createDoor(
 }
 
 /** Never rejects. */
-async function admit(route: GenerationRoute, visit: Visit, on: KeyParts & VisitParts): Promise<void> {
+async function admit(
+  route: { scope: Scope; serve: Serve },
+  visit: Visit,
+  on: KeyParts & VisitParts,
+): Promise<void> {
   const { incoming, outgoing, requestId, logged } = visit
   try {
     outgoing.setHeader('x-request-id', requestId)

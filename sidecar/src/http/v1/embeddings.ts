@@ -1,7 +1,8 @@
 /** POST /v1/embeddings: vectors of texts from a base model. */
 import { z } from 'zod'
 
-import type { EmbedTexts } from '#chat/embed-texts.ts'
+import type { EmbedTexts, EmbedWish } from '#chat/embed-texts.ts'
+import type { Limits, Ticket } from '#gateway/limits.ts'
 
 import { CHAT_BODY_BYTES, check, parseJson, readBytes } from '../body.ts'
 import { writeJson } from '../errors.ts'
@@ -32,7 +33,26 @@ export const EmbeddingBody = z.looseObject({
   dimensions: z.number().int().positive().nullish(),
 })
 
-export function embeddingHandler(on: { embedTexts: EmbedTexts }) {
+interface EmbeddingParts {
+  embedTexts: EmbedTexts
+  limits: Pick<Limits, 'admit'>
+}
+
+/** A rough estimate; it is put right by what the server counts. */
+const CHARACTERS_PER_TOKEN = 4
+
+async function embed(wish: EmbedWish, ticket: Ticket, gone: AbortSignal, on: EmbeddingParts) {
+  try {
+    await ticket.admitted
+    const embedding = await on.embedTexts(wish, gone)
+    ticket.spend({ model: wish.model, promptTokens: embedding.tokens ?? null, completionTokens: null })
+    return embedding
+  } finally {
+    ticket.end()
+  }
+}
+
+export function embeddingHandler(on: EmbeddingParts) {
   return async ({ incoming, outgoing, requestId, principal, logged }: Caller): Promise<void> => {
     const body = check(EmbeddingBody, parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
     const { model, dimensions } = body
@@ -45,7 +65,17 @@ export function embeddingHandler(on: { embedTexts: EmbedTexts }) {
       texts,
       ...(dimensions == null ? {} : { dimensions }),
     }
-    const { vectors, tokens = 0 } = await on.embedTexts(wish, goneSignal(outgoing))
+    const ticket = on.limits.admit({
+      ...{
+        requestId,
+        kind: 'embedding',
+        keyId: principal.keyId,
+        person: undefined,
+        keyLimits: principal.limits,
+      },
+      tokens: Math.ceil(texts.reduce((sum, { length }) => sum + length, 0) / CHARACTERS_PER_TOKEN),
+    })
+    const { vectors, tokens = 0 } = await embed(wish, ticket, goneSignal(outgoing), on)
     const encode = body.encoding_format === 'base64' ? toBase64 : (vector: readonly number[]) => vector
     writeJson(outgoing, {
       object: 'list',

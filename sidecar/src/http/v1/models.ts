@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 
 import { AppError } from '#base/errors.ts'
 import { TASK_MODEL_ID } from '#chat/tasks.ts'
-import type { Principal } from '#gateway/keys.ts'
+import { allows, type Principal } from '#gateway/keys.ts'
 import type { CharacterSummary, Library } from '#library/library.ts'
 import type { Upstreams } from '#providers/upstreams.ts'
 
@@ -42,8 +42,10 @@ export interface ModelListParts {
 }
 
 export function modelRoutes(on: ModelListParts) {
-  const listed = async ({ scopes }: Principal) => {
-    const published = (await on.library.list()).filter(({ publishedVersion }) => publishedVersion !== null)
+  const listed = async ({ scopes, cast }: Principal) => {
+    const published = (await on.library.list()).filter(
+      (character) => character.publishedVersion !== null && allows(cast, character),
+    )
     const characters = [...published.map(presentModel), TASK_MODEL]
     if (!scopes.includes('base-models')) return characters
     const taken = new Set(characters.map(({ id }) => id))

@@ -4,7 +4,7 @@ import { toAppError } from '#base/errors.ts'
 import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import { writeJson } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
-import { completeAsk } from './asking.ts'
+import { admit, completeAsk } from './asking.ts'
 import type { ChatParts } from './chat.ts'
 import type { Caller } from './door.ts'
 import { askParts } from './read-ask.ts'
@@ -23,16 +23,21 @@ async function respond(caller: Caller, on: ChatParts): Promise<void> {
   const { incoming, outgoing } = caller
   const body = readResponsesBody(parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
   const ask = await completeAsk(askParts(toChatBody(body)), caller, on)
-  const deltas = on.turn(ask, goneSignal(outgoing))
+  const ticket = admit(ask, caller, on)
+  const deltas = on.turn(ask, goneSignal(outgoing), ticket)
   const head: ResponseHead = {
     requestId: ask.requestId,
     createdSeconds: Math.floor(on.now() / 1_000),
     settings: settingsOf(body),
   }
-  if (!ask.stream) {
-    writeJson(outgoing, await collectResponse(deltas, head))
-    return
+  try {
+    if (!ask.stream) {
+      writeJson(outgoing, await collectResponse(deltas, head))
+      return
+    }
+    const failure = await writeStream({ outgoing, deltas, chunks: createResponseEvents(head) })
+    if (failure !== undefined) caller.logged['errorCode'] = failure
+  } finally {
+    ticket.end()
   }
-  const failure = await writeStream({ outgoing, deltas, chunks: createResponseEvents(head) })
-  if (failure !== undefined) caller.logged['errorCode'] = failure
 }

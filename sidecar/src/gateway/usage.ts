@@ -1,0 +1,81 @@
+/**
+ * What people and keys used up in a day or a month, durably. The fast store counts; this keeps its sums, so that neither a
+ * restart nor an emptied Redis gives a month away. A crash loses what was counted in the last seconds.
+ */
+import { inArray, lt, sql } from 'drizzle-orm'
+
+import type { Log } from '#base/log.ts'
+import type { Store } from '#store/store.ts'
+
+const FLUSH_MS = 5_000
+
+/** Of a day's or a month's sum after its end. */
+const KEPT_MS = 7 * 86_400_000
+
+export interface Usage {
+  /** The sums as far as they were written, and what this process has yet to write. */
+  read(keys: readonly string[]): Promise<Map<string, number>>
+  add(key: string, by: number, periodEndsAtMs: number): void
+  /** Writes what is waiting; it stays when that fails. */
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+export function openUsage({ store, log, now }: { store: Store; log: Log; now: () => number }): Usage {
+  const { usageSums } = store.t
+  let waiting = new Map<string, { by: number; expiresAtMs: number }>()
+
+  async function write(): Promise<void> {
+    const batch = waiting
+    if (batch.size === 0) return
+    waiting = new Map()
+    try {
+      await store.db
+        .insert(usageSums)
+        .values([...batch].map(([key, { by, expiresAtMs }]) => ({ key, sum: by, expiresAtMs })))
+        .onConflictDoUpdate({
+          target: usageSums.key,
+          set: { sum: sql`${usageSums.sum} + excluded.sum` },
+        })
+    } catch (error) {
+      for (const [key, { by, expiresAtMs }] of batch) wait(key, by, expiresAtMs)
+      throw error
+    }
+  }
+
+  function wait(key: string, by: number, expiresAtMs: number): void {
+    waiting.set(key, { by: by + (waiting.get(key)?.by ?? 0), expiresAtMs })
+  }
+
+  let writing = Promise.resolve()
+  /** One after the other. */
+  const flush = () => (writing = writing.catch(() => undefined).then(write))
+
+  const timer = setInterval(() => {
+    flush().catch((error: unknown) => log.warn({ error }, 'what was used up could not be written yet'))
+  }, FLUSH_MS).unref()
+
+  return {
+    async read(keys) {
+      const rows = await store.db
+        .select()
+        .from(usageSums)
+        .where(inArray(usageSums.key, [...keys]))
+      const sums = new Map(keys.map((key) => [key, waiting.get(key)?.by ?? 0]))
+      for (const { key, sum } of rows) sums.set(key, sum + (sums.get(key) ?? 0))
+      return sums
+    },
+    add(key, by, periodEndsAtMs) {
+      wait(key, by, periodEndsAtMs + KEPT_MS)
+    },
+    flush,
+    async close() {
+      clearInterval(timer)
+      await flush().catch((error: unknown) => log.error({ error }, 'what was used up could not be written'))
+      await store.db
+        .delete(usageSums)
+        .where(lt(usageSums.expiresAtMs, now()))
+        .catch(() => undefined)
+    },
+  }
+}

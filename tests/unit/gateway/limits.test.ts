@@ -1,0 +1,254 @@
+import fc from 'fast-check'
+import { beforeEach, describe, expect, test } from 'vitest'
+
+import { AppError } from '#base/errors.ts'
+import { createLog } from '#base/log.ts'
+import { createCostOf, readPrices } from '#base/prices.ts'
+import { createLimits, type Limits, type Wish } from '#gateway/limits.ts'
+import { UNLIMITED, type HouseLimits } from '#gateway/quotas.ts'
+import { openUsage, type Usage } from '#gateway/usage.ts'
+import type { Kv } from '#kv/kv.ts'
+import { openMemoryKv } from '#kv/memory.ts'
+import { openStore } from '#store/open.ts'
+
+const NOON = Date.UTC(2026, 10, 27, 12)
+const MINUTE_MS = 60_000
+
+let nowMs: number
+let shared: Kv
+let isGone: boolean
+let usage: Usage
+
+/** A store that all replicas of a test share, and that can go away. */
+const kv = (): Kv =>
+  new Proxy(shared, {
+    get(target, name, receiver) {
+      if (name === 'isShared') return true
+      const value: unknown = Reflect.get(target, name, receiver)
+      if (typeof value !== 'function' || name === 'subscribe') return value
+      return (...args: unknown[]) =>
+        isGone
+          ? Promise.reject(new AppError('unavailable', 'gone'))
+          : (value as (...args: unknown[]) => unknown)(...args)
+    },
+  })
+
+beforeEach(async () => {
+  nowMs = NOON
+  isGone = false
+  shared = openMemoryKv({ now: () => nowMs })
+  const store = await openStore('file::memory:')
+  usage = openUsage({ store, log: createLog('silent'), now: () => nowMs })
+  return async () => {
+    await usage.close()
+    await store.close()
+  }
+})
+
+function open(house: Partial<HouseLimits>, replicas = 1): Limits {
+  const costOf = createCostOf(readPrices('cheap=1/2;*=10/20') ?? new Map())
+  return createLimits({
+    house: { ...UNLIMITED, ...house },
+    kv: kv(),
+    usage,
+    costOf,
+    replicas,
+    now: () => nowMs,
+  })
+}
+
+let asked = 0
+const wish = (over: Partial<Wish> = {}): Wish => ({
+  requestId: `request-${String(asked++)}`,
+  kind: 'turn',
+  keyId: 'connection',
+  person: 'tom',
+  keyLimits: undefined,
+  tokens: 10,
+  ...over,
+})
+
+/** Admitted and ended at once; the refusal, or undefined. */
+async function refusalOf(limits: Limits, over: Partial<Wish> = {}): Promise<AppError | undefined> {
+  const ticket = limits.admit(wish(over))
+  const refusal = await ticket.admitted.then(
+    () => undefined,
+    (error: unknown) => error as AppError,
+  )
+  ticket.end()
+  await Promise.resolve()
+  return refusal
+}
+
+const RATE = { turns: { most: 3, windowMs: MINUTE_MS } }
+
+describe('a rate', () => {
+  test('admits what fits into every minute, says what is left, and tells how long to wait', async () => {
+    const limits = open(RATE)
+    expect(await limits.admit(wish()).admitted).toEqual({
+      name: 'chat',
+      most: 3,
+      left: 2,
+      windowSeconds: 60,
+      resetSeconds: 60,
+    })
+    nowMs += 20_000
+    await refusalOf(limits)
+    await refusalOf(limits)
+    const refused = await refusalOf(limits)
+    expect(refused).toMatchObject({ code: 'limited', facts: { retryAfterSeconds: 40 } })
+    expect(refused?.message).toContain('Try again in 40 s')
+    nowMs += 40_000
+    expect(await refusalOf(limits)).toBeUndefined()
+    expect((await refusalOf(limits))?.facts['retryAfterSeconds']).toBe(20)
+  })
+
+  test('is one for each person, and tasks have their own', async () => {
+    const limits = open({ ...RATE, tasks: { most: 1, windowMs: MINUTE_MS } })
+    for (let at = 0; at < 3; at++) await refusalOf(limits)
+    expect(await refusalOf(limits)).toBeDefined()
+    expect(await refusalOf(limits, { person: 'ann' })).toBeUndefined()
+    expect(await refusalOf(limits, { kind: 'task' })).toBeUndefined()
+    expect((await refusalOf(limits, { kind: 'task' }))?.message).toContain('background tasks')
+  })
+
+  test('of any arrivals none is refused while the last minute holds fewer, and no minute holds more', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.integer({ min: 0, max: 30_000 }), { maxLength: 40 }), async (gaps) => {
+        nowMs = NOON
+        shared = openMemoryKv({ now: () => nowMs })
+        const limits = open(RATE)
+        const admitted: number[] = []
+        for (const gap of gaps) {
+          nowMs += gap
+          const inLastMinute = admitted.filter((atMs) => atMs > nowMs - MINUTE_MS).length
+          const isRefused = (await refusalOf(limits)) !== undefined
+          expect(isRefused).toBe(inLastMinute >= 3)
+          if (!isRefused) admitted.push(nowMs)
+        }
+        await limits.close()
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('a key without a person has its own limits; with one, both hold', async () => {
+    const limits = open(RATE)
+    const own = { person: undefined, keyId: 'own', keyLimits: { turnsPerMinute: 1 } }
+    expect(await refusalOf(limits, own)).toBeUndefined()
+    expect(await refusalOf(limits, own)).toBeDefined()
+    const forPeople = { keyId: 'club', keyLimits: { turnsPerMinute: 2 } }
+    expect(await refusalOf(limits, { ...forPeople, person: 'a' })).toBeUndefined()
+    expect(await refusalOf(limits, { ...forPeople, person: 'b' })).toBeUndefined()
+    expect(await refusalOf(limits, { ...forPeople, person: 'c' })).toBeDefined()
+  })
+})
+
+describe('answers at the same time', () => {
+  test('are counted until they end', async () => {
+    const limits = open({ parallelTurns: 2 })
+    const [first, second] = [limits.admit(wish()), limits.admit(wish())]
+    await Promise.all([first.admitted, second.admitted])
+    expect(await refusalOf(limits)).toMatchObject({ code: 'limited' })
+    first.end()
+    await Promise.resolve()
+    expect(await refusalOf(limits)).toBeUndefined()
+    second.end()
+  })
+
+  test('one whose process died is forgotten after half a minute', async () => {
+    const [dead, alive] = [open({ parallelTurns: 1 }), open({ parallelTurns: 1 })]
+    await dead.admit(wish()).admitted
+    expect(await refusalOf(alive)).toBeDefined()
+    nowMs += 30_000
+    expect(await refusalOf(alive)).toBeUndefined()
+  })
+})
+
+describe('a quota', () => {
+  test('of tokens reserves the estimate and settles what was used', async () => {
+    const limits = open({ tokensPerDay: 100 })
+    const ticket = limits.admit(wish({ tokens: 80 }))
+    await ticket.admitted
+    expect(await refusalOf(limits, { tokens: 30 })).toMatchObject({ code: 'quota' })
+    ticket.spend({ model: 'm', promptTokens: 10, completionTokens: 5 })
+    ticket.end()
+    await Promise.resolve()
+    await Promise.resolve()
+    expect(await refusalOf(limits, { tokens: 85 })).toBeUndefined()
+  })
+
+  test('of turns ends with the day, and says when that is', async () => {
+    const limits = open({ turnsPerDay: 2 })
+    await refusalOf(limits)
+    await refusalOf(limits)
+    const refused = await refusalOf(limits)
+    expect(refused?.message).toBe(
+      'The 2 messages of today are used up. They begin anew in 12 h 0 min (0:00 UTC).',
+    )
+    expect(refused?.facts['retryAfterSeconds']).toBe(12 * 3_600)
+    nowMs = Date.UTC(2026, 10, 28)
+    expect(await refusalOf(limits)).toBeUndefined()
+  })
+
+  test('in money counts by the price of the model, and refuses when it is used up', async () => {
+    const limits = open({ budgetPerMonth: 1 })
+    const spend = async (model: string, promptTokens: number) => {
+      const ticket = limits.admit(wish())
+      await ticket.admitted
+      ticket.spend({ model, promptTokens, completionTokens: 0 })
+      ticket.end()
+      await Promise.resolve()
+    }
+    await spend('cheap', 900_000)
+    expect(await refusalOf(limits)).toBeUndefined()
+    await spend('other', 10_000)
+    expect(await refusalOf(limits)).toMatchObject({
+      code: 'quota',
+      message: expect.stringContaining('The 1 of your budget of this month') as string,
+    })
+  })
+
+  test('survives a restart and an emptied store', async () => {
+    const limits = open({ turnsPerMonth: 2 })
+    await refusalOf(limits)
+    await refusalOf(limits)
+    await usage.flush()
+    shared = openMemoryKv({ now: () => nowMs })
+    expect(await refusalOf(open({ turnsPerMonth: 2 }))).toMatchObject({ code: 'quota' })
+  })
+})
+
+describe('without the shared store', () => {
+  test('each replica grants its share, counting what it was granted before', async () => {
+    const house = { turns: { most: 100, windowMs: MINUTE_MS } }
+    const replicas = [0, 1, 2, 3].map(() => open(house, 4))
+    const [first, second] = replicas
+    if (first === undefined || second === undefined) throw new Error('there are four')
+    for (let at = 0; at < 20; at++) expect(await refusalOf(first)).toBeUndefined()
+    isGone = true
+    const granted = async (limits: Limits) => {
+      let count = 0
+      for (let at = 0; at < 120; at++) if ((await refusalOf(limits)) === undefined) count++
+      return count
+    }
+    expect(await granted(first)).toBe(5)
+    expect(await granted(second)).toBe(25)
+    expect(first.isDegraded).toBe(true)
+    isGone = false
+    nowMs += MINUTE_MS
+    expect(await refusalOf(first)).toBeUndefined()
+    expect(first.isDegraded).toBe(false)
+  })
+
+  test('quotas are shared as well', async () => {
+    const limits = open({ turnsPerDay: 10 }, 4)
+    await refusalOf(limits)
+    await refusalOf(limits)
+    await usage.flush()
+    isGone = true
+    let count = 0
+    while ((await refusalOf(limits)) === undefined) count++
+    expect(count).toBe(2)
+  })
+})
