@@ -9,6 +9,8 @@ const CARRIAGE_RETURN = 0x0d
 const BYTE_ORDER_MARK = 0xfeff
 
 export interface LineSplitter {
+  /** Nothing is kept, and the beginning of the text is behind. */
+  readonly isEmpty: boolean
   /** The lines that this chunk completes, without their line ends (LF or CRLF). Throws AppError `upstream` for an overlong one. */
   push(chunk: Uint8Array): string[]
   /** The unfinished last line; empty when the text ended in a line break. */
@@ -44,6 +46,9 @@ export function createLineSplitter(maxLineBytes: number = MAX_LINE_BYTES): LineS
   }
 
   return {
+    get isEmpty() {
+      return keptBytes === 0 && !isFirst
+    },
     push(chunk) {
       const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
       const lines: string[] = []

@@ -25,9 +25,30 @@ export function splitEvents(maxEventBytes: number = MAX_LINE_BYTES) {
     return events
   }
   return {
-    push: (chunk: Uint8Array): SseEvent[] => collect(splitter.push(chunk)),
+    push(chunk: Uint8Array): SseEvent[] {
+      const data = splitter.isEmpty && collector.isEmpty ? loneData(chunk) : undefined
+      if (data === undefined || data.length > maxEventBytes) return collect(splitter.push(chunk))
+      return [{ event: 'message', data }]
+    },
     rest: (): SseEvent[] => collect([splitter.rest(), '']),
   }
+}
+
+const LINE_FEED = 0x0a
+const CARRIAGE_RETURN = 0x0d
+const DATA = Buffer.from('data: ')
+
+/**
+ * The data of a chunk that is one event of one line, as nearly all chunks of an answer are; undefined for every other one.
+ * It ends in a line break, so no character is cut.
+ */
+function loneData(chunk: Uint8Array): string | undefined {
+  const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  const end = bytes.length - 2
+  if (bytes.indexOf(LINE_FEED) !== end || bytes[end + 1] !== LINE_FEED) return undefined
+  if (bytes[end - 1] === CARRIAGE_RETURN) return undefined
+  if (bytes.compare(DATA, 0, DATA.length, 0, DATA.length) !== 0) return undefined
+  return bytes.toString('utf8', DATA.length, end)
 }
 
 function createCollector(maxEventBytes: number) {
@@ -49,6 +70,10 @@ function createCollector(maxEventBytes: number) {
   }
 
   return {
+    /** No line of an event that is not closed yet. */
+    get isEmpty() {
+      return data === undefined && name === ''
+    },
     /** Takes one line; answers the event that it closes. */
     add(line: string): SseEvent | undefined {
       if (line === '') return dispatch()

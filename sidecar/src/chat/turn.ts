@@ -3,9 +3,10 @@ import type { CallRecord } from '#analytics/record.ts'
 import { AppError, toAppError } from '#base/errors.ts'
 import type { Ticket } from '#gateway/limits.ts'
 import type { Ask } from '#prompt/ask.ts'
-import type { Told } from '#providers/provider.ts'
+import type { Delta, Notice, Told } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
 
+import { Answer } from './answer.ts'
 import { begin, type BeginParts } from './begin.ts'
 import { gather, withOptions, type Gathered, type GatherParts } from './gather.ts'
 import { chosenGreeting, speak } from './greeting.ts'
@@ -38,13 +39,9 @@ export function createTurn(on: TurnParts): Turn {
     }
     try {
       const gathered = await gather(ask, on)
-      for await (const delta of answer(
-        withOptions(ask, gathered),
-        gathered,
-        { ...on, admitted: ticket?.admitted },
-        journal,
-        signal,
-      )) {
+      const parts = { ...on, admitted: ticket?.admitted }
+      const deltas = yield* answer(withOptions(ask, gathered), gathered, parts, journal, signal)
+      for await (const delta of deltas) {
         journal.see(delta)
         if (delta.type === 'done') {
           await close('ok')
@@ -63,35 +60,25 @@ export function createTurn(on: TurnParts): Turn {
   }
 }
 
-/** A greeting from the card, or what the model server says. */
+/** A greeting from the card, or what the model server says. Hands out notices until it begins. */
 async function* answer(
   ask: Ask,
   gathered: Gathered,
   on: TurnParts & BeginParts,
   journal: Journal,
   signal: AbortSignal,
-) {
+): AsyncGenerator<Notice, AsyncIterable<Delta>, undefined> {
   const greeting = gathered.materials && chosenGreeting(ask, gathered.materials)
   if (gathered.materials !== undefined && greeting !== undefined) {
     await on.admitted
     journal.decide({ speaker: gathered.materials.speaker })
-    return yield* speak(greeting)
+    return speak(greeting)
   }
-  const { upstream, first, rest, release, prompt } = yield* begin(ask, gathered, on, journal, signal)
-  let spoke = false
-  try {
-    for (let next = first; next.done !== true; next = await rest.next()) {
-      const delta = next.value
-      spoke ||= delta.type !== 'done'
-      if (!spoke && ask.isWarmUp !== true) throw emptyAnswer(upstream)
-      if (delta.type === 'done' && delta.usage !== undefined)
-        on.upstreams.learn(upstream.model.name, prompt.tokens, delta.usage.promptTokens)
-      yield delta
-    }
-  } finally {
-    release()
-    await rest.return()
-  }
+  const { upstream, prompt, ...begun } = yield* begin(ask, gathered, on, journal, signal)
+  return new Answer(begun, {
+    whenEmpty: () => (ask.isWarmUp === true ? undefined : emptyAnswer(upstream)),
+    onUsage: ({ promptTokens }) => on.upstreams.learn(upstream.model.name, prompt.tokens, promptTokens),
+  })
 }
 
 /** Open WebUI shows an empty answer as a blank bubble with buttons; a sentence says more. */

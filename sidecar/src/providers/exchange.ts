@@ -130,13 +130,21 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#isOver || status < 200) return
     this.#flow = flow
     this.#silence?.refresh()
-    this.#guarded(() => this.#sink.begin(status, String(headers['content-type'] ?? '')))
+    try {
+      this.#sink.begin(status, String(headers['content-type'] ?? ''))
+    } catch (thrown) {
+      this.#sinkFailed(thrown)
+    }
   }
 
   onResponseData(_flow: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#isOver) return
     this.#silence?.refresh()
-    this.#guarded(() => this.#sink.data(chunk))
+    try {
+      this.#sink.data(chunk)
+    } catch (thrown) {
+      this.#sinkFailed(thrown)
+    }
   }
 
   onResponseEnd(): void {
@@ -158,12 +166,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /** undici would take what a sink throws for a failure of its own. */
-  #guarded(step: () => void): void {
-    try {
-      step()
-    } catch (thrown) {
-      this.stop(wireError(thrown, this.#on.words, 'within'))
-    }
+  #sinkFailed(thrown: unknown): void {
+    this.stop(wireError(thrown, this.#on.words, 'within'))
   }
 
   /** Without a reason after a good end: no connection is left to be closed. */

@@ -64,7 +64,8 @@ export class Flow<Item, State, Out> implements AsyncGenerator<Out, void, undefin
 
   next(): Promise<IteratorResult<Out, void>> {
     if (!this.#isBegun) this.#begin()
-    if (this.#signal.aborted) this.#forget()
+    // Until then the exchange listens to the signal, and `fail` forgets.
+    if (this.#isOver && this.#signal.aborted) this.#forget()
     const delta = this.#waiting.shift()
     if (delta !== undefined) {
       if (this.#isPaused && this.#waiting.length <= FEW_WAITING) this.#goOn()

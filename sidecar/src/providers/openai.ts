@@ -8,6 +8,7 @@ import { splitEvents, type SseEvent } from '#base/sse.ts'
 import { type ChatMessage, messageText } from '#prompt/ask.ts'
 
 import { type Connection, openConnection, parseJson } from './connection.ts'
+import { type Frame, frameOf, wordsIn } from './frame.ts'
 import {
   type BaseModel,
   type Delta,
@@ -183,7 +184,14 @@ export interface ChatState {
   finish?: string
   usage?: Usage
   timings?: ServerTimings
+  /** What stands around the words of most chunks. */
+  frame?: Frame
+  /** Frames that only one chunk had. */
+  wastedFrames?: number
 }
+
+/** A server whose chunks all differ in more than their words is read chunk by chunk. */
+const MOST_WASTED_FRAMES = 3
 
 /** Reads a stream of chunks. Ends at `[DONE]`, or with the bytes once a finish reason was seen. */
 export function createReader(
@@ -197,7 +205,7 @@ export function createReader(
     start: { tools: new Map() },
     step(state, { data }) {
       if (data === '[DONE]') return { state, deltas: lastDeltas(state, words, newId) }
-      return readChunk(state, data, model, words)
+      return readFramed(state, data, (from, chunk) => readChunk(from, chunk, model, words))
     },
     isLast: isDone,
     end: (state) => lastDeltas(state, words, newId),
@@ -236,6 +244,34 @@ function wholeText(): Splitter<SseEvent> {
     rest: () =>
       chunks.length === 0 ? [] : [{ event: 'message', data: Buffer.concat(chunks).toString('utf8') }],
   }
+}
+
+type ReadChunk = (state: ChatState, data: string) => Step<ChatState, Delta>
+
+function readFramed(state: ChatState, data: string, read: ReadChunk): Step<ChatState, Delta> {
+  const { frame, wastedFrames = 0 } = state
+  const words = frame && wordsIn(frame, data)
+  if (frame !== undefined && words !== undefined) {
+    const isNew = !frame.isProven
+    return {
+      state: isNew ? { ...state, frame: { ...frame, isProven: true } } : state,
+      deltas: [{ type: 'text', text: words }],
+    }
+  }
+  const step = read(state, data)
+  const text = onlyWords(state, step)
+  if (text === undefined || wastedFrames >= MOST_WASTED_FRAMES) return step
+  const fresh = frameOf(data, text, (chunk) => onlyWords(state, read(state, chunk)))
+  if (fresh === undefined) return step
+  const wasted = frame?.isProven === false ? wastedFrames + 1 : wastedFrames
+  return { ...step, state: { ...state, frame: fresh, wastedFrames: wasted } }
+}
+
+/** The words of a chunk that says nothing else. */
+function onlyWords(before: ChatState, { state, deltas }: Step<ChatState, Delta>): string | undefined {
+  const [delta] = deltas
+  if (state !== before || deltas.length !== 1 || delta?.type !== 'text') return undefined
+  return delta.logprobs === undefined ? delta.text : undefined
 }
 
 function readChunk(
