@@ -1,5 +1,5 @@
 /** Writes call records. Records of one moment share a commit, and each caller waits for its own. */
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 
 import { eq, sql } from 'drizzle-orm'
 
@@ -9,6 +9,10 @@ import type { Store } from '#store/store.ts'
 import type { CallRecord, Rating } from './record.ts'
 
 const LARGEST_BATCH = 100
+
+/** While so many finish during one commit, the next ones are gathered: a commit costs the processor as much as ten rows. */
+const CROWD = 4
+const GATHER_MS = 3
 
 export interface Recorder {
   /** Resolves once the record is committed; rejects with AppError `unavailable` when it could not be. */
@@ -52,7 +56,11 @@ export function openRecorder({ store }: { store: Store }): Recorder {
     // Those who finish in the same turn of the event loop go with the first one: to wake the thread that writes costs more
     // than a row.
     await nextTurn()
-    while (waiting.length > 0) await write(waiting.splice(0, LARGEST_BATCH))
+    while (waiting.length > 0) {
+      const batch = waiting.splice(0, LARGEST_BATCH)
+      await write(batch)
+      if (batch.length >= CROWD) await sleep(GATHER_MS)
+    }
     writing = undefined
   }
 

@@ -140,7 +140,11 @@ function anatomyOf({ parts, layout }: Prompt, sampling: Sampling): Anatomy {
     parts: parts
       .filter(({ kind }) => kind !== 'history')
       .map(({ kind, place, label, tokens, reason, dropped }) => ({
-        ...{ kind, place, label, tokens, dropped },
+        kind,
+        place,
+        label,
+        tokens,
+        dropped,
         reason: kind === 'lore' && place === 'tail' ? 'called up by the conversation' : reason,
       })),
     history: historyOf(parts),

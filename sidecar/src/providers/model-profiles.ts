@@ -169,9 +169,17 @@ export const MODEL_PROFILES: readonly ModelTraits[] = PROFILES.map(
  * a relative of a known model: one that only completes texts, sees, codes, or was trained further by somebody else.
  */
 export function profileOf(name: string): ModelTraits | undefined {
+  if (found.has(name)) return found.get(name)
   const plain = plainName(name)
-  return PROFILES.find(({ pattern }) => pattern.test(plain))
+  const traits = PROFILES.find(({ pattern }) => pattern.test(plain))
+  if (found.size >= NAMES_KEPT) found.clear()
+  found.set(name, traits)
+  return traits
 }
+
+/** Asked for in every turn. Names come from model servers. */
+const found = new Map<string, ModelTraits | undefined>()
+const NAMES_KEPT = 1_000
 
 const LIBRARY = /^(?:registry\.ollama\.ai\/)?library\//
 
