@@ -129,9 +129,9 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const isBusy = () => isAtWork() || !isThere()
   const warmUp = createWarmUp({ turn, library, isBusy, most: config.warmCharacters, log, now })
   library.onChange(warmUp.want)
-  const turnOfPerson: Turn = (ask, signal) => {
+  const turnOfPerson: Turn = (ask, signal, ticket) => {
     warmUp.stepAside()
-    return turn(ask, signal)
+    return turn(ask, signal, ticket)
   }
 
   const { generation, app } = doors({

@@ -11,22 +11,68 @@ const Key = z.looseObject({
   scopes: z.array(z.string()),
   expiresAtMs: z.number().nullable(),
   revokedAtMs: z.number().nullable(),
+  lastUsedAtMs: z.number().nullish(),
 })
+
+function stateOf({ revokedAtMs, expiresAtMs }: z.infer<typeof Key>): string {
+  if (revokedAtMs !== null) return 'revoked'
+  return expiresAtMs !== null && expiresAtMs <= Date.now() ? 'expired' : 'active'
+}
+
+const list = (value: unknown): string[] | undefined =>
+  typeof value === 'string' ? value.split(',').map((part) => part.trim()) : undefined
+
+/** What may be limited, by the name of its option. */
+const LIMITS = {
+  'turns-per-minute': 'turnsPerMinute',
+  'parallel-turns': 'parallelTurns',
+  'turns-per-day': 'turnsPerDay',
+  'turns-per-month': 'turnsPerMonth',
+  'tokens-per-day': 'tokensPerDay',
+  'tokens-per-month': 'tokensPerMonth',
+  'budget-per-month': 'budgetPerMonth',
+} as const
+
+function readLimits(values: Run['values']): { limits?: Record<string, number> } {
+  const given = Object.entries(LIMITS).flatMap(([option, name]) =>
+    values[option] === undefined ? [] : [[name, Number(values[option])] as const],
+  )
+  return given.length === 0 ? {} : { limits: Object.fromEntries(given) }
+}
+
+function readDays(values: Run['values']): { expiresInDays?: number | null } {
+  if (values['never-expires'] === true) return { expiresInDays: null }
+  return values['days'] === undefined ? {} : { expiresInDays: Number(values['days']) }
+}
+
+const Shown = z.looseObject({ id: z.string(), secret: z.string() })
 
 async function createKey({ positionals, values, api, screen }: Run): Promise<number> {
   const [name] = positionals
   if (name === undefined)
     throw new AppError('invalid', 'Name the key, e.g. "keys create reading-club --scopes chat,models"')
-  const scopes = String(values['scopes'] ?? 'chat,models').split(',')
-  const days = values['days'] === undefined ? {} : { expiresInDays: Number(values['days']) }
-  const created = await api.call(
-    'POST',
-    '/troupe/api/keys',
-    z.looseObject({ id: z.string(), secret: z.string() }),
-    { name, scopes, ...days },
-  )
+  const created = await api.call('POST', '/troupe/api/keys', Shown, {
+    name,
+    scopes: list(values['scopes']) ?? ['chat', 'models'],
+    ...readDays(values),
+    ...readLimits(values),
+    characterIds: list(values['characters']),
+    tags: list(values['tags']),
+  })
   screen.line(created.secret)
   screen.line('This is the only time the key is shown.')
+  screen.result(created)
+  return 0
+}
+
+async function rotateKey({ positionals, values, api, screen }: Run): Promise<number> {
+  const [id] = positionals
+  if (id === undefined) throw new AppError('invalid', 'Name the id of the key; "keys list" shows them')
+  const grace = values['grace-seconds'] === undefined ? {} : { graceSeconds: Number(values['grace-seconds']) }
+  const path = `/troupe/api/keys/${encodeURIComponent(id)}/rotate`
+  const created = await api.call('POST', path, Shown, { ...grace, ...readDays(values) })
+  screen.line(created.secret)
+  screen.line(`This is the only time the key is shown. ${id} works until its grace is over.`)
   screen.result(created)
   return 0
 }
@@ -34,8 +80,13 @@ async function createKey({ positionals, values, api, screen }: Run): Promise<num
 async function listKeys({ api, screen }: Run): Promise<number> {
   const { keys } = await api.call('GET', '/troupe/api/keys', z.object({ keys: z.array(Key) }))
   for (const key of keys) {
-    const state = key.revokedAtMs === null ? 'active' : 'revoked'
-    screen.line(`${key.id}  ${state.padEnd(8)} ${key.scopes.join(',').padEnd(24)} ${key.name}`)
+    const used =
+      key.lastUsedAtMs == null
+        ? 'never used'
+        : `used ${new Date(key.lastUsedAtMs).toISOString().slice(0, 16)}`
+    screen.line(
+      `${key.id}  ${stateOf(key).padEnd(8)} ${key.scopes.join(',').padEnd(24)} ${used.padEnd(21)} ${key.name}`,
+    )
   }
   screen.result({ keys })
   return 0
@@ -50,13 +101,36 @@ async function revokeKey({ positionals, api, screen }: Run): Promise<number> {
   return 0
 }
 
+const LIMIT_OPTIONS = Object.fromEntries(
+  Object.keys(LIMITS).map((name) => [name, { type: 'string' as const }]),
+)
+
 export const keyCommands: readonly Command[] = [
   {
     name: 'keys create',
-    usage: 'keys create NAME [--scopes chat,models] [--days N]',
-    summary: 'makes an API key and shows it once',
-    options: { scopes: { type: 'string' }, days: { type: 'string' } },
+    usage:
+      'keys create NAME [--scopes chat,models] [--characters ID,…] [--tags TAG,…] [--days N | --never-expires] [limits]',
+    summary: 'makes an API key and shows it once; it ends after 90 days unless told otherwise',
+    options: {
+      scopes: { type: 'string' },
+      characters: { type: 'string' },
+      tags: { type: 'string' },
+      days: { type: 'string' },
+      'never-expires': { type: 'boolean' },
+      ...LIMIT_OPTIONS,
+    },
     run: createKey,
+  },
+  {
+    name: 'keys rotate',
+    usage: 'keys rotate ID [--grace-seconds N] [--days N | --never-expires]',
+    summary: 'makes a key that may the same; the old one works for a day more, or as long as the grace',
+    options: {
+      'grace-seconds': { type: 'string' },
+      days: { type: 'string' },
+      'never-expires': { type: 'boolean' },
+    },
+    run: rotateKey,
   },
   { name: 'keys list', usage: 'keys list', summary: 'lists the API keys', options: {}, run: listKeys },
   { name: 'keys revoke', usage: 'keys revoke ID', summary: 'ends an API key', options: {}, run: revokeKey },
