@@ -20,7 +20,8 @@ export default defineConfig({
     unstubGlobals: true,
     exclude: [...configDefaults.exclude, 'dist/**'],
     projects: [
-      kind('unit'),
+      // What a test may cost is asserted in it; on a busy machine it waits.
+      kind('unit', { testTimeout: 30_000 }),
       kind('contract', { testTimeout: 20_000, hookTimeout: 60_000 }),
       kind('http', { testTimeout: 15_000 }),
       kind('reliability', { testTimeout: 180_000, hookTimeout: 120_000, fileParallelism: false }),

@@ -103,7 +103,7 @@ test('a warm second turn re-reads only the new tokens', async () => {
   }
 })
 
-describe('a chat with a lorebook, turn by turn', () => {
+describe('a chat with a lorebook, turn by turn', { timeout: 600_000 }, () => {
   const ENTRIES = [
     ['reef', 'The reef lies two miles out; its rocks are sharp, and no chart shows all of them.'],
     ['mill', 'The mill by the river stopped when the miller went to sea, and nobody knows why he went.'],

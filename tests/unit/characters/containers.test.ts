@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 
 import { readCard } from '#characters/read.ts'
 
+import { cpuNowMs } from '../../support/cpu-time.ts'
 import { HEADER, PNG_SIGNATURE } from '../../support/png.ts'
 import { sampleCard } from '../../support/samples.ts'
 import { zipOf, type Packed } from '../../support/zip.ts'
@@ -58,9 +59,9 @@ describe('YAML', () => {
 
   test('with many keys costs no more than a long one', async () => {
     const keys = Array.from({ length: 60_000 }, (_, index) => `key${index}: x`)
-    const startedAtMs = performance.now()
+    const startedCpuMs = cpuNowMs()
     await readCard(Buffer.from(`name: Mira\n${keys.join('\n')}`), 'x.yaml')
-    expect(performance.now() - startedAtMs).toBeLessThan(3_000)
+    expect(cpuNowMs() - startedCpuMs).toBeLessThan(3_000)
   })
 
   test.each([
@@ -168,9 +169,9 @@ describe('an archive', () => {
     ['with a card that is no JSON', [{ name: 'card.json', content: 'x' }], /not valid JSON/],
   ] as [string, Packed[], RegExp][])('%s says what to do', async (_name, files, message) => {
     const bytes = zipOf(files)
-    const startedAtMs = performance.now()
+    const startedCpuMs = cpuNowMs()
     await expect(readCard(bytes, 'x.charx')).rejects.toThrow(message)
-    expect(performance.now() - startedAtMs).toBeLessThan(1_000)
+    expect(cpuNowMs() - startedCpuMs).toBeLessThan(1_000)
   })
 
   test('that is cut off says so', async () => {

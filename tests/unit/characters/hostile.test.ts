@@ -51,7 +51,7 @@ async function quickest(bytes: Uint8Array, mostCpuMs: number) {
 describe('a hostile file', () => {
   test.each(HOSTILE.map((file) => [`${String(file.family)}: ${file.name}`, file] as const))(
     '%s',
-    { timeout: 20_000 },
+    { timeout: 60_000 },
     async (_name, { make, becomes }) => {
       const bytes = make()
       const mostCpuMs = bytes.length > LARGE_BYTES ? LARGE_CPU_MS : MOST_CPU_MS
@@ -79,7 +79,7 @@ describe('a hostile file', () => {
 
   test(
     'needs less than 64 MB of memory beyond itself, like any sample with flipped bits',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async () => {
       const script = path.resolve('tests/support/hostile-memory.ts')
       const { stdout } = await promisify(execFile)(process.execPath, [

@@ -4,6 +4,8 @@ import { describe, expect, test } from 'vitest'
 import { Keywords, type Keyword } from '#characters/lore/keywords.ts'
 import { KeyRing, LoreText } from '#characters/lore/match.ts'
 
+import { cpuNowMs } from '../../support/cpu-time.ts'
+
 const WORD = /[\p{L}\p{N}\p{M}_]/u
 const endsInWord = (text: string) => WORD.test([...text].at(-1) ?? '')
 const beginsWithWord = (text: string) => WORD.test([...text][0] ?? '')
@@ -59,9 +61,9 @@ describe('the search for all keywords at once', () => {
       text: `${'a'.repeat(number + 1)}b`,
       isWholeWord: false,
     }))
-    const startedAtMs = performance.now()
+    const startedCpuMs = cpuNowMs()
     expect(found(keywords, 'a'.repeat(200_000))).toEqual([])
-    expect(performance.now() - startedAtMs).toBeLessThan(1_000)
+    expect(cpuNowMs() - startedCpuMs).toBeLessThan(1_000)
   })
 })
 

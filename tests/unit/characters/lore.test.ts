@@ -8,6 +8,7 @@ import { compileBook } from '#characters/lore/book.ts'
 import { readDecorators } from '#characters/lore/decorators.ts'
 import type { LoreMessage, LoreSettings } from '#characters/lore/settings.ts'
 
+import { cpuNowMs } from '../../support/cpu-time.ts'
 import { sampleEntry } from '../../support/samples.ts'
 
 /** What makes a book one of SillyTavern's. */
@@ -88,9 +89,9 @@ describe('a key', () => {
   })
 
   test('a pattern that stalls other engines costs nothing', () => {
-    const startedAtMs = performance.now()
+    const startedCpuMs = cpuNowMs()
     expect(isOn(v3({ keys: ['(a+)+$'], use_regex: true }), says(`${'a'.repeat(5_000)}!`))).toBe(false)
-    expect(performance.now() - startedAtMs).toBeLessThan(500)
+    expect(cpuNowMs() - startedCpuMs).toBeLessThan(500)
   })
 })
 

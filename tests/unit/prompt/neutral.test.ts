@@ -4,6 +4,7 @@ import { messageText } from '#prompt/ask.ts'
 import { compose } from '#prompt/compose.ts'
 import { neutralise } from '#prompt/neutral.ts'
 
+import { cpuNowMs } from '../../support/cpu-time.ts'
 import { sampleAsk, sampleEntry, sampleMaterials, user } from '../../support/samples.ts'
 
 const MARKS = [
@@ -43,10 +44,10 @@ test.each(['a < b and c > d', '<b>bold</b>', '[1] and [x]', '<|', '|>', 'if (a <
 )
 
 test('a text of beginnings costs no more than a long one', () => {
-  const startedAtMs = performance.now()
+  const startedCpuMs = cpuNowMs()
   neutralise('<|'.repeat(200_000))
   neutralise(`<|${'x'.repeat(400_000)}`)
-  expect(performance.now() - startedAtMs).toBeLessThan(500)
+  expect(cpuNowMs() - startedCpuMs).toBeLessThan(500)
 })
 
 test('no field of a card, no lore and no name brings one into a prompt; what the user says stays as it is', () => {
