@@ -31,7 +31,7 @@ export const FLOORS = [
 ]
 
 /** @type {Record<string, string[]>} */
-const alsoMay = { prompt: ['characters'] }
+const alsoMay = { prompt: ['characters'], knowledge: ['library'] }
 
 const paths = (/** @type {string[]} */ names) => names.map((name) => `${SRC}/${name}`)
 

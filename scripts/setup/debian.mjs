@@ -16,6 +16,11 @@ const PACKAGES = [
     file: '/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf',
     purpose: 'emoji in screenshots',
   },
+  {
+    name: 'debian-policy',
+    file: '/usr/share/doc/debian-policy/policy.pdf.gz',
+    purpose: 'one long text as PDF, EPUB, HTML and plain text',
+  },
   { name: 'nlohmann-json3-dev', file: '/usr/include/nlohmann/json.hpp', purpose: 'building Ollama' },
   { name: 'libstb-dev', file: '/usr/include/stb/stb_image.h', purpose: 'building Ollama' },
 ]
@@ -35,7 +40,9 @@ export async function installDebianPackages() {
   }
   await withoutStartingServices(async () => {
     await apt('update')
-    await apt('install', '--yes', '--no-install-recommends', ...names)
+    // Small images of Debian leave the documents of packages out, which are what we want of debian-policy.
+    const documents = 'Dpkg::Options::=--path-include=/usr/share/doc/debian-policy/*'
+    await apt('install', '--yes', '--no-install-recommends', '-o', documents, ...names)
   })
 }
 

@@ -24,6 +24,7 @@ import { openUsage } from '#gateway/usage.ts'
 import { doors } from '#http/routes.ts'
 import { openKv } from '#kv/open.ts'
 import { openKnowledgeSearch } from '#knowledge/open.ts'
+import { openKnowledge, type KnowledgeParts } from '#knowledge/open-knowledge.ts'
 import { createAccessAudit } from '#library/audit.ts'
 import { openLibrary } from '#library/characters.ts'
 import { openLorebooks } from '#library/lorebooks.ts'
@@ -56,6 +57,8 @@ export interface AppOptions {
   webDir: string
   log?: Log
   now?: () => number
+  /** Another way to read documents than in a process of their own. */
+  readDocument?: KnowledgeParts['read']
 }
 
 /** Above the 60 s of common reverse proxies, so that a pooled connection is never closed just as it is reused. */
@@ -63,6 +66,9 @@ const KEEP_ALIVE_MS = 75_000
 const HEADERS_TIMEOUT_MS = 10_000
 
 const CONNECT_MS = 2_000
+
+/** Another process may be reading a document as long as it gives a sign of life; see `ReadingParts`. */
+const KNOWLEDGE_LEASE_MS = 15_000
 
 export async function openApp(config: Config, options: AppOptions): Promise<App> {
   const now = options.now ?? Date.now
@@ -76,14 +82,13 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const library = await openLibrary({ store, dataDir: config.dataDir, now })
   const lorebooks = await openLorebooks({ store, now })
   const imports = await openImportJobs({ store, library, dataDir: config.dataDir, log, now })
-  const upkeep = keepUp({ library, imports, log })
   const upstreams = openUpstreams({
     providers: await openProviders(config),
     defaultModel: config.defaultModel,
     contextTokens: config.contextTokens,
     now,
   })
-  const knowledge = await openKnowledgeSearch({
+  const search = await openKnowledgeSearch({
     ...{ store, databaseUrl: config.databaseUrl, dataDir: config.dataDir, log, now },
     chromaUrl: config.chromaUrl,
     deployment: pseudonym(secret, 'deployment', 'chroma').slice(0, 16),
@@ -91,6 +96,12 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     embeddingModel: config.embeddingModel,
     rerank: config.rerank,
   })
+  const knowledge = await openKnowledge({
+    ...{ store, dataDir: config.dataDir, log, now, index: search.index, read: options.readDocument },
+    nameOfCharacter: async (id) => (await library.get(id)).name,
+    leaseMs: config.databaseUrl.startsWith('file:') ? 0 : KNOWLEDGE_LEASE_MS,
+  })
+  const upkeep = keepUp({ library, imports, knowledge, log })
   const pool = createPool({ now, parallel: config.parallelCalls, perSecond: config.callsPerSecond })
   const kv = await openKv({ url: config.redisUrl, now })
   const keys = createKeys({ store, kv, now, fixed: fixedKeys(config) })
@@ -141,6 +152,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     lorebooks,
     summaries,
     imports,
+    knowledge,
     exportArchive: () => exportArchive(library, library.files),
     upstreams,
     taskModel: config.taskModel,
@@ -160,7 +172,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       checkHealth({
         stores: { characters: store, analytics },
         upstreams: upstreams.state,
-        knowledge: knowledge.index.health,
+        knowledge: search.index.health,
       }),
     metrics: metrics.expose,
     jwtSecrets: config.jwtSecrets,
@@ -194,6 +206,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       await desk?.close()
       await summaries.close()
       await knowledge.close()
+      await search.close()
       await upstreams.close()
       await recorder.close()
       await limits.close()

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
-import { openApp, type App } from '../../sidecar/src/app.ts'
+import { openApp, type App, type AppOptions } from '../../sidecar/src/app.ts'
 import { readConfig } from '../../sidecar/src/config.ts'
 import { createLog } from '../../sidecar/src/base/log.ts'
 
@@ -32,7 +32,10 @@ export interface RequestOptions {
   signal?: AbortSignal
 }
 
-export async function openTestApp(env: Record<string, string> = {}): Promise<TestApp> {
+export async function openTestApp(
+  env: Record<string, string> = {},
+  options: Pick<AppOptions, 'readDocument'> = {},
+): Promise<TestApp> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'troupe-test-'))
   const logged: Record<string, unknown>[] = []
   const log = createLog('info', {
@@ -51,7 +54,7 @@ export async function openTestApp(env: Record<string, string> = {}): Promise<Tes
     TROUPE_PARALLEL_TURNS: '1000',
     ...env,
   })
-  const app = await openApp(config, { webDir: path.resolve('dist/web'), log })
+  const app = await openApp(config, { webDir: path.resolve('dist/web'), log, ...options })
   const { url } = await app.listen()
 
   const request: TestApp['request'] = (method, where, { key = ADMIN_KEY, body, headers, signal } = {}) =>

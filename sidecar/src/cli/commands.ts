@@ -4,6 +4,7 @@ import { characterCommands } from './commands/characters.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { importCommands } from './commands/imports.ts'
 import { keyCommands } from './commands/keys.ts'
+import { knowledgeCommands } from './commands/knowledge.ts'
 import { lorebookCommands } from './commands/lorebooks.ts'
 import { modelCommands } from './commands/models.ts'
 import { openWebUiCommands } from './commands/openwebui.ts'
@@ -12,6 +13,7 @@ export const COMMANDS: readonly Command[] = [
   ...importCommands,
   ...characterCommands,
   ...lorebookCommands,
+  ...knowledgeCommands,
   ...doctorCommands,
   ...modelCommands,
   ...openWebUiCommands,

@@ -4,6 +4,10 @@ import path from 'node:path'
 
 import { AppError } from '#base/errors.ts'
 import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
+import { kindOfName } from '#rag/kinds.ts'
+
+/** Beside the card of a character folder: documents that it can look up. */
+export const FOLDER_KNOWLEDGE = 'knowledge'
 
 /** What a card, or an archive of them, may be called. */
 const CARD_FILE = /\.(png|json|ya?ml|charx|jpe?g|webp|zip)$/i
@@ -35,4 +39,26 @@ async function readFolder(folder: string): Promise<{ name: string; bytes: Uint8A
   })
   const picture = await readFile(path.join(folder, FOLDER_PICTURE)).catch(() => undefined)
   return packFolder(path.basename(path.resolve(folder)), card, picture)
+}
+
+export interface DocumentFile {
+  file: string
+  /** With the folders below the one that was named. */
+  name: string
+}
+
+/**
+ * Documents of a folder by the names that readers take, as deep as it goes; a file that is named itself is one whatever it is
+ * called. Throws AppError `invalid` for what does not exist.
+ */
+export async function documentsIn(named: string): Promise<DocumentFile[]> {
+  const found = await stat(named).catch(() => undefined)
+  if (found === undefined) throw new AppError('invalid', `${named} does not exist`)
+  if (!found.isDirectory()) return [{ file: named, name: path.basename(named) }]
+  const entries = await readdir(named, { withFileTypes: true, recursive: true })
+  return entries
+    .filter((entry) => entry.isFile() && !entry.name.startsWith('.') && kindOfName(entry.name) !== undefined)
+    .map((entry) => path.join(entry.parentPath, entry.name))
+    .sort()
+    .map((file) => ({ file, name: path.relative(named, file).split(path.sep).join('/') }))
 }

@@ -7,6 +7,8 @@ export interface Screen {
   progress(label: string, total: number): { step(): void; end(): void }
   /** The same for bytes, whose total may grow on the way. */
   bytes(label: string): { show(completedBytes: number, totalBytes: number): void; end(): void }
+  /** A bar of a share from 0 to 1, with what is done at the moment behind it. */
+  share(label: string): { show(share: number, step: string): void; end(): void }
   /** One line of JSON with --json, else nothing: for what is told on the way. */
   event(value: unknown): void
   /** The result: printed as JSON with --json, else left to the lines. */
@@ -14,6 +16,9 @@ export interface Screen {
 }
 
 const BAR_WIDTH = 24
+
+/** The line of a usual terminal, less the bar: one that wraps could not be cleared. */
+const LONGEST_STEP = 60
 
 /** Back to the beginning, and nothing left of a longer text. */
 const CLEAR_LINE = '\r\u001B[K'
@@ -48,6 +53,19 @@ export function createScreen({ json, out, err }: ScreenOptions): Screen {
           if (!visible) return
           const counts = totalBytes === 0 ? '' : `${sizeText(completedBytes)} of ${sizeText(totalBytes)}`
           err.write(`${CLEAR_LINE}${label} ${bar(completedBytes, totalBytes)} ${counts}`)
+        },
+        end() {
+          if (visible) err.write('\n')
+        },
+      }
+    },
+    share(label) {
+      const visible = err.isTTY === true
+      return {
+        show(share, step) {
+          if (!visible) return
+          const percent = `${Math.floor(share * 100)} %`.padStart(5)
+          err.write(`${CLEAR_LINE}${label} ${bar(share, 1)} ${percent}  ${step.slice(0, LONGEST_STEP)}`)
         },
         end() {
           if (visible) err.write('\n')

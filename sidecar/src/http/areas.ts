@@ -2,6 +2,12 @@
 import { auditOperations, characterOperations, pictureOperations } from './api/characters.ts'
 import { archiveOperations, importOperations } from './api/imports.ts'
 import { keyOperations } from './api/keys.ts'
+import {
+  baseOperations,
+  chunkOperations,
+  documentOperations,
+  ownKnowledgeOperations,
+} from './api/knowledge.ts'
 import { lorebookOperations } from './api/lorebooks.ts'
 import { eventOperations, openWebUiOperations } from './api/openwebui.ts'
 import { modelOperations } from './api/models.ts'
@@ -63,6 +69,10 @@ export const AREAS: readonly Area[] = [
   admin('Imports', '/imports', importOperations),
   admin('Imports', '/library/archive', archiveOperations),
   admin('Lorebooks', '/lorebooks', lorebookOperations),
+  admin('Knowledge', '/knowledge/bases', baseOperations),
+  admin('Knowledge', '/knowledge/documents', documentOperations),
+  admin('Knowledge', '/knowledge/chunks', chunkOperations),
+  admin('Knowledge', '/knowledge/characters', ownKnowledgeOperations),
   admin('Prompt', '/prompt', previewOperations),
   admin('Prompt', '/prompt/room', roomOperations),
   admin('Prompt', '/requests', requestOperations),

@@ -93,3 +93,12 @@ function refuseDeepNesting(text: string): void {
       throw new AppError('invalid', `The request body is nested deeper than ${String(DEEPEST)} levels`)
   }
 }
+
+type WithoutGaps<T> = { [K in keyof T]: Exclude<T[K], undefined> }
+
+/** What was not given is not there, rather than there as undefined. */
+export function withoutGaps<T extends object>(value: T): WithoutGaps<T> {
+  return Object.fromEntries(
+    Object.entries(value).filter(([, field]) => field !== undefined),
+  ) as WithoutGaps<T>
+}

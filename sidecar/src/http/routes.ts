@@ -12,6 +12,13 @@ import type { Lorebooks } from '#library/lorebooks.ts'
 import { auditRoutes, characterRoutes, pictureRoutes, type CharacterParts } from './api/characters.ts'
 import { archiveRoutes, importRoutes, type ImportParts } from './api/imports.ts'
 import { keyRoutes, type KeyRouteParts } from './api/keys.ts'
+import {
+  baseRoutes,
+  chunkRoutes,
+  documentRoutes,
+  ownKnowledgeRoutes,
+  type KnowledgeRouteParts,
+} from './api/knowledge.ts'
 import { eventRoutes, openWebUiRoutes, type OpenWebUiParts } from './api/openwebui.ts'
 import { baseModelRoutes, type ModelParts } from './api/models.ts'
 import { lorebookRoutes, type LorebookParts } from './api/lorebooks.ts'
@@ -40,6 +47,7 @@ export interface RouteParts
     CharacterParts,
     ImportParts,
     LorebookParts,
+    KnowledgeRouteParts,
     PromptParts,
     Pick<ModelParts, 'findLoads' | 'now'>,
     HealthParts,
@@ -121,6 +129,10 @@ function adminApi(on: RouteParts) {
   api.route('/audit', auditRoutes(on))
   api.route('/imports', importRoutes(on))
   api.route('/lorebooks', lorebookRoutes(on))
+  api.route('/knowledge/bases', baseRoutes(on))
+  api.route('/knowledge/documents', documentRoutes(on))
+  api.route('/knowledge/chunks', chunkRoutes(on))
+  api.route('/knowledge/characters', ownKnowledgeRoutes(on))
   api.route('/library/archive', archiveRoutes(on))
   api.route('/prompt', previewRoutes(on))
   api.route('/prompt/room', roomRoutes(on))

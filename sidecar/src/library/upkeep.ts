@@ -1,4 +1,4 @@
-/** What the library has to be rid of with time: the trash of a month ago, and the results of old imports. */
+/** What the library has to be rid of with time: the trash of a month ago, its own and that of the knowledge, and the results of old imports. */
 import { toAppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 
@@ -10,15 +10,18 @@ const EVERY_MS = 6 * 3_600_000
 interface UpkeepParts {
   library: Pick<Library, 'purge'>
   imports: Pick<ImportJobs, 'purge'>
+  /** Of documents that characters look up. */
+  knowledge: { purge(): Promise<void> }
   log: Log
 }
 
 /** Now and then a few times a day, until it is stopped. Does not keep the process alive. */
-export function keepUp({ library, imports, log }: UpkeepParts): { stop(): void } {
+export function keepUp({ library, imports, knowledge, log }: UpkeepParts): { stop(): void } {
   async function purge(): Promise<void> {
     try {
       const characters = await library.purge()
       await imports.purge()
+      await knowledge.purge()
       if (characters > 0) log.info({ characters }, 'trash emptied')
     } catch (thrown) {
       log.warn(

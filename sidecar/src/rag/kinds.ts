@@ -26,8 +26,21 @@ const BY_ENDING: Readonly<Record<string, DocumentKind>> = {
   ndjson: 'json',
 }
 
+const MEDIA_TYPES: Readonly<Record<DocumentKind, string>> = {
+  pdf: 'application/pdf',
+  docx: 'application/vnd.openxmlformats-officedocument.wordprocessingml.document',
+  epub: 'application/epub+zip',
+  html: 'text/html',
+  markdown: 'text/markdown',
+  text: 'text/plain',
+  csv: 'text/csv',
+  json: 'application/json',
+}
+
+export const mediaTypeOf = (kind: DocumentKind): string => MEDIA_TYPES[kind]
+
 /** By the name alone; undefined when no reader takes files of this name. */
-function kindOfName(name: string): DocumentKind | undefined {
+export function kindOfName(name: string): DocumentKind | undefined {
   const ending = /\.([a-z0-9]{1,10})$/i.exec(name)?.[1]?.toLowerCase()
   return ending === undefined ? undefined : BY_ENDING[ending]
 }

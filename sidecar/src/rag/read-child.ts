@@ -16,15 +16,27 @@ const CHUNKS_PER_MESSAGE = 64
 /** Progress is for people: a few times a second is enough. */
 const PROGRESS_EVERY_MS = 100
 
-/** In a thread, since what takes the memory does not let go of this one. */
+/**
+ * In a thread, since what takes the memory does not let go of this one. How it ends tells the parent why; Windows knows
+ * SIGKILL alone.
+ */
 const WATCH = `
-const { workerData } = require('node:worker_threads')
+const { workerData: { mostBytes, mostCpuMicroseconds, untilMs } } = require('node:worker_threads')
+const end = (signal) => {
+  try { process.kill(process.pid, signal) } catch { process.kill(process.pid, 'SIGKILL') }
+}
 setInterval(() => {
-  if (process.memoryUsage.rss() > workerData.mostBytes || Date.now() > workerData.untilMs) process.kill(process.pid, 'SIGKILL')
+  const { user, system } = process.cpuUsage()
+  if (process.memoryUsage.rss() > mostBytes) end('SIGKILL')
+  else if (user + system > mostCpuMicroseconds || Date.now() > untilMs) end('SIGXCPU')
 }, 20)`
 
-function watch({ memoryMb, wallMs }: ToChild): void {
-  const workerData = { mostBytes: memoryMb * 1024 * 1024, untilMs: Date.now() + wallMs }
+function watch({ memoryMb, cpuMs, wallMs }: ToChild): void {
+  const workerData = {
+    mostBytes: memoryMb * 1024 * 1024,
+    mostCpuMicroseconds: cpuMs * 1_000,
+    untilMs: Date.now() + wallMs,
+  }
   new Worker(WATCH, { eval: true, workerData, execArgv: [], env: {} }).unref()
 }
 
@@ -47,6 +59,8 @@ async function read(task: ToChild): Promise<void> {
   await say({ type: 'end', ...about })
 }
 
+// Nobody waits for it any more.
+process.once('disconnect', () => process.exit(1))
 process.once('message', (task: ToChild) => {
   read(task)
     .catch((thrown: unknown) => {

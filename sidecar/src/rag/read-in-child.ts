@@ -12,6 +12,7 @@ import { DOCUMENT_LIMITS } from './limits.ts'
 import type { PreparedDocument } from './prepare.ts'
 
 export interface ReadingLimits {
+  cpuMs: number
   wallMs: number
   memoryMb: number
   heapMb: number
@@ -47,7 +48,7 @@ export async function readInChild(
 ): Promise<PreparedDocument> {
   if (signal.aborted) throw cancelled()
   const child = start(limits.heapMb)
-  const { wallMs, memoryMb, heapMb } = limits
+  const { cpuMs, wallMs, memoryMb, heapMb } = limits
   const chunks: Chunk[] = []
   let about: Omit<PreparedDocument, 'chunks'> | undefined
   let failure: AppError | undefined
@@ -69,14 +70,17 @@ export async function readInChild(
         about = rest
       }
     })
-    child.send({ ...task, wallMs: wallMs + ORPHAN_MS, memoryMb, heapMb } satisfies ToChild, () => undefined)
+    child.send(
+      { ...task, cpuMs, wallMs: wallMs + ORPHAN_MS, memoryMb, heapMb } satisfies ToChild,
+      () => undefined,
+    )
     await exit
   } finally {
     clearTimeout(timer)
     signal.removeEventListener('abort', abort)
   }
   if (failure !== undefined) throw failure
-  if (about === undefined) throw tooMuch(memoryMb)
+  if (about === undefined) throw child.signalCode === 'SIGXCPU' ? tooSlow(cpuMs) : tooMuch(memoryMb)
   return { ...about, chunks }
 }
 
@@ -97,7 +101,7 @@ function start(heapMb: number): ChildProcess {
   })
   try {
     // Who waits for an answer comes first.
-    if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL)
+    if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW)
   } catch {
     // It has ended already, which `ended` tells.
   }
@@ -113,10 +117,10 @@ const ended = (child: ChildProcess): Promise<void> =>
   })
 
 const cancelled = () => new AppError('cancelled', 'The reading was stopped')
-const tooSlow = (wallMs: number) =>
+const tooSlow = (ms: number) =>
   new AppError(
     'too_large',
-    `The document could not be read within ${wallMs / 1_000} s; save it anew, or in parts`,
+    `The document could not be read within ${ms / 1_000} s; save it anew, or in parts`,
   )
 const tooMuch = (memoryMb: number) =>
   new AppError(

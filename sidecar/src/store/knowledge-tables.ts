@@ -36,8 +36,14 @@ export function defineKnowledgeTables(k: Kit) {
     fingerprint: k.text('fingerprint'),
     /** Grows with every change of what can be found, so that nothing stale is answered. */
     revision: k.int('revision').notNull(),
+    /** Of readers and splitter; an older one is cut anew. See `CUT_VERSION` in `knowledge/recut.ts`. */
+    cutVersion: k.int('cut_version').notNull().default(1),
+    /** Until then a process works on the whole base, so that no other does; null when none does. */
+    busyUntilMs: k.epochMs('busy_until_ms'),
     createdAtMs: k.epochMs('created_at_ms').notNull(),
     updatedAtMs: k.epochMs('updated_at_ms').notNull(),
+    /** Set while it lies in the trash. */
+    deletedAtMs: k.epochMs('deleted_at_ms'),
   })
 
   /** Which characters may look into which bases. The ids of characters never change, and one in the trash may come back. */
@@ -72,7 +78,7 @@ export function defineKnowledgeTables(k: Kit) {
       sizeBytes: k.int('size_bytes').notNull(),
       /** SHA-256 of the uploaded file; the file lies in the data folder under this name. */
       originalHash: k.text('original_hash').notNull(),
-      /** waiting, parsing, embedding, ready, failed or stopped. */
+      /** waiting, parsing, embedding, ready, failed, stopped or deleting. */
       state: k.text('state').notNull(),
       pagesRead: k.int('pages_read').notNull(),
       /** Null until it is known, and for formats without pages. */
@@ -116,6 +122,10 @@ export function defineKnowledgeTables(k: Kit) {
       /** SHA-256 of what is embedded: see `rag/embedding-input.ts`. */
       textHash: k.text('text_hash').notNull(),
       isDisabled: k.bool('is_disabled').notNull(),
+      /** What the document says, where somebody changed the text; null otherwise. */
+      originalText: k.text('original_text'),
+      editedBy: k.text('edited_by'),
+      editedAtMs: k.epochMs('edited_at_ms'),
     },
     (t) => [
       k.uniqueIndex('knowledge_chunks_place').on(t.documentId, t.generation, t.number),

@@ -6,7 +6,9 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 
 import { query, required, textOf, type Command, type Run } from '../command.ts'
-import { cardFilesIn, readUpload } from '../folder.ts'
+import { cardFilesIn, documentsIn, FOLDER_KNOWLEDGE, readUpload } from '../folder.ts'
+
+import { sendDocument } from './knowledge.ts'
 
 const Note = z.looseObject({ message: z.string() })
 const Result = z.looseObject({
@@ -58,11 +60,25 @@ async function importOne(name: string, api: Run['api'], wish: string): Promise<R
     const { results } = await patiently(() =>
       api.upload(`/troupe/api/characters/import${wish}`, upload, Imported),
     )
-    return results
+    return [...results, ...(await importKnowledge(name, results[0]?.id, api))]
   } catch (thrown) {
     if (!(thrown instanceof AppError) || thrown.code === 'unavailable') throw thrown
     return [{ file: path.basename(name), status: 'failed', notes: [{ message: thrown.message }] }]
   }
+}
+
+/** What lies in the `knowledge` folder of a character goes into a base of its own; what is there already is skipped. */
+async function importKnowledge(
+  folder: string,
+  character: string | undefined,
+  api: Run['api'],
+): Promise<Result[]> {
+  const documents = await documentsIn(path.join(folder, FOLDER_KNOWLEDGE)).catch(() => [])
+  if (character === undefined) return []
+  const results: Result[] = []
+  for (const document of documents)
+    results.push(...(await patiently(() => sendDocument({ character }, document, api))))
+  return results
 }
 
 /** Only after the first answer: a sidecar that never was there is told of at once. */
@@ -158,7 +174,8 @@ export const importCommands: readonly Command[] = [
     usage: 'import FILE|FOLDER|ARCHIVE… [--draft] [--into ID] [--note TEXT]',
     summary: 'adds cards, folders of them or zip archives, and publishes them',
     details:
-      'A folder with card.json (and avatar.png) is one character. A zip archive is read in the background; an archive of\n' +
+      'A folder with card.json (and avatar.png) is one character; documents in its folder knowledge become what it can look\n' +
+      'up. A zip archive is read in the background; an archive of\n' +
       '"archive" brings a whole library. --draft does not publish; --into makes a new version of a character.\n',
     options: { draft: { type: 'boolean' }, into: { type: 'string' }, note: { type: 'string' } },
     run: importFiles,

@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 import { EXPORT_FORMATS, STATES, type Library } from '#library/library.ts'
 
-import { check, readJson } from '../body.ts'
+import { check, readJson, withoutGaps } from '../body.ts'
 import type { AppEnv } from '../env.ts'
 import type { Operation } from '../openapi.ts'
 
@@ -222,13 +222,4 @@ export async function uploaded(body: Promise<Record<string, unknown>>) {
   throw new AppError('invalid', 'No file arrived; send card files in the multipart field "files"', {
     param: 'files',
   })
-}
-
-type WithoutGaps<T> = { [K in keyof T]: Exclude<T[K], undefined> }
-
-/** What was not given is not there, rather than there as undefined. */
-function withoutGaps<T extends object>(value: T): WithoutGaps<T> {
-  return Object.fromEntries(
-    Object.entries(value).filter(([, field]) => field !== undefined),
-  ) as WithoutGaps<T>
 }

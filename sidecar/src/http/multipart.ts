@@ -1,0 +1,105 @@
+/** Files of an upload one after the other, as they arrive: none is ever whole in the memory. */
+import type { IncomingMessage } from 'node:http'
+import type { Readable } from 'node:stream'
+
+import { Busboy, type BusboyHeaders } from '@fastify/busboy'
+
+import { AppError } from '#base/errors.ts'
+
+export interface ArrivingFile {
+  /** As the client sent it, folders included; nothing to open a file by. */
+  name: string
+  /** What is left unread of it is passed over. */
+  bytes: AsyncIterable<Uint8Array>
+}
+
+interface Limits {
+  files: number
+  /** Of the whole request. */
+  bytes: number
+}
+
+/**
+ * The files in the field `files`. Throws AppError `invalid` for what is no such upload, `too_large` when it passes a limit,
+ * `cancelled` when the client leaves.
+ */
+export async function* arrivingFiles(
+  incoming: IncomingMessage,
+  limits: Limits,
+): AsyncGenerator<ArrivingFile> {
+  const arrived: { name: string; stream: Readable }[] = []
+  let failure: AppError | undefined
+  let isEnded = false
+  let wake: () => void = () => undefined
+  const end = (error?: AppError) => {
+    failure ??= error
+    isEnded = true
+    for (const { stream } of arrived) stream.resume()
+    wake()
+  }
+  const form = openForm(incoming, limits)
+  form.on('file', (field, stream, name) => {
+    if (field !== 'files' || isEnded) stream.resume()
+    else arrived.push({ name, stream })
+    wake()
+  })
+  form.once('filesLimit', () => end(tooMany(limits.files)))
+  form.once('finish', () => end())
+  form.once('error', (cause) =>
+    end(new AppError('invalid', 'The upload is no valid multipart/form-data', { cause })),
+  )
+  incoming.once('aborted', () =>
+    end(new AppError('cancelled', 'The client left before its upload was whole')),
+  )
+  let sizeBytes = 0
+  incoming.on('data', (chunk: Buffer) => {
+    sizeBytes += chunk.length
+    if (sizeBytes > limits.bytes) end(tooMuch(limits.bytes))
+  })
+  incoming.pipe(form)
+  try {
+    for (;;) {
+      const file = arrived.shift()
+      if (file !== undefined) {
+        yield { name: file.name, bytes: bytesOf(file.stream, () => failure) }
+        file.stream.resume()
+      } else if (isEnded) break
+      else await new Promise<void>((resolve) => (wake = resolve))
+    }
+    if (failure !== undefined) throw failure
+  } finally {
+    incoming.unpipe(form).resume()
+    for (const { stream } of arrived) stream.resume()
+  }
+}
+
+function openForm(incoming: IncomingMessage, { files }: Limits) {
+  try {
+    return new Busboy({
+      headers: incoming.headers as BusboyHeaders,
+      preservePath: true,
+      limits: { files, fields: 20, fieldSize: 1_000, headerPairs: 20 },
+    })
+  } catch (cause) {
+    throw new AppError('invalid', 'Send the files as multipart/form-data in the field "files"', {
+      cause,
+      param: 'files',
+    })
+  }
+}
+
+async function* bytesOf(stream: Readable, failure: () => AppError | undefined): AsyncGenerator<Uint8Array> {
+  for await (const chunk of stream.iterator({ destroyOnReturn: false })) yield chunk as Uint8Array
+  const error = failure()
+  if (error !== undefined) throw error
+}
+
+const tooMany = (files: number) =>
+  new AppError('too_large', `More than ${files} files in one upload; send them in several`, {
+    param: 'files',
+  })
+const tooMuch = (bytes: number) =>
+  new AppError(
+    'too_large',
+    `The upload is larger than ${Math.round(bytes / 1024 / 1024)} MB; send it in parts`,
+  )
