@@ -54,12 +54,12 @@ export function createFakeIndex(store: Store): FakeIndex {
       return { fingerprint, lexicalOnly: [] }
     },
     async removeDocument(documentId) {
-      await Promise.resolve(forget((chunk) => chunk.documentId === documentId))
+      forget((chunk) => chunk.documentId === documentId)
+      await Promise.resolve()
     },
     async removeScope(scope) {
-      await Promise.resolve(
-        forget((chunk) => chunk.baseId === scope.baseId && chunk.generation === scope.generation),
-      )
+      forget((chunk) => chunk.baseId === scope.baseId && chunk.generation === scope.generation)
+      await Promise.resolve()
     },
     async embedBase(baseId) {
       const ids = [...known].filter(([, chunk]) => chunk.baseId === baseId).map(([id]) => id)
@@ -68,8 +68,8 @@ export function createFakeIndex(store: Store): FakeIndex {
     forgetOtherVectors: () => Promise.resolve(),
     embeddings: { fingerprint: () => Promise.resolve(index.model) },
     hold() {
-      let reach = () => undefined as void
-      let open = () => undefined as void
+      let reach: () => void = () => undefined
+      let open: () => void = () => undefined
       const reached = new Promise<void>((resolve) => (reach = resolve))
       const opened = new Promise<void>((resolve) => (open = resolve))
       gate = { reach, opened }

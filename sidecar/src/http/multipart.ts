@@ -28,18 +28,17 @@ export async function* arrivingFiles(
   limits: Limits,
 ): AsyncGenerator<ArrivingFile> {
   const arrived: { name: string; stream: Readable }[] = []
-  let failure: AppError | undefined
-  let isEnded = false
+  const state: { failure?: AppError; isEnded: boolean } = { isEnded: false }
   let wake: () => void = () => undefined
   const end = (error?: AppError) => {
-    failure ??= error
-    isEnded = true
+    if (error !== undefined) state.failure ??= error
+    state.isEnded = true
     for (const { stream } of arrived) stream.resume()
     wake()
   }
   const form = openForm(incoming, limits)
   form.on('file', (field, stream, name) => {
-    if (field !== 'files' || isEnded) stream.resume()
+    if (field !== 'files' || state.isEnded) stream.resume()
     else arrived.push({ name, stream })
     wake()
   })
@@ -61,12 +60,12 @@ export async function* arrivingFiles(
     for (;;) {
       const file = arrived.shift()
       if (file !== undefined) {
-        yield { name: file.name, bytes: bytesOf(file.stream, () => failure) }
+        yield { name: file.name, bytes: bytesOf(file.stream, () => state.failure) }
         file.stream.resume()
-      } else if (isEnded) break
+      } else if (state.isEnded) break
       else await new Promise<void>((resolve) => (wake = resolve))
     }
-    if (failure !== undefined) throw failure
+    if (state.failure !== undefined) throw state.failure
   } finally {
     incoming.unpipe(form).resume()
     for (const { stream } of arrived) stream.resume()

@@ -32,7 +32,8 @@ export function openBackground(on: BackgroundParts): Background {
   const { knowledgeBases: bases, knowledgeDocuments: documents } = store.t
   const closing = new AbortController()
   let isClosed = false
-  let isWoken = false
+  /** How often somebody said that there may be something to do. */
+  let wakes = 0
   let working: Promise<void> | undefined
   let current: { baseId: string; controller: AbortController; ended: Promise<unknown> } | undefined
 
@@ -71,8 +72,8 @@ export function openBackground(on: BackgroundParts): Background {
   }
 
   async function look(): Promise<void> {
-    do {
-      isWoken = false
+    for (let seen = -1; seen !== wakes && !isClosed;) {
+      seen = wakes
       await store.db
         .update(bases)
         .set({ buildingGeneration: sql`${bases.generation} + 1` })
@@ -87,7 +88,7 @@ export function openBackground(on: BackgroundParts): Background {
           on.wakeReading()
         })
       await readByMeaning()
-    } while (isWoken && !isClosed)
+    }
   }
 
   async function readByMeaning(): Promise<void> {
@@ -138,7 +139,7 @@ export function openBackground(on: BackgroundParts): Background {
   }
 
   function wake(): void {
-    isWoken = true
+    wakes += 1
     if (isClosed) return
     working ??= look()
       .catch((thrown: unknown) => {

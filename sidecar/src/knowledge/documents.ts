@@ -56,7 +56,7 @@ export function createDocuments(on: DocumentParts): OpenDocuments {
     ...{ createdAtMs: row.createdAtMs, updatedAtMs: row.updatedAtMs },
   })
 
-  const raise = (baseId: string) => ({ revision: sql`${bases.revision} + 1`, updatedAtMs: now() })
+  const raise = () => ({ revision: sql`${bases.revision} + 1`, updatedAtMs: now() })
 
   async function addOne(
     baseId: string,
@@ -110,7 +110,7 @@ export function createDocuments(on: DocumentParts): OpenDocuments {
     const detail = { document: row.id, sha256: row.originalHash }
     await store.atomically((db) => [
       db.update(documents).set({ state: 'deleting', updatedAtMs: now() }).where(eq(documents.id, row.id)),
-      db.update(bases).set(raise(row.baseId)).where(eq(bases.id, row.baseId)),
+      db.update(bases).set(raise()).where(eq(bases.id, row.baseId)),
       on.audit.row(db, { actor, action: 'delete_for_good', target: `knowledge ${row.baseId}`, detail }),
     ])
   }
@@ -241,7 +241,7 @@ export function createDocuments(on: DocumentParts): OpenDocuments {
       const detail = { document: row.documentId, chunk: row.number, fields }
       await store.atomically((db) => [
         db.update(chunks).set(values).where(eq(chunks.id, id)),
-        db.update(bases).set(raise(row.baseId)).where(eq(bases.id, row.baseId)),
+        db.update(bases).set(raise()).where(eq(bases.id, row.baseId)),
         on.audit.row(db, { actor, action: 'edit', target: `knowledge ${row.baseId}`, detail }),
       ])
       const after = await chunkOf(id)

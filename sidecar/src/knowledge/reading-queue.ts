@@ -71,7 +71,8 @@ export function openReadingQueue(on: ReadingParts): ReadingQueue {
   const running = new Map<string, { controller: AbortController; ended: Promise<void> }>()
   let isClosed = false
   let looking: Promise<void> | undefined
-  let isWoken = false
+  /** How often somebody said that there may be something to do. */
+  let wakes = 0
 
   const isFree = () =>
     or(
@@ -105,18 +106,18 @@ export function openReadingQueue(on: ReadingParts): ReadingQueue {
   }
 
   async function look(): Promise<void> {
-    do {
-      isWoken = false
+    for (let seen = -1; seen !== wakes;) {
+      seen = wakes
       while (!isClosed && running.size < AT_ONCE) {
         const row = await claim()
         if (row === undefined) break
         start(row)
       }
-    } while (isWoken)
+    }
   }
 
   function wake(): void {
-    isWoken = true
+    wakes += 1
     if (isClosed) return
     looking ??= look()
       .catch((thrown: unknown) => {
@@ -392,7 +393,7 @@ async function publish(
         ]),
   ])
   const [after] = await store.db.select().from(documents).where(eq(documents.id, row.id))
-  if (after === undefined || after.state !== 'ready') return after?.state !== 'embedding'
+  if (after?.state !== 'ready') return after?.state !== 'embedding'
   const replaced = await store.db
     .select({ id: documents.id })
     .from(documents)

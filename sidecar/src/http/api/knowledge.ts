@@ -137,56 +137,56 @@ export interface KnowledgeRouteParts {
   knowledge: Knowledge
 }
 
-export function baseRoutes({ knowledge: { bases, documents } }: KnowledgeRouteParts) {
+export function baseRoutes({ knowledge }: KnowledgeRouteParts) {
   return new Hono<AppEnv>()
     .get('/', async (c) => {
       const { state } = check(List, c.req.query())
-      return c.json({ bases: await bases.list({ isDeleted: state === 'trash' }) })
+      return c.json({ bases: await knowledge.bases.list({ isDeleted: state === 'trash' }) })
     })
     .post('/', async (c) =>
-      c.json(await bases.create(withoutGaps(await readJson(New, c.env.incoming)), by(c)), 201),
+      c.json(await knowledge.bases.create(withoutGaps(await readJson(New, c.env.incoming)), by(c)), 201),
     )
-    .get('/:id', async (c) => c.json(await bases.get(c.req.param('id'))))
+    .get('/:id', async (c) => c.json(await knowledge.bases.get(c.req.param('id'))))
     .patch('/:id', async (c) => {
       const changes = withoutGaps(await readJson(Patch, c.env.incoming))
-      return c.json(await bases.edit(c.req.param('id'), changes, by(c)))
+      return c.json(await knowledge.bases.edit(c.req.param('id'), changes, by(c)))
     })
     .delete('/:id', async (c) => {
       const { forever } = check(Delete, c.req.query())
-      await (forever ? bases.deleteForGood : bases.delete)(c.req.param('id'), by(c))
+      await (forever ? knowledge.bases.deleteForGood : knowledge.bases.delete)(c.req.param('id'), by(c))
       return c.body(null, 204)
     })
-    .post('/:id/restore', async (c) => c.json(await bases.restore(c.req.param('id'), by(c))))
-    .post('/:id/rebuild', async (c) => c.json(await bases.rebuild(c.req.param('id'), by(c)), 202))
+    .post('/:id/restore', async (c) => c.json(await knowledge.bases.restore(c.req.param('id'), by(c))))
+    .post('/:id/rebuild', async (c) => c.json(await knowledge.bases.rebuild(c.req.param('id'), by(c)), 202))
     .get('/:id/documents', async (c) => {
-      const { id } = await bases.get(c.req.param('id'))
-      return c.json({ documents: await documents.list(id) })
+      const { id } = await knowledge.bases.get(c.req.param('id'))
+      return c.json({ documents: await knowledge.documents.list(id) })
     })
     .post('/:id/documents', async (c) => {
-      const { id, deletedAtMs } = await bases.get(c.req.param('id'))
+      const { id, deletedAtMs } = await knowledge.bases.get(c.req.param('id'))
       if (deletedAtMs !== null)
         throw new AppError('conflict', 'This knowledge base lies in the trash; restore it first')
-      return c.json({ results: await addAll(c.env.incoming, documents, id, by(c)) }, 202)
+      return c.json({ results: await addAll(c.env.incoming, knowledge.documents, id, by(c)) }, 202)
     })
 }
 
-export function documentRoutes({ knowledge: { documents } }: KnowledgeRouteParts) {
+export function documentRoutes({ knowledge }: KnowledgeRouteParts) {
   return new Hono<AppEnv>()
-    .get('/:id', async (c) => c.json(await documents.get(c.req.param('id'))))
+    .get('/:id', async (c) => c.json(await knowledge.documents.get(c.req.param('id'))))
     .delete('/:id', async (c) => {
-      await documents.delete(c.req.param('id'), by(c))
+      await knowledge.documents.delete(c.req.param('id'), by(c))
       return c.body(null, 204)
     })
-    .post('/:id/stop', async (c) => c.json(await documents.stop(c.req.param('id'))))
-    .post('/:id/retry', async (c) => c.json(await documents.retry(c.req.param('id'), by(c))))
+    .post('/:id/stop', async (c) => c.json(await knowledge.documents.stop(c.req.param('id'))))
+    .post('/:id/retry', async (c) => c.json(await knowledge.documents.retry(c.req.param('id'), by(c))))
     .get('/:id/chunks', async (c) => {
       const { after, limit } = check(Chunks, c.req.query())
       const find = { limit, ...(after !== undefined && { after }) }
-      return c.json(await documents.chunks(c.req.param('id'), find))
+      return c.json(await knowledge.documents.chunks(c.req.param('id'), find))
     })
     .get('/:id/original', async (c) => {
       const { outgoing } = c.env
-      const { name: file, file: where } = await documents.original(c.req.param('id'))
+      const { name: file, file: where } = await knowledge.documents.original(c.req.param('id'))
       outgoing.writeHead(200, {
         // Never shown by a browser: a page among the documents would run as one of ours.
         'content-type': 'application/octet-stream',
@@ -200,24 +200,29 @@ export function documentRoutes({ knowledge: { documents } }: KnowledgeRouteParts
     })
 }
 
-export function chunkRoutes({ knowledge: { documents } }: KnowledgeRouteParts) {
+export function chunkRoutes({ knowledge }: KnowledgeRouteParts) {
   const Id = z.object({ id: z.coerce.number().int().positive() })
   return new Hono<AppEnv>()
-    .get('/:id', async (c) => c.json(await documents.chunk(check(Id, c.req.param()).id)))
+    .get('/:id', async (c) => c.json(await knowledge.documents.chunk(check(Id, c.req.param()).id)))
     .patch('/:id', async (c) => {
       const changes = withoutGaps(await readJson(PatchChunk, c.env.incoming))
-      return c.json(await documents.editChunk(check(Id, c.req.param()).id, changes, by(c)))
+      return c.json(await knowledge.documents.editChunk(check(Id, c.req.param()).id, changes, by(c)))
     })
 }
 
-export function ownKnowledgeRoutes({ knowledge: { bases, documents } }: KnowledgeRouteParts) {
+export function ownKnowledgeRoutes({ knowledge }: KnowledgeRouteParts) {
   return new Hono<AppEnv>()
     .get('/:id', async (c) =>
-      c.json({ bases: await Promise.all(bases.of(c.req.param('id')).map((id) => bases.get(id))) }),
+      c.json({
+        bases: await Promise.all(knowledge.bases.of(c.req.param('id')).map((id) => knowledge.bases.get(id))),
+      }),
     )
     .post('/:id/documents', async (c) => {
-      const base = await bases.ownOf(c.req.param('id'), by(c))
-      return c.json({ base: base.id, results: await addAll(c.env.incoming, documents, base.id, by(c)) }, 202)
+      const base = await knowledge.bases.ownOf(c.req.param('id'), by(c))
+      return c.json(
+        { base: base.id, results: await addAll(c.env.incoming, knowledge.documents, base.id, by(c)) },
+        202,
+      )
     })
 }
 
