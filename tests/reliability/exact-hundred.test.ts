@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 
 import { openRedisKv } from '#kv/redis.ts'
 
-import { hasRedis, startRedis, type RedisServer } from '../support/redis.ts'
+import { hasRedis, mostInWindow, startRedis, watchGrants, type RedisServer } from '../support/redis.ts'
 import { reliabilityTest } from '../support/reliability.ts'
 
 const MOST = 100
@@ -44,30 +43,3 @@ describe.skipIf(!hasRedis)('limits over replicas', () => {
     expect(most).toBe(MOST)
   })
 })
-
-/** The moments of all grants by Redis's own clock, as its monitor tells them. */
-async function watchGrants(url: string): Promise<() => Promise<number[]>> {
-  const observer = new Redis(url)
-  const monitor = await observer.monitor()
-  const timesUs: number[] = []
-  monitor.on('monitor', (_time: string, [command, , score]: string[]) => {
-    if (command?.toUpperCase() === 'ZADD') timesUs.push(Number(score))
-  })
-  return async () => {
-    await sleep(50)
-    monitor.disconnect()
-    observer.disconnect()
-    return timesUs
-  }
-}
-
-/** The most that any half-open stretch of `windowUs` holds. */
-function mostInWindow(timesUs: readonly number[], windowUs: number): number {
-  let most = 0
-  let from = 0
-  timesUs.forEach((timeUs, at) => {
-    while ((timesUs[from] ?? 0) <= timeUs - windowUs) from++
-    most = Math.max(most, at - from + 1)
-  })
-  return most
-}

@@ -7,6 +7,8 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
+import { Redis } from 'ioredis'
+
 import { freePort } from './process.ts'
 
 const PROGRAM = '/usr/bin/redis-server'
@@ -91,4 +93,31 @@ function answers(port: number): Promise<boolean> {
     socket.once('data', (data) => say(data.toString().startsWith('+PONG')))
     socket.once('error', () => say(false))
   })
+}
+
+/** The moments of all claims on windows, by Redis's own clock in microseconds, as its monitor tells them. Ends when asked for them. */
+export async function watchGrants(url: string): Promise<() => Promise<number[]>> {
+  const observer = new Redis(url)
+  const monitor = await observer.monitor()
+  const timesUs: number[] = []
+  monitor.on('monitor', (_time: string, [command, key, score]: string[]) => {
+    if (command?.toUpperCase() === 'ZADD' && key?.includes('running:') === false) timesUs.push(Number(score))
+  })
+  return async () => {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    monitor.disconnect()
+    observer.disconnect()
+    return timesUs
+  }
+}
+
+/** The most that any half-open stretch of `windowUs` holds. */
+export function mostInWindow(timesUs: readonly number[], windowUs: number): number {
+  let most = 0
+  let from = 0
+  timesUs.forEach((timeUs, at) => {
+    while ((timesUs[from] ?? 0) <= timeUs - windowUs) from++
+    most = Math.max(most, at - from + 1)
+  })
+  return most
 }
