@@ -25,7 +25,7 @@ export const FLOORS = [
   ['chat', 'openwebui'],
   ['http', 'cli', 'telemetry'],
   ['config.ts', 'plugins.ts', 'secret.ts'],
-  ['desk.ts'],
+  ['desk.ts', 'workers.ts'],
   ['app.ts'],
   ['main.ts'],
 ]

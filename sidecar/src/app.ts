@@ -27,6 +27,7 @@ import { openKnowledgeSearch } from '#knowledge/open.ts'
 import { openKnowledge, type KnowledgeParts } from '#knowledge/open-knowledge.ts'
 import { createAccessAudit } from '#library/audit.ts'
 import { openLibrary } from '#library/characters.ts'
+import { followChanges } from '#library/following.ts'
 import { openLorebooks } from '#library/lorebooks.ts'
 import { exportArchive } from '#library/export-archive.ts'
 import { openImportJobs } from '#library/import-jobs.ts'
@@ -70,6 +71,9 @@ const CONNECT_MS = 2_000
 /** Another process may be reading a document as long as it gives a sign of life; see `ReadingParts`. */
 const KNOWLEDGE_LEASE_MS = 15_000
 
+/** Processes that start together read a persona once; one that starts later may find it forgotten by the server. */
+const READ_AHEAD_MS = 60_000
+
 export async function openApp(config: Config, options: AppOptions): Promise<App> {
   const now = options.now ?? Date.now
   const log = options.log ?? createLog(config.logLevel)
@@ -81,7 +85,18 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const recorder = openRecorder({ store: analytics })
   const library = await openLibrary({ store, dataDir: config.dataDir, now })
   const lorebooks = await openLorebooks({ store, now })
-  const imports = await openImportJobs({ store, library, dataDir: config.dataDir, log, now })
+  const kv = await openKv({ url: config.redisUrl, now })
+  const imports = await openImportJobs({ store, library, kv, dataDir: config.dataDir, log, now })
+  const following =
+    config.replicas > 1
+      ? followChanges({
+          store,
+          refreshCharacter: library.refresh,
+          refreshLorebook: lorebooks.refresh,
+          log,
+          now,
+        })
+      : undefined
   const upstreams = openUpstreams({
     providers: await openProviders(config),
     defaultModel: config.defaultModel,
@@ -103,7 +118,6 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   })
   const upkeep = keepUp({ library, imports, knowledge, log })
   const pool = createPool({ now, parallel: config.parallelCalls, perSecond: config.callsPerSecond })
-  const kv = await openKv({ url: config.redisUrl, now })
   const keys = createKeys({ store, kv, now, fixed: fixedKeys(config) })
   const roles = createRoles({ store, kv, now })
   const usage = openUsage({ store, log, now })
@@ -119,7 +133,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   })
   const named = (kind: string, id: string) => pseudonym(secret, kind, id)
   const summaries = createSummaries({ kv, pseudonym: named, log, now })
-  const desk = openDesk({ config, library, keys, recorder, pseudonym: named, log })
+  const desk = openDesk({ config, library, keys, recorder, pseudonym: named, kv, log })
   const turn = createTurn({
     library,
     lorebooks,
@@ -138,7 +152,19 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const isAtWork = () => pool.state().some(({ running, waiting }) => running + waiting > 0)
   const isThere = () => upstreams.state().some(({ healthy }) => healthy)
   const isBusy = () => isAtWork() || !isThere()
-  const warmUp = createWarmUp({ turn, library, isBusy, most: config.warmCharacters, log, now })
+  const warmUp = createWarmUp({
+    turn,
+    library,
+    isBusy,
+    most: config.warmCharacters,
+    async claim(version) {
+      const key = `read ahead ${version}`
+      const begun = await kv.increment(key, READ_AHEAD_MS)
+      return { isOurs: begun === 1, end: () => kv.delete(key) }
+    },
+    log,
+    now,
+  })
   library.onChange(warmUp.want)
   const turnOfPerson: Turn = (ask, signal, ticket) => {
     warmUp.stepAside()
@@ -201,6 +227,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     async close(drainMs = 0) {
       await drain(server, drainMs)
       upkeep.stop()
+      await following?.stop()
       await imports.close()
       await warmUp.close()
       await desk?.close()

@@ -1,5 +1,6 @@
 /** The one schema of the environment. Every fault is reported at once, with the variable's name and a remedy. */
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { z } from 'zod'
 
@@ -32,7 +33,9 @@ export interface Config {
   databaseUrl: string
   analyticsDatabaseUrl: string
   redisUrl: string | undefined
-  /** Sidecars over the same databases; this is one of them. */
+  /** Processes behind the port of this sidecar. */
+  workers: number
+  /** Processes over the same databases, the workers of all sidecars counted; this is one of them. */
   replicas: number
   openWebUi: { url: string; apiKey: string | undefined } | undefined
   /** Secrets that may have signed Open WebUI's user token; several while one is being changed. */
@@ -138,6 +141,9 @@ function isTimeZone(name: string): boolean {
   }
 }
 
+/** More than any machine has use for: each takes 100 MB and its share of the database's connections. */
+const MOST_WORKERS = 64
+
 export const Environment = z.object({
   TROUPE_HOST: z.string().default('127.0.0.1').describe('Address the sidecar listens on'),
   TROUPE_PORT: port(8_787).describe('Port the sidecar listens on; 0 takes a free one'),
@@ -238,6 +244,16 @@ export const Environment = z.object({
     .describe(
       'Redis for limits, sessions and caches that several sidecars share; without it they stay in the process',
     ),
+  TROUPE_WORKERS: z
+    .string()
+    .refine((value) => value === 'auto' || (/^[1-9]\d?$/.test(value) && Number(value) <= MOST_WORKERS), {
+      error: `is neither a whole number from 1 to ${String(MOST_WORKERS)} nor "auto", which is one for each core`,
+    })
+    .transform((value) => (value === 'auto' ? availableParallelism() : Number(value)))
+    .default(1)
+    .describe(
+      'Processes behind the port, "auto" for one for each core; each counts as one of TROUPE_REPLICAS',
+    ),
   TROUPE_REPLICAS: positive
     .default(1)
     .describe('Sidecars over the same databases, this one counted; more than one need PostgreSQL and Redis'),
@@ -333,7 +349,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     databaseUrl: values.DATABASE_URL ?? `file:${path.join(dataDir, 'troupe.sqlite')}`,
     analyticsDatabaseUrl: values.ANALYTICS_DATABASE_URL ?? `file:${path.join(dataDir, 'analytics.sqlite')}`,
     redisUrl: values.REDIS_URL,
-    replicas: values.TROUPE_REPLICAS,
+    workers: values.TROUPE_WORKERS,
+    replicas: values.TROUPE_REPLICAS * values.TROUPE_WORKERS,
     openWebUi:
       values.OPENWEBUI_URL === undefined
         ? undefined
@@ -401,7 +418,8 @@ function dangers(values: Values): string[] {
 
 /** What only works in one process. */
 function loneliness(values: Values): string[] {
-  if (values.TROUPE_REPLICAS === 1) return []
+  const processes = values.TROUPE_REPLICAS * values.TROUPE_WORKERS
+  if (processes === 1) return []
   const isShared = (url: string | undefined) => url?.startsWith('postgres') === true
   const missing = [
     ...(isShared(values.DATABASE_URL) ? [] : ['DATABASE_URL (postgres://…)']),
@@ -411,7 +429,7 @@ function loneliness(values: Values): string[] {
   ]
   if (missing.length === 0) return []
   return [
-    `TROUPE_REPLICAS is ${String(values.TROUPE_REPLICAS)}, but SQLite, memory and made-up secrets belong to one process: set ${missing.join(', ')}`,
+    `TROUPE_REPLICAS × TROUPE_WORKERS is ${String(processes)}, but SQLite, memory and made-up secrets belong to one process: set ${missing.join(', ')}`,
   ]
 }
 

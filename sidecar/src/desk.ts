@@ -6,6 +6,8 @@ import type { Log } from '#base/log.ts'
 import { TASK_MODEL_ID } from '#chat/tasks.ts'
 import type { Keys } from '#gateway/keys.ts'
 import type { RouteParts } from '#http/routes.ts'
+import type { Kv } from '#kv/kv.ts'
+import { withLease } from '#kv/lease.ts'
 import type { Library } from '#library/library.ts'
 import { readCast } from '#openwebui/cast.ts'
 import { openOpenWebUi } from '#openwebui/client.ts'
@@ -27,17 +29,32 @@ export interface DeskParts {
   keys: Keys
   recorder: Pick<Recorder, 'addRating' | 'deleteRating'>
   pseudonym: (kind: 'message', id: string) => string
+  kv: Kv
   log: Log
 }
 
 export type Desk = NonNullable<RouteParts['openWebUi']> & { close(): Promise<void> }
 
 /** Undefined without an Open WebUI and an admin's key there. Publishes every change of the library by itself. */
-export function openDesk({ config, library, keys, recorder, pseudonym, log }: DeskParts): Desk | undefined {
+export function openDesk({
+  config,
+  library,
+  keys,
+  recorder,
+  pseudonym,
+  kv,
+  log,
+}: DeskParts): Desk | undefined {
   const { url, apiKey } = config.openWebUi ?? {}
   if (url === undefined || apiKey === undefined) return undefined
   const client = openOpenWebUi({ url, apiKey })
-  const sync = createSync({ client, characters: () => readCast(library), taskModelId: TASK_MODEL_ID, log })
+  const sync = createSync({
+    client,
+    characters: () => readCast(library),
+    taskModelId: TASK_MODEL_ID,
+    log,
+    alone: (work) => withLease(kv, 'sync to Open WebUI', work),
+  })
   const feedback = createFeedback({
     client,
     saveRating: ({ id, messageId, value, atMs }) =>

@@ -1,12 +1,18 @@
 /** The process: read the environment, open the app, serve, and drain when told to stop. */
+import cluster from 'node:cluster'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
+import { createLog } from '#base/log.ts'
+
 import { openApp } from './app.ts'
-import { ConfigError, readConfig } from './config.ts'
+import { ConfigError, readConfig, type Config } from './config.ts'
+import { superviseWorkers } from './workers.ts'
 
 /** Running answers get this long to finish after SIGTERM. */
 const DRAIN_MS = 10_000
+/** And what is behind them (stores, Open WebUI) this long to close. */
+const CLOSE_MS = 10_000
 
 /** The pages lie beside the bundle, or in `dist/` when the source runs. */
 function findWebDir(): string {
@@ -15,10 +21,20 @@ function findWebDir(): string {
 }
 
 async function main(): Promise<void> {
-  const app = await openApp(readConfig(process.env), { webDir: findWebDir() })
+  const config = readConfig(process.env)
+  if (config.workers === 1 || cluster.isWorker) return serve(config)
+  const log = createLog(config.logLevel)
+  process.exit(await superviseWorkers({ count: config.workers, stopMs: DRAIN_MS + CLOSE_MS, log }))
+}
+
+async function serve(config: Config): Promise<void> {
+  const app = await openApp(config, { webDir: findWebDir() })
   const { url } = await app.listen()
-  app.log.info({ url }, 'listening')
+  if (!cluster.isWorker) app.log.info({ url }, 'listening')
+  let isStopping = false
   const stop = (signal: NodeJS.Signals) => {
+    if (isStopping) return
+    isStopping = true
     app.log.info({ signal }, 'stopping')
     app.close(DRAIN_MS).then(
       () => process.exit(0),
@@ -28,8 +44,9 @@ async function main(): Promise<void> {
       },
     )
   }
-  process.once('SIGTERM', stop)
-  process.once('SIGINT', stop)
+  // Ctrl-C in a terminal reaches a worker twice: by itself, and from the process above it.
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
 }
 
 main().catch((error: unknown) => {

@@ -1,7 +1,6 @@
 /** Model servers and clients that misbehave, against the whole app: nothing is lost, nothing leaks, and everybody is told. */
 import { once } from 'node:events'
 import { request, type ClientRequest, type IncomingMessage } from 'node:http'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 import { afterEach, expect, test } from 'vitest'
 
@@ -21,8 +20,11 @@ const kept = <T extends { close(): Promise<unknown> }>(each: T): T => {
 
 const UNLIMITED = { TROUPE_CALLS_PER_SECOND: '0', TROUPE_PARALLEL_CALLS: '1000' }
 
-async function openApp(env: Record<string, string>): Promise<{ troupe: TestApp; key: string }> {
-  const troupe = kept(await openTestApp({ ...UNLIMITED, ...env }))
+async function openApp(
+  env: Record<string, string>,
+  clock: Parameters<typeof openTestApp>[1] = {},
+): Promise<{ troupe: TestApp; key: string }> {
+  const troupe = kept(await openTestApp({ ...UNLIMITED, ...env }, clock))
   const made = await troupe.request('POST', '/troupe/api/keys', {
     body: { name: 'test', scopes: ['chat', 'base-models'] },
   })
@@ -101,6 +103,57 @@ test('a model server that resets at any byte leaves what it said, an error and o
   expect(server.chats).toHaveLength(cuts.length)
 }, 60_000)
 
+test('a model server that refuses is left alone, tried by one call, and used again when it is back', async () => {
+  let isUp = false
+  const server = kept(
+    await openWireServer(['m'], (_body, socket) => {
+      const answer = `${STREAM_HEAD}${sseEvent({ content: 'Hi' })}${sseEvent({}, 'stop')}data: [DONE]\n\n`
+      // Late enough for several calls to be on their way when one of them tries it.
+      setTimeout(() => socket.end(isUp ? answer : whole('503 Service Unavailable', '{"error":"down"}')), 30)
+    }),
+  )
+  let skippedMs = 0
+  const { troupe, key } = await openApp(
+    { OPENAI_API_BASE_URLS: server.url },
+    { now: () => Date.now() + skippedMs },
+  )
+  const ask = async (at: number) => {
+    const startedAtMs = performance.now()
+    const body = bodyFor('m', true, `call ${String(at)}.`)
+    const answer = await troupe.request('POST', '/v1/chat/completions', { key, body })
+    const { status } = answer
+    await answer.text()
+    return { status, ms: performance.now() - startedAtMs }
+  }
+  const numbers = (count: number) => Array.from({ length: count }, (_, at) => at)
+  const outcomes: Awaited<ReturnType<typeof ask>>[] = []
+  await inTurns(numbers(200), 10, async (at) => void outcomes.push(await ask(at)))
+  const reached = server.chats.length
+  const callsThatReached = new Set(server.chats.map((body) => /call \d+\./.exec(body)?.[0])).size
+  const retries = reached - callsThatReached
+  expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set([503]))
+  // Those that were on their way when it was left alone come on top.
+  expect(reached).toBeLessThanOrEqual(20 + 10)
+  // Three may always be repeated at the same time; each failed within the first moments, when ten ran.
+  expect(retries).toBeLessThanOrEqual(outcomes.length * 0.2)
+  const quick = await Promise.all(numbers(3).map(ask))
+  const fastestMs = Math.min(...quick.map(({ ms }) => ms))
+  expect(fastestMs).toBeLessThan(50)
+  expect(server.chats).toHaveLength(reached)
+
+  isUp = true
+  skippedMs += 5_000
+  const trying = await Promise.all(numbers(5).map(ask))
+  expect(trying.filter(({ status }) => status === 200)).toHaveLength(1)
+  expect(server.chats).toHaveLength(reached + 1)
+  const after = await Promise.all(numbers(5).map(ask))
+  expect(after.filter(({ status }) => status === 200)).toHaveLength(5)
+  process.stdout.write(
+    `200 calls to a server that refuses: ${String(reached)} reached it, ${String(retries)} of them repeated; ` +
+      `then 503 in ${fastestMs.toFixed(0)} ms, 1 call tries it, 5 of 5 are answered\n`,
+  )
+}, 30_000)
+
 test('a model server that never answers, or stops in the middle, gives its place back; other models go on', async () => {
   const server = kept(
     await openWireServer(['mute', 'stuck', 'well'], (body, socket) => {
@@ -113,9 +166,11 @@ test('a model server that never answers, or stops in the middle, gives its place
   const { troupe, key } = await openApp({ OPENAI_API_BASE_URLS: server.url, ...limits })
   const ask = (model: string, stream: boolean) =>
     troupe.request('POST', '/v1/chat/completions', { key, body: bodyFor(model, stream) })
+  const startedAtMs = performance.now()
   const mute = [ask('mute', true), ask('mute', false)]
   const stuck = [ask('stuck', true), ask('stuck', true)]
   expect((await ask('well', true)).status).toBe(200)
+  const otherMs = performance.now() - startedAtMs
   for (const answer of await Promise.all(mute)) {
     const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream') === true
     const told = isStream ? JSON.stringify(await readEvents(answer)) : await answer.text()
@@ -126,6 +181,10 @@ test('a model server that never answers, or stops in the middle, gives its place
     expect(events.slice(-2)).toMatchObject([{ error: { code: 'upstream_timeout' } }, '[DONE]'])
   }
   expect(await gauge(troupe, 'troupe_calls_running')).toBe(0)
+  process.stdout.write(
+    `4 silent calls ended after ${(performance.now() - startedAtMs).toFixed(0)} ms with limits of 1,000 ms; ` +
+      `another model answered meanwhile in ${otherMs.toFixed(0)} ms; 0 places are left taken\n`,
+  )
 })
 
 /** The sum over all servers and models. */
@@ -156,8 +215,8 @@ test('1,000 clients that leave at any moment: each call to the model server is c
   await troupe.request('POST', '/v1/chat/completions', { key, body: bodyFor('fake:1b', false, 'client 3') })
   const socketsBefore = resources('TCPSocketWrap')
   const leftAtMs = new Map<number, number>()
-  const loop = monitorEventLoopDelay({ resolution: 5 })
-  loop.enable()
+  /** When somebody who came later was served: on a busy machine the process hears late of everything. */
+  const heardAtMs = new Map<number, number>()
 
   await inTurns(
     Array.from({ length: 1_000 }, (_, at) => at),
@@ -167,40 +226,53 @@ test('1,000 clients that leave at any moment: each call to the model server is c
       await new Promise((resolve) => setTimeout(resolve, (at * 37) % 150))
       leftAtMs.set(at, performance.now())
       client.destroy()
+      await standInLine(troupe.url)
+      heardAtMs.set(at, performance.now())
     },
   )
-  await expect.poll(() => gauge(troupe, 'troupe_calls_running'), { timeout: 5_000 }).toBe(0)
+  await expect.poll(() => gauge(troupe, 'troupe_calls_running'), { timeout: 10_000 }).toBe(0)
   expect(await gauge(troupe, 'troupe_calls_waiting')).toBe(0)
   const open = ollama.chats().filter(({ closedAtMs }) => closedAtMs === undefined)
   expect(open).toEqual([])
-  const delaysMs = ollama.chats().flatMap(({ body, closedAtMs = 0 }) => {
-    const at = Number(/client (\d+)/.exec(JSON.stringify(body['messages']))?.[1])
-    const leftMs = leftAtMs.get(at)
-    return leftMs === undefined ? [] : [Math.max(0, closedAtMs - leftMs)]
-  })
-  const slowestMs = Math.max(...delaysMs)
-  loop.disable()
-  // Client, sidecar and model server share this loop, which other programs on the machine hold up: four passes of it.
-  const heldUpMs = (4 * loop.max) / 1e6
+  const delaysMs = (since: ReadonlyMap<number, number>) =>
+    ollama.chats().flatMap(({ body, closedAtMs = 0 }) => {
+      const at = Number(/client (\d+)/.exec(JSON.stringify(body['messages']))?.[1])
+      const sinceMs = since.get(at)
+      return sinceMs === undefined ? [] : [Math.max(0, closedAtMs - sinceMs)]
+    })
+  const wallMs = delaysMs(leftAtMs).sort((one, other) => one - other)
+  const slowestMs = Math.max(...delaysMs(heardAtMs))
   process.stdout.write(
-    `${String(delaysMs.length)} of 1,000 calls reached the model server, the slowest closed after ${slowestMs.toFixed(0)} ms (${heldUpMs.toFixed(0)} ms held up)\n`,
+    `${String(wallMs.length)} of 1,000 calls reached the model server; closed after ${(wallMs[wallMs.length >> 1] ?? 0).toFixed(0)} ms ` +
+      `(median) to ${(wallMs.at(-1) ?? 0).toFixed(0)} ms, ${slowestMs.toFixed(0)} ms at most behind whoever came later\n`,
   )
-  expect(delaysMs.length).toBeGreaterThan(500)
-  expect(slowestMs - heldUpMs).toBeLessThan(500)
+  expect(wallMs.length).toBeGreaterThan(300)
+  expect(slowestMs).toBeLessThan(500)
   // Connections that may serve again stay open; there are no more of them than ran at the same time.
   await expect.poll(() => resources('TCPSocketWrap') - socketsBefore).toBeLessThanOrEqual(110)
   await expect.poll(() => resources('Timeout')).toBeLessThan(150)
 }, 60_000)
 
+/** Through the same door, behind those who came before: a slow machine must not hear of a client when it left long ago. */
+const standInLine = (url: string) =>
+  new Promise((resolve) => {
+    const asking = request(`${url}/livez`, { agent: false })
+    asking.on('response', (answer: IncomingMessage) => answer.resume().on('end', resolve)).end()
+  })
+
 const resources = (kind: string) => process.getActiveResourcesInfo().filter((each) => each === kind).length
 
-function send(url: string, key: string, body: object): ClientRequest {
+function send(url: string, key: string, body: object, reads = true): ClientRequest {
   const client = request(`${url}/v1/chat/completions`, {
     method: 'POST',
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
   })
   client.on('error', () => undefined)
-  client.on('response', (answer: IncomingMessage) => answer.on('error', () => undefined).resume())
+  client.on('response', (answer: IncomingMessage) => {
+    answer.on('error', () => undefined)
+    if (reads) answer.resume()
+    else answer.pause()
+  })
   client.end(JSON.stringify(body))
   return client
 }
@@ -225,8 +297,11 @@ test.each([
     }),
   )
   const { troupe, key } = await openApp({ OPENAI_API_BASE_URLS: server.url })
+  const before = process.memoryUsage().rss
   const answer = await troupe.request('POST', '/v1/chat/completions', { key, body: bodyFor('m', true) })
   expect(answer.status).toBe(502)
+  // This process holds the hostile server with its 10 MB as well.
+  expect((process.memoryUsage().rss - before) / 1_048_576).toBeLessThan(64)
   expect(await answer.json()).toMatchObject({ error: { code } })
   expect(server.chats).toHaveLength(1)
 })
@@ -251,3 +326,43 @@ test('a model server that sends single bytes and cookies: the answer is whole, a
   expect(Object.keys(answer.headers)).not.toContain('x-secret')
   await once(answer, 'end')
 })
+
+test('a client that reads nothing holds the model server back, in flat memory', async () => {
+  const chunk = sseEvent({ content: 'word '.repeat(2_000) })
+  let sentBytes = 0
+  const server = kept(
+    await openWireServer(['m'], (_body, socket) => {
+      socket.write(STREAM_HEAD)
+      const pour = () => {
+        while (sentBytes < 48 * 1_048_576) {
+          sentBytes += chunk.length
+          if (socket.write(chunk)) continue
+          socket.once('drain', pour)
+          return
+        }
+      }
+      pour()
+    }),
+  )
+  const { troupe, key } = await openApp({ OPENAI_API_BASE_URLS: server.url })
+  const client = send(troupe.url, key, bodyFor('m', true), false)
+  await once(client, 'response')
+  const settles = async () => {
+    const before = sentBytes
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    return sentBytes === before
+  }
+  const rests = async () => (await settles()) && (await settles()) && (await settles())
+  await expect.poll(rests, { timeout: 10_000 }).toBe(true)
+  const heldAtBytes = sentBytes
+  const before = process.memoryUsage().rss
+  for (let look = 0; look < 10; look++) expect(await settles()).toBe(true)
+  const grownMb = (process.memoryUsage().rss - before) / 1_048_576
+  process.stdout.write(
+    `a client that reads nothing: held after ${(heldAtBytes / 1_048_576).toFixed(1)} of 48 MB, then ${grownMb.toFixed(1)} MB grown\n`,
+  )
+  expect(heldAtBytes).toBeLessThan(24 * 1_048_576)
+  expect(grownMb).toBeLessThan(8)
+  client.destroy()
+  await expect.poll(() => gauge(troupe, 'troupe_calls_running')).toBe(0)
+}, 30_000)

@@ -34,7 +34,7 @@ export interface RequestOptions {
 
 export async function openTestApp(
   env: Record<string, string> = {},
-  options: Pick<AppOptions, 'readDocument'> = {},
+  options: Pick<AppOptions, 'readDocument' | 'now'> = {},
 ): Promise<TestApp> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'troupe-test-'))
   const logged: Record<string, unknown>[] = []

@@ -1,10 +1,19 @@
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 
 import { describe, expect, test } from 'vitest'
 
 import { ConfigError, Environment, readConfig } from '../../sidecar/src/config.ts'
 
 const LONG = 'k3p9-long-enough-and-not-guessed'
+
+/** What several processes need. */
+const SHARED = {
+  DATABASE_URL: 'postgres://a/b',
+  ANALYTICS_DATABASE_URL: 'postgres://a/c',
+  REDIS_URL: 'redis://a',
+  TROUPE_PSEUDONYM_SECRET: LONG,
+}
 
 function faults(env: Record<string, string>): readonly string[] {
   try {
@@ -37,6 +46,28 @@ test('lists are read as Open WebUI writes them, keys beside their addresses', ()
     { url: 'http://b/v1', key: 'key-b' },
   ])
   expect(config.ollamaUrls).toEqual([])
+})
+
+test.each([
+  ['nothing', {}, 1, 1],
+  ['one', { TROUPE_WORKERS: '1' }, 1, 1],
+  ['three in each of two sidecars', { TROUPE_WORKERS: '3', TROUPE_REPLICAS: '2', ...SHARED }, 3, 6],
+])('workers count as replicas: %s', (_name, env, workers, replicas) => {
+  expect(readConfig(env)).toMatchObject({ workers, replicas })
+})
+
+test('"auto" is one worker for each core', () => {
+  const cores = availableParallelism()
+  expect(readConfig({ TROUPE_WORKERS: 'auto', ...SHARED })).toMatchObject({ workers: cores, replicas: cores })
+})
+
+test.each(['0', '-1', '1.5', 'many', '65', 'AUTO'])('%j workers are refused', (TROUPE_WORKERS) => {
+  expect(faults({ TROUPE_WORKERS })).toMatchObject([expect.stringMatching(/^TROUPE_WORKERS .*1 to 64.*auto/)])
+})
+
+test('several workers over stores of one process are refused, with what to set', () => {
+  const [fault] = faults({ TROUPE_WORKERS: '2' })
+  for (const name of Object.keys(SHARED)) expect(fault).toContain(name)
 })
 
 test('all faults are told at once, each with its variable', () => {

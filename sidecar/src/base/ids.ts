@@ -11,12 +11,7 @@ const RANDOM_CHARACTERS = 16
  * Source: github.com/ulid/spec.
  */
 export function createId(atMs: number): string {
-  let time = ''
-  let rest = atMs
-  for (let at = 0; at < TIME_CHARACTERS; at++) {
-    time = (ALPHABET[rest % 32] ?? '') + time
-    rest = Math.floor(rest / 32)
-  }
+  const time = idsSince(atMs)
   let chance = ''
   if (poolAt + RANDOM_CHARACTERS > POOL_BYTES) {
     pool = randomBytes(POOL_BYTES)
@@ -25,6 +20,17 @@ export function createId(atMs: number): string {
   for (const end = poolAt + RANDOM_CHARACTERS; poolAt < end; poolAt++)
     chance += ALPHABET[(pool[poolAt] ?? 0) % 32] ?? ''
   return time + chance
+}
+
+/** Every id that was made at this moment or later is greater, every earlier one is smaller. */
+export function idsSince(atMs: number): string {
+  let time = ''
+  let rest = atMs
+  for (let at = 0; at < TIME_CHARACTERS; at++) {
+    time = (ALPHABET[rest % 32] ?? '') + time
+    rest = Math.floor(rest / 32)
+  }
+  return time
 }
 
 /** To ask the system for 16 bytes costs more than the rest of an id. */

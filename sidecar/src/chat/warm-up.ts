@@ -32,6 +32,8 @@ export interface WarmUpParts {
   isBusy: () => boolean
   /** Of those that are wanted the newest; 0 for none. */
   most: number
+  /** Says whether no other process has begun with this version; `end` lets it be begun again. */
+  claim: (version: string) => Promise<{ isOurs: boolean; end: () => Promise<void> }>
   log: Log
   now: () => number
   after?: After
@@ -42,6 +44,7 @@ export function createWarmUp({
   library,
   isBusy,
   most,
+  claim,
   log,
   now,
   after = realAfter,
@@ -83,7 +86,13 @@ export function createWarmUp({
   async function warm(id: string, signal: AbortSignal): Promise<void> {
     const version = await library.published(id)
     if (version === undefined || read.get(id) === version.number) return
-    for await (const _ of turn(askOf(id, createId(now())), signal));
+    const { isOurs, end } = await claim(`${id}@${String(version.number)}`)
+    try {
+      if (isOurs) for await (const _ of turn(askOf(id, createId(now())), signal));
+    } catch (thrown) {
+      await end()
+      throw thrown
+    }
     read.set(id, version.number)
   }
 

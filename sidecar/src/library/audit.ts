@@ -35,6 +35,9 @@ export interface Audit {
   }>
 }
 
+/** Before the id of a lorebook as a target. */
+export const LOREBOOK_TARGET = 'lorebook '
+
 const PAGE = 50
 const LARGEST_PAGE = 500
 

@@ -28,6 +28,8 @@ export interface LibraryParts {
 /** What the jobs of the library need beside what everybody may do. */
 export interface OpenLibrary extends Library {
   files: Files
+  /** Reads a character again: another process changed it. Those who wait for changes are not told. */
+  refresh(id: string): Promise<void>
   /** Throws AppError for what is no card; `alongside` is committed with it. */
   importCard(file: UploadedFile, wish: ImportWish, alongside: Alongside): Promise<Imported>
   /** Takes in a character of a library archive, of which `read` gives the other files. Throws AppError `invalid`. */
@@ -100,6 +102,9 @@ export async function openLibrary({ store, dataDir, now }: LibraryParts): Promis
 
   const library: OpenLibrary = {
     files,
+    async refresh(id) {
+      await shelf.refresh(id)
+    },
     importCard: importOne,
     restoreCharacter: (bytes, read, { actor }, alongside) =>
       inTurn(async () => {

@@ -4,7 +4,7 @@
  * comes twice.
  */
 import { createWriteStream } from 'node:fs'
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { setImmediate as breathe } from 'node:timers/promises'
@@ -14,6 +14,8 @@ import { and, asc, count, desc, eq, gt, inArray, lt, ne } from 'drizzle-orm'
 import { AppError, toAppError } from '#base/errors.ts'
 import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
+import type { Kv } from '#kv/kv.ts'
+import { takeLease } from '#kv/lease.ts'
 import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
 import type { Store } from '#store/store.ts'
 
@@ -29,6 +31,13 @@ const LARGEST_ARCHIVE_BYTES = 8 * 1024 * 1024 * 1024
 const KEPT_MS = 30 * 86_400_000
 
 const PAGE = 100
+
+/** Jobs whose process died are looked for this often, and those that are to stop. */
+const LOOK_MS = 5_000
+const STOPPED_MS = 1_000
+
+/** An archive without a job that was not written to for so long was left by an upload that broke off. */
+const LEFT_MS = 3_600_000
 
 export type JobState = 'running' | 'stopped' | 'done' | 'failed'
 
@@ -74,13 +83,21 @@ export interface ImportJobs {
 interface JobParts {
   store: Store
   library: Pick<OpenLibrary, 'importCard' | 'restoreCharacter'>
+  kv: Kv
   dataDir: string
   log: Log
   now: () => number
 }
 
 /** Goes on with what was running when the process ended. */
-export async function openImportJobs({ store, library, dataDir, log, now }: JobParts): Promise<ImportJobs> {
+export async function openImportJobs({
+  store,
+  library,
+  kv,
+  dataDir,
+  log,
+  now,
+}: JobParts): Promise<ImportJobs> {
   const folder = path.join(dataDir, 'imports')
   await mkdir(folder, { recursive: true })
   const { importJobs: jobs, importResults: outcomes } = store.t
@@ -113,19 +130,41 @@ export async function openImportJobs({ store, library, dataDir, log, now }: JobP
   }
 
   async function work(job: Pick<ImportJob, 'id' | 'actor' | 'publishes'>, control: { isStopped: boolean }) {
+    // Another process reads it in; or nobody knows who does, while the kv does not answer: then it is looked for again.
+    const lease = await takeLease(kv, `import ${job.id}`).catch(() => undefined)
+    if (lease === undefined) return
+    lease.signal.addEventListener('abort', () => (control.isStopped = true))
+    try {
+      if (await readAll(job, control)) await end(job.id, 'done')
+    } finally {
+      await lease.end()
+    }
+  }
+
+  /** False when it was stopped. */
+  async function readAll(
+    job: Pick<ImportJob, 'id' | 'actor' | 'publishes'>,
+    control: { isStopped: boolean },
+  ) {
     const archive = await openArchive(fileOf(job.id))
+    let lookedAtMs = now()
     try {
       const done = await donePositions(store, job.id)
       for (const [position, unit] of unitsOf(archive.names).entries()) {
-        if (control.isStopped) return
+        // Another process may have been told to stop it.
+        if (now() - lookedAtMs > STOPPED_MS) {
+          lookedAtMs = now()
+          control.isStopped ||= (await read(job.id)).state !== 'running'
+        }
+        if (control.isStopped) return false
         if (done.has(position)) continue
         await takeIn(archive, unit, position, job)
         await breathe()
       }
+      return true
     } finally {
       archive.close()
     }
-    await end(job.id, 'done')
   }
 
   async function takeIn(
@@ -151,13 +190,35 @@ export async function openImportJobs({ store, library, dataDir, log, now }: JobP
     }
   }
 
-  const unfinished = await store.db
-    .select()
-    .from(jobs)
-    .where(inArray(jobs.state, ['running', 'stopped']))
-  const needed = new Set(unfinished.map(({ id }) => path.basename(fileOf(id))))
-  for (const name of await readdir(folder)) if (!needed.has(name)) await rm(path.join(folder, name))
-  for (const job of unfinished) if (job.state === 'running') run(job)
+  const unfinished = () =>
+    store.db
+      .select()
+      .from(jobs)
+      .where(inArray(jobs.state, ['running', 'stopped']))
+
+  async function dropLeftArchives(): Promise<void> {
+    const needed = new Set((await unfinished()).map(({ id }) => path.basename(fileOf(id))))
+    for (const name of await readdir(folder)) {
+      const file = path.join(folder, name)
+      if (needed.has(name) || now() - (await stat(file)).mtimeMs < LEFT_MS) continue
+      await rm(file, { force: true })
+    }
+  }
+
+  /** Whose process died, here or elsewhere, as far as their archives are here; the others are under a lease. */
+  async function goOn(): Promise<void> {
+    const here = new Set(await readdir(folder))
+    for (const job of await unfinished())
+      if (job.state === 'running' && !running.has(job.id) && here.has(path.basename(fileOf(job.id)))) run(job)
+  }
+
+  await dropLeftArchives()
+  await goOn()
+  const looking = setInterval(() => {
+    goOn().catch((thrown: unknown) => {
+      log.warn({ errorCode: toAppError(thrown).code }, 'bulk imports that wait could not be read')
+    })
+  }, LOOK_MS).unref()
 
   return {
     async start(bytes, { name, actor, publishes }) {
@@ -213,8 +274,8 @@ export async function openImportJobs({ store, library, dataDir, log, now }: JobP
       if (control !== undefined) {
         control.isStopped = true
         await control.ended
-        if ((await read(id)).state === 'running') await end(id, 'stopped')
       }
+      if ((await read(id)).state === 'running') await end(id, 'stopped')
       return read(id)
     },
     async resume(id) {
@@ -231,6 +292,7 @@ export async function openImportJobs({ store, library, dataDir, log, now }: JobP
         .where(and(ne(jobs.state, 'running'), lt(jobs.finishedAtMs, now() - KEPT_MS)))
     },
     async close() {
+      clearInterval(looking)
       for (const control of running.values()) control.isStopped = true
       await Promise.all([...running.values()].map(({ ended }) => ended))
     },

@@ -6,7 +6,7 @@ import { Lorebook } from '#characters/card.ts'
 import { isSameBook } from '#characters/content.ts'
 import type { Store } from '#store/store.ts'
 
-import { createAudit, type AuditAction } from './audit.ts'
+import { createAudit, LOREBOOK_TARGET, type AuditAction } from './audit.ts'
 import type { By } from './library.ts'
 import { numbered, slugOf } from './slug.ts'
 
@@ -40,6 +40,8 @@ export interface Lorebooks {
   ): Promise<StoredLorebook>
   /** Throws AppError `not_found`. */
   delete(id: string, by: By): Promise<void>
+  /** Reads it again: another process changed it. */
+  refresh(id: string): Promise<void>
 }
 
 export async function openLorebooks({ store, now }: { store: Store; now: () => number }): Promise<Lorebooks> {
@@ -54,7 +56,7 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
     return found
   }
   const told = (action: AuditAction, target: string, { actor }: By) => ({
-    ...{ action, actor, target: `lorebook ${target}` },
+    ...{ action, actor, target: `${LOREBOOK_TARGET}${target}` },
   })
 
   return {
@@ -95,6 +97,11 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
         audit.row(db, told('delete_for_good', id, by)),
       ])
       known.delete(id)
+    },
+    async refresh(id) {
+      const [row] = await store.db.select().from(lorebooks).where(eq(lorebooks.id, id))
+      if (row === undefined) known.delete(id)
+      else known.set(id, row)
     },
   }
 }

@@ -42,6 +42,8 @@ export interface SyncParts {
   /** Id of the hidden model that answers Open WebUI's tasks. */
   taskModelId: string
   log: Log
+  /** Keeps the runs of other processes away while one of ours runs. */
+  alone?: <T>(work: () => Promise<T>) => Promise<T>
   after?: After
 }
 
@@ -73,19 +75,28 @@ const LEFT_ALONE = new Set<SyncChange['action']>(['conflict', 'drift'])
 
 const NEEDS_SOMEBODY = new Set<SyncChange['action']>(['conflict', 'failed', 'incomplete'])
 
-export function createSync({ client, characters, taskModelId, log, after = realAfter }: SyncParts): Sync {
+export function createSync({
+  client,
+  characters,
+  taskModelId,
+  log,
+  alone = (work) => work(),
+  after = realAfter,
+}: SyncParts): Sync {
   let turn: Promise<unknown> = Promise.resolve()
   let cancel = (): void => undefined
   let isClosed = false
 
   /** Two runs at once would both find the same rows missing. */
   function run({ dryRun, force = false }: RunOptions): Promise<SyncReport> {
-    const next = turn.then(async () => {
-      const rows = [...(await characters()).map(characterRow), taskRow(taskModelId)]
-      const groups = rows.some((row) => row.groups !== null) ? await client.listGroups() : []
-      const plan = planSync(rows, await client.listBaseModels(), { groups, force })
-      return { changes: dryRun ? plan.steps.flatMap(toChange) : await applySync(plan, client) }
-    })
+    const next = turn.then(() =>
+      alone(async () => {
+        const rows = [...(await characters()).map(characterRow), taskRow(taskModelId)]
+        const groups = rows.some((row) => row.groups !== null) ? await client.listGroups() : []
+        const plan = planSync(rows, await client.listBaseModels(), { groups, force })
+        return { changes: dryRun ? plan.steps.flatMap(toChange) : await applySync(plan, client) }
+      }),
+    )
     turn = next.catch(() => undefined)
     return next
   }

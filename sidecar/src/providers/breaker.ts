@@ -59,6 +59,8 @@ export function createBreaker(now: () => number): Breaker {
     },
     failed() {
       if (openedAtMs !== undefined) {
+        // Of a call that was on its way when all others were told to wait: that is known already.
+        if (!isTrying) return
         currentPauseMs = Math.min(currentPauseMs * 2, LONGEST_PAUSE_MS)
         open()
         return

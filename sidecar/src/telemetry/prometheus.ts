@@ -5,6 +5,8 @@ import { LOAD_MS } from '#analytics/loads.ts'
 import type { Metrics } from '#base/metrics.ts'
 import type { LaneState } from '#providers/pool.ts'
 
+import { createClusterMetrics } from './cluster-metrics.ts'
+
 /** Seconds; from a warm small model to a cold large one. */
 const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
 
@@ -58,6 +60,7 @@ export function createPrometheus({ lanes, isDegraded }: PrometheusParts): Promet
     labelNames: ['model'],
     registers,
   })
+  new Gauge({ name: 'troupe_processes', help: 'Processes behind this port', registers }).set(1)
   observeLanes(lanes, registers)
   const turnedAway = new Counter({
     name: 'troupe_refused_total',
@@ -66,6 +69,7 @@ export function createPrometheus({ lanes, isDegraded }: PrometheusParts): Promet
     registers,
   })
   new Gauge({
+    aggregator: 'max',
     name: 'troupe_limits_degraded',
     help: 'Whether each replica grants its share by itself, because Redis does not answer',
     registers,
@@ -73,6 +77,7 @@ export function createPrometheus({ lanes, isDegraded }: PrometheusParts): Promet
       this.set(Number(isDegraded()))
     },
   })
+  const ofAllWorkers = createClusterMetrics(registry)
   return {
     callFinished({ kind, status, model, firstTokenMs, totalMs, ...at }) {
       calls.inc({ kind, status, model })
@@ -87,13 +92,22 @@ export function createPrometheus({ lanes, isDegraded }: PrometheusParts): Promet
     refused: (limit) => {
       turnedAway.inc({ limit })
     },
-    expose: async () => ({ text: await registry.metrics(), mediaType: registry.contentType }),
+    expose: async () => ({
+      text: (await ofAllWorkers()) ?? (await registry.metrics()),
+      mediaType: registry.contentType,
+    }),
   }
 }
 
 function observeLanes(lanes: () => readonly LaneState[], registers: Registry[]): void {
-  const observe = (name: string, help: string, of: (lane: LaneState) => number) =>
+  const observe = (
+    name: string,
+    help: string,
+    of: (lane: LaneState) => number,
+    aggregator: 'sum' | 'max' = 'sum',
+  ) =>
     new Gauge({
+      aggregator,
       name,
       help,
       labelNames: ['server', 'model'],
@@ -109,5 +123,6 @@ function observeLanes(lanes: () => readonly LaneState[], registers: Registry[]):
     'troupe_server_paused',
     'Whether a model of a server is left alone because it failed',
     ({ isPaused }) => Number(isPaused),
+    'max',
   )
 }

@@ -12,6 +12,8 @@ let clock: HandClock
 let asks: Ask[]
 let isBusy: boolean
 let published: Map<string, number>
+/** What another process reads. */
+let claimed: Set<string>
 /** Ends the reading that runs. */
 let finish: (() => void) | undefined
 
@@ -20,6 +22,7 @@ beforeEach(() => {
   asks = []
   isBusy = false
   published = new Map(['ann', 'bea', 'cem', 'dov'].map((id) => [id, 1]))
+  claimed = new Set()
   finish = undefined
 })
 
@@ -43,6 +46,7 @@ function open({ most = 2, holds = false, fails = false } = {}) {
     },
     isBusy: () => isBusy,
     most,
+    claim: (name) => Promise.resolve({ isOurs: !claimed.has(name), end: () => Promise.resolve() }),
     log: createLog('silent'),
     now: clock.now,
     after: clock.after,
@@ -108,6 +112,14 @@ test('who asks meanwhile comes first; it is read again later', async () => {
   await settled()
   await clock.advance(60_000)
   expect(asked()).toEqual(['ann', 'ann'])
+})
+
+test('what another process reads is not read twice', async () => {
+  const warmUp = open()
+  claimed.add('ann@1')
+  for (const id of ['ann', 'bea']) warmUp.want(id)
+  await clock.advance(2_000)
+  expect(asked()).toEqual(['bea'])
 })
 
 test('a failure is not repeated until the character changes', async () => {

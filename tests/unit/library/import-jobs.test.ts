@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { buffer } from 'node:stream/consumers'
@@ -10,6 +10,8 @@ import { createLog } from '#base/log.ts'
 import { writeCard } from '#characters/write.ts'
 import { openLibrary, type OpenLibrary } from '#library/characters.ts'
 import { exportArchive } from '#library/export-archive.ts'
+import type { Kv } from '#kv/kv.ts'
+import { openMemoryKv } from '#kv/memory.ts'
 import { openImportJobs, type ImportJobs } from '#library/import-jobs.ts'
 import { openStore } from '#store/open.ts'
 import type { Store } from '#store/store.ts'
@@ -30,12 +32,14 @@ interface House {
 const houses: House[] = []
 let nowMs: number
 
-async function openHouse(known?: House): Promise<House> {
+async function openHouse(known?: House & { kv?: Kv }): Promise<House> {
   const dataDir = known?.dataDir ?? (await mkdtemp(path.join(tmpdir(), 'troupe-imports-')))
   const store = known?.store ?? (await openStore(`file:${path.join(dataDir, 'x.sqlite')}`))
   const now = () => nowMs++
   const library = await openLibrary({ store, dataDir, now })
-  const imports = await openImportJobs({ store, library, dataDir, log, now })
+  // One of its own, as a process that was killed leaves nothing in it.
+  const kv = known?.kv ?? openMemoryKv({ now })
+  const imports = await openImportJobs({ store, library, kv, dataDir, log, now })
   const house = { dataDir, store, library, imports }
   if (known === undefined) houses.push(house)
   return house
@@ -92,9 +96,32 @@ test('reads every card of an archive, tells what became of each, and forgets the
 })
 
 test('an archive whose import ended without deleting it goes at the next start', async () => {
-  await writeFile(path.join(house.dataDir, 'imports', 'left.zip'), 'x')
+  const folder = path.join(house.dataDir, 'imports')
+  for (const name of ['left.zip', 'arriving.zip']) await writeFile(path.join(folder, name), 'x')
+  nowMs = Date.now()
+  await utimes(path.join(folder, 'left.zip'), 0, (nowMs - 7_200_000) / 1_000)
   await openHouse(house)
-  expect(await readdir(path.join(house.dataDir, 'imports'))).toEqual([])
+  // Another process may be receiving it.
+  expect(await readdir(folder)).toEqual(['arriving.zip'])
+})
+
+test('of two processes one reads an archive in, the other takes over when it dies, and both can stop it', async () => {
+  const kv = openMemoryKv({ now: () => nowMs })
+  const other = await openHouse({ ...house, kv })
+  const first = await openHouse({ ...house, kv })
+  const { id } = await start(
+    Array.from({ length: 60 }, (_, at) => card(`N${String(at)}`)),
+    first,
+  )
+  await expect.poll(async () => (await ids(first)).length, { interval: 1 }).toBeGreaterThan(2)
+  // A third one starts while the first reads, and leaves it alone.
+  await openHouse({ ...house, kv })
+  expect((await other.imports.stop(id)).state).toBe('stopped')
+  await first.imports.close()
+  const stoppedAt = (await other.imports.get(id)).counts.created
+  expect(stoppedAt).toBeLessThan(60)
+  await other.imports.resume(id)
+  expect((await ended(id, other)).counts).toEqual({ created: 60, updated: 0, skipped: 0, failed: 0 })
 })
 
 test('stopped, it goes on where it was', async () => {

@@ -61,3 +61,9 @@ test('a trial that told nothing gives its place to the next', () => {
   nowMs += 5_000
   expect(call(3, 'undecided')).toBe(3)
 })
+
+test('calls that were on their way when it opened do not lengthen the pause', () => {
+  for (let made = 0; made < 30; made++) breaker.admits()
+  for (let made = 0; made < 30; made++) breaker.failed()
+  expect(breaker.pauseMs()).toBe(5_000)
+})

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 
 import { compose } from '#prompt/compose.ts'
 import { printPrefix } from '#prompt/prefix.ts'
@@ -66,4 +66,56 @@ test.each([
   await upstreams.measure(upstream, 'text')
   expect(asked).toHaveLength(1)
   expect(upstreams.profile(upstream).knownTokens?.('text')).toBeUndefined()
+})
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+function openNamed(names: readonly string[]) {
+  const down = new Set<string>()
+  const looks: string[] = []
+  const providers = names.map(
+    (name) =>
+      ({
+        name,
+        models() {
+          looks.push(name)
+          return down.has(name)
+            ? Promise.reject(new Error('down'))
+            : Promise.resolve([{ name: 'base', chats: true }])
+        },
+        close: () => Promise.resolve(),
+      }) as Partial<Provider> as Provider,
+  )
+  const options = {
+    providers,
+    defaultModel: undefined,
+    contextTokens: 8_192,
+    now: () => 0,
+    refreshMs: 30_000,
+  }
+  return { upstreams: openUpstreams(options), down, looks }
+}
+
+test('servers are looked at without traffic; one that does not answer is not asked while another one is well', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  const { upstreams, down, looks } = openNamed(['one', 'two'])
+  const candidates = async () => (await upstreams.all('base')).map(({ provider }) => provider.name)
+  expect(await candidates()).toEqual(['one', 'two'])
+  down.add('one')
+  vi.advanceTimersByTime(30_000)
+  await expect.poll(candidates).toEqual(['two'])
+  down.add('two')
+  vi.advanceTimersByTime(30_000)
+  // Both are down: a request to them names the real fault.
+  await expect.poll(candidates).toEqual(['one', 'two'])
+  down.clear()
+  down.add('two')
+  vi.advanceTimersByTime(30_000)
+  await expect.poll(candidates).toEqual(['one'])
+  await upstreams.close()
+  const before = looks.length
+  vi.advanceTimersByTime(90_000)
+  expect(looks).toHaveLength(before)
 })
