@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { openSqliteVectorStore } from '#rag/vectors.sqlite.ts'
 
+import { chance } from '../support/chance.ts'
 import { describeVectorStore, unit } from './vectors.ts'
 
 let dir: string
@@ -22,16 +23,6 @@ describe('SQLite without it', () => describeVectorStore(() => Promise.resolve(op
 const SCOPE = { baseId: 'large', generation: 1 }
 const DIMENSIONS = 64
 const PIECES = 6_000
-
-/** Numbers that look like chance and are the same each time (mulberry32). */
-function* chance(seed: number): Generator<number, never> {
-  for (let state = seed; ;) {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    yield ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32 - 0.5
-  }
-}
 
 test.each([true, false])(
   'in a large base the signs choose, and hardly anything near is missed (native: %s)',

@@ -40,21 +40,21 @@ export async function openKnowledgeSearch(options: KnowledgeSearchOptions): Prom
     ...(rerank === undefined ? {} : { rerank: createRerank(rerank) }),
   })
   const closing = new AbortController()
-  const catchingUp = index.catchUp(closing.signal).then(
-    ({ rebuilt }) => {
-      if (rebuilt.length > 0) log.info({ bases: rebuilt.length }, 'indexes of knowledge were built again')
-    },
-    (thrown: unknown) => {
-      const { code, message } = toAppError(thrown)
-      if (code !== 'cancelled') log.warn({ code }, message)
-    },
-  )
+  const prepare = async () => {
+    const { rebuilt } = await index.catchUp(closing.signal)
+    if (rebuilt.length > 0) log.info({ bases: rebuilt.length }, 'indexes of knowledge were built again')
+    await retrieval.calibrate(undefined, closing.signal)
+  }
+  const preparing = prepare().catch((thrown: unknown) => {
+    const { code, message } = toAppError(thrown)
+    if (!closing.signal.aborted) log.warn({ code }, message)
+  })
   return {
     ...retrieval,
     index,
     async close() {
       closing.abort()
-      await catchingUp
+      await preparing
       await index.close()
       await engines.close()
     },

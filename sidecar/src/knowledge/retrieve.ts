@@ -13,6 +13,7 @@ import type { Scope } from '#rag/scope.ts'
 import type { VectorHit } from '#rag/vectors.ts'
 import type { Store } from '#store/store.ts'
 
+import { createFloors } from './floors.ts'
 import type { SearchIndex } from './search-index.ts'
 
 export interface Question {
@@ -85,6 +86,8 @@ export interface Retrieval {
    * then found without fail, and always the same, so that the model reads it once. Undefined otherwise.
    */
   whole(baseIds: readonly string[], mostCharacters: number): Promise<readonly WholeDocument[] | undefined>
+  /** Learns how near small talk comes to the bases, of all or of those; otherwise that is learnt beside the first turn. */
+  calibrate(baseIds: readonly string[] | undefined, signal: AbortSignal): Promise<void>
 }
 
 export interface RetrievalParts {
@@ -99,11 +102,9 @@ const DEADLINE_MS = 150
 /** Of each ranking. More only adds what a reranker is worse with (arXiv 2411.11767). */
 const CANDIDATES = 30
 const RESULTS_KEPT = 200
-/**
- * A cosine that small talk hardly reaches with the models that are common on Ollama; `calibrate` raises it for those whose
- * cosines all lie close together.
- */
-const FLOOR = 0.35
+const CALIBRATION_MS = 60_000
+/** For what is done besides the searches. */
+const SLACK_MS = 250
 /** Of the best piece's words, what a piece must have that is not near by its meaning. */
 const LEAST_OF_BEST = 0.25
 
@@ -124,13 +125,27 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
   const { store, index, rerank, now } = on
   const { knowledgeBases, knowledgeChunks, knowledgeDocuments } = store.t
   const results = new Map<string, Retrieved>()
+  const floors = createFloors(index)
+  const calibrating = new Set<string>()
 
-  async function basesOf(ids: readonly string[]): Promise<(Base & { isWhole: boolean })[]> {
-    if (ids.length === 0) return []
+  /** Beside the turn, once at a time for each base. */
+  function calibrateBeside(base: Base): void {
+    if (calibrating.has(base.id)) return
+    calibrating.add(base.id)
+    // What fails here fails in the turn as well, which says it.
+    void floors
+      .calibrate(base, AbortSignal.timeout(CALIBRATION_MS))
+      .catch(() => undefined)
+      .finally(() => calibrating.delete(base.id))
+  }
+
+  /** All without ids. */
+  async function basesOf(ids: readonly string[] | undefined): Promise<(Base & { isWhole: boolean })[]> {
+    if (ids?.length === 0) return []
     const rows = await store.db
       .select()
       .from(knowledgeBases)
-      .where(inArray(knowledgeBases.id, [...ids]))
+      .where(ids === undefined ? undefined : inArray(knowledgeBases.id, [...ids]))
     return rows
       .map(({ settings, ...base }) => ({ ...base, isWhole: settings.wholeBase !== 'never' }))
       .sort((a, b) => (a.id < b.id ? -1 : 1))
@@ -246,7 +261,8 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       }),
       leg<VectorHit[][]>('meaning', [], { run: () => byMeaning(lookups, bases, signal), deadlineMs }),
     ])
-    const gate = judge(lookups, words.value, meaning.value)
+    const floor = Math.max(...bases.map(floors.of))
+    const gate = judge(lookups, { words: words.value, meaning: meaning.value, floor })
     const fused = fuse(rankings(lookups, bases, { words: words.value, meaning: meaning.value }))
     const rows = await rowsOf(
       fused.map(({ id }) => id),
@@ -257,7 +273,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       const row = rows.get(id)
       return row === undefined ? [] : [{ ...row, score, similarity: similarities.get(id) ?? null }]
     })
-    const near = gate.passes ? nearOnes(ranked, words.value) : []
+    const near = gate.passes ? nearOnes(ranked, { words: words.value, floor }) : []
     const ordered = await reorder(text, near, signal)
     const { stretches, fates } = arrange(ordered.value, budgetCharacters)
     const unreadable = bases.some(
@@ -289,18 +305,14 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
   /** The first lookup that asks for anything decides. */
   function judge(
     lookups: readonly Lookup[],
-    words: readonly LexicalResult[],
-    meaning: readonly VectorHit[][],
+    on: { words: readonly LexicalResult[]; meaning: readonly VectorHit[][]; floor: number },
   ): NonNullable<RetrievalTrace['gate']> {
     const verdicts = lookups.map((lookup, at) => {
-      const similarity = meaning[at]?.[0]?.similarity
-      const verdict = decide({
-        text: lookup.text,
-        words: lookup.words,
-        lexical: words[at] ?? NOTHING_FOUND,
-        ...(similarity === undefined ? {} : { similarity, floor: FLOOR }),
-      })
-      return { ...verdict, similarity: similarity ?? null, floor: similarity === undefined ? null : FLOOR }
+      const similarity = on.meaning[at]?.[0]?.similarity
+      const near = similarity === undefined ? {} : { similarity, floor: on.floor }
+      const lexical = on.words[at] ?? NOTHING_FOUND
+      const verdict = decide({ text: lookup.text, words: lookup.words, lexical, ...near })
+      return { ...verdict, similarity: similarity ?? null, floor: near.floor ?? null }
     })
     const nothing = {
       passes: false,
@@ -332,7 +344,8 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       try {
         const bases = await basesOf(question.baseIds)
         if (bases.length === 0) return nothingFrom([])
-        const state = bases.map(({ id, revision }) => [id, revision])
+        for (const base of bases) calibrateBeside(base)
+        const state = bases.map((base) => [base.id, base.revision, floors.of(base)])
         const { text, previous, budgetCharacters } = question
         const key = JSON.stringify([state, text, previous, budgetCharacters])
         const known = results.get(key)
@@ -340,13 +353,19 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
           const milliseconds = { words: 0, meaning: 0, rerank: 0, total: now() - startedMs }
           return { ...known, trace: { ...known.trace, isCached: true, milliseconds } }
         }
-        const found = await search(question, bases, signal)
+        const { deadlineMs = DEADLINE_MS } = question
+        const mostMs = deadlineMs + (rerank?.deadlineMs ?? 0) + SLACK_MS
+        const found = await within(mostMs, search(question, bases, signal))
         if (found.trace.notes.every(({ code }) => code === 'unreadable')) keep(results, key, found)
         return found
       } catch (thrown) {
         const { message } = toAppError(thrown)
         return nothingFrom([{ code: 'unavailable', what: 'passages', message }])
       }
+    },
+
+    async calibrate(baseIds, aborted) {
+      for (const base of await basesOf(baseIds)) await floors.calibrate(base, aborted)
     },
 
     async whole(baseIds, mostCharacters) {
@@ -415,13 +434,16 @@ function rankings(
 }
 
 /** Rankings always have an end, however little it has to do with the question. */
-function nearOnes(pieces: readonly FoundPiece[], words: readonly LexicalResult[]): FoundPiece[] {
+function nearOnes(
+  pieces: readonly FoundPiece[],
+  on: { words: readonly LexicalResult[]; floor: number },
+): FoundPiece[] {
   const shared = new Set(
-    words.flatMap(({ hits }) =>
+    on.words.flatMap(({ hits }) =>
       hits.filter(({ score }) => score >= LEAST_OF_BEST * (hits[0]?.score ?? 0)).map(({ id }) => id),
     ),
   )
-  return pieces.filter(({ id, similarity }) => shared.has(id) || (similarity ?? -1) >= FLOOR)
+  return pieces.filter(({ id, similarity }) => shared.has(id) || (similarity ?? -1) >= on.floor)
 }
 
 function passageOf(
@@ -478,6 +500,15 @@ function nothingFrom(notes: readonly RetrievalNote[]): Retrieved {
       milliseconds,
     },
   }
+}
+
+/** The searches have their deadline; a database that hangs has this one. */
+async function within(mostMs: number, found: Promise<Retrieved>): Promise<Retrieved> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<Retrieved>((resolve) => {
+    timer = setTimeout(() => resolve(nothingFrom([{ code: 'late', what: 'passages' }])), mostMs)
+  })
+  return Promise.race([found, late]).finally(() => clearTimeout(timer))
 }
 
 interface WholePiece extends WholeDocument {

@@ -191,14 +191,27 @@ export function createSearchIndex(on: SearchIndexParts): SearchIndex {
     }
   }
 
-  /** The store of vectors must answer here: this is what catches it up. */
+  /**
+   * Puts everything again over what is there, so that searches go on; only what is there and should not be takes emptying.
+   * The store of vectors must answer here: this is what catches it up.
+   */
   async function rebuildScope(
+    scope: Scope,
+    fingerprint: string | null,
+    running: { signal: AbortSignal; onPieces?: (count: number) => void },
+  ): Promise<number> {
+    const restored = await fillScope(scope, fingerprint, running)
+    if (!(await differs(scope, fingerprint))) return restored
+    await lexical.removeScope(scope)
+    await vectors?.removeScope(scope)
+    return fillScope(scope, fingerprint, { signal: running.signal })
+  }
+
+  async function fillScope(
     scope: Scope,
     fingerprint: string | null,
     { signal, onPieces }: { signal: AbortSignal; onPieces?: (count: number) => void },
   ): Promise<number> {
-    await lexical.removeScope(scope)
-    await vectors?.removeScope(scope)
     let restored = 0
     for await (const pieces of piecesOf(scope)) {
       stopIf(signal)

@@ -11,7 +11,7 @@ export interface GateInput {
   lexical: LexicalResult
   /** Cosine of the nearest piece; absent where no vectors were compared. */
   similarity?: number
-  /** What small talk reaches in these vectors: see `openings.ts`. */
+  /** What small talk reaches in these vectors: see `knowledge/floors.ts`. */
   floor?: number
 }
 

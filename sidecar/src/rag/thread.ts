@@ -64,6 +64,7 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
     async close() {
       if (worker === undefined) return
       const ended = new Promise((resolve) => worker?.once('exit', resolve))
+      worker.ref()
       worker.postMessage('close')
       await ended
     },
