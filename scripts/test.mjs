@@ -105,6 +105,11 @@ function realParts(progress) {
   return [
     headers.then(() => part('Ollama', async () => (await import('./setup/ollama.mjs')).installOllama())),
     part('Open WebUI', async () => (await import('./setup/open-webui.mjs')).installOpenWebUi()),
+    part('embedding model', async () =>
+      (await import('./setup/embedding-model.mjs')).installEmbeddingModel(),
+    ),
+    part('Chroma', async () => (await import('./setup/chroma.mjs')).installChroma()),
+    part('pgvector', async () => (await import('./setup/pgvector.mjs')).installPgvector()),
     part('model server', async () => (await import('./setup/model-server.mjs')).installModelServer()),
     part('clients', async () => (await import('./setup/clients.mjs')).installClients()),
   ]

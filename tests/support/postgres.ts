@@ -1,6 +1,6 @@
 /** A real PostgreSQL for one test file: on a free port, in a temporary folder, gone afterwards. */
 import { execFile } from 'node:child_process'
-import { chown, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { chown, cp, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -27,13 +27,31 @@ async function asOwner(command: string, args: readonly string[]): Promise<void> 
   await execute(program, all, { cwd: tmpdir() })
 }
 
+/**
+ * `nobody` cannot look into root's home, where `scripts/setup/pgvector.mjs` puts its programs. Then a copy beside the data is used:
+ * of the whole environment, because the libraries lie beside the package.
+ */
+async function reachable(bin: string, dir: string): Promise<string> {
+  try {
+    await asOwner(path.join(bin, 'initdb'), ['--version'])
+    return bin
+  } catch {
+    // What is wrong besides, the next call will say.
+    const environment = path.resolve(bin, '../../..')
+    const copy = path.join(dir, 'server')
+    await cp(environment, copy, { recursive: true, verbatimSymlinks: true })
+    return path.join(copy, path.relative(environment, bin))
+  }
+}
+
 /** Starts a server (about 1.5 s); `stop` ends it and takes its data away. */
-export async function startPostgres(bin: string): Promise<{ url: string; stop(): Promise<void> }> {
+export async function startPostgres(programs: string): Promise<{ url: string; stop(): Promise<void> }> {
   const dir = await mkdtemp(path.join(tmpdir(), 'troupe-postgres-'))
   if (process.getuid?.() === 0) {
     const { stdout } = await execute('id', ['-u', 'nobody'])
     await chown(dir, Number(stdout), -1)
   }
+  const bin = await reachable(programs, dir)
   const data = path.join(dir, 'data')
   const port = await freePort()
   const settings = `-p ${String(port)} -k ${dir} -c listen_addresses=127.0.0.1 -c fsync=off`

@@ -1,0 +1,85 @@
+/**
+ * How well questions find what answers them, with all-MiniLM in a real Ollama: `npm run bench -- retrieval`. The vectors are
+ * kept in the cache folder; the first run makes them, for some minutes. `-- retrieval --only=cranfield` measures one set.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+import { createLog } from '#base/log.ts'
+import { openKnowledgeSearch } from '#knowledge/open.ts'
+import { openStore } from '#store/open.ts'
+
+import type { Report, Row } from '../../scripts/bench.mjs'
+import { cacheDir } from '../../scripts/setup/cache.mjs'
+import { MINILM } from '../../scripts/setup/embedding-model.mjs'
+import {
+  addSet,
+  measureRetrieval,
+  shareThatPasses,
+  type MeasuredRetrieval,
+} from '../support/measure-retrieval.ts'
+import { startRealEmbeddings } from '../support/real-embeddings.ts'
+import { hasSet, readCranfield, readXquad, type RetrievalSet } from '../support/retrieval-sets.ts'
+
+interface Wanted {
+  name: string
+  folder: 'cranfield' | 'xquad'
+  read: () => RetrievalSet
+  least?: number
+}
+
+const SETS: readonly Wanted[] = [
+  { name: 'xquad-en', folder: 'xquad', read: () => readXquad('en'), least: 0.97 },
+  { name: 'cranfield', folder: 'cranfield', read: readCranfield, least: 0.42 },
+  { name: 'xquad-zh', folder: 'xquad', read: () => readXquad('zh') },
+  { name: 'xquad-th', folder: 'xquad', read: () => readXquad('th') },
+]
+
+export async function measure(options: readonly string[]): Promise<Report> {
+  const only = options.find((option) => option.startsWith('--only='))?.slice('--only='.length)
+  const dir = mkdtempSync(path.join(tmpdir(), 'troupe-retrieval-'))
+  const models = await startRealEmbeddings(dir)
+  const databaseUrl = `file:${path.join(cacheDir(), 'retrieval-bench.sqlite')}`
+  const store = await openStore(databaseUrl)
+  const search = await openKnowledgeSearch({
+    ...{ store, databaseUrl, dataDir: dir, deployment: 'bench', embed: models.embed, embeddingModel: MINILM },
+    ...{ log: createLog('warn'), now: () => performance.now() },
+  })
+  const smallTalk = readFileSync('tests/fixtures/small-talk.txt', 'utf8').trim().split('\n')
+  const rows: Row[] = []
+  try {
+    for (const { name, folder, read, least } of SETS) {
+      if (!hasSet(folder) || (only !== undefined && only !== name)) continue
+      const set = read()
+      const ids = await addSet({ store, search }, name, set)
+      await models.ahead([...set.queries.map(({ text }) => text), ...smallTalk])
+      const measured = await measureRetrieval(search, name, { set, ids })
+      rows.push(...rowsOf(name, measured, least))
+      const chatted = await shareThatPasses(search, name, smallTalk)
+      rows.push({ name: `${name}: small talk that passes, in 100`, value: 100 * chatted, unit: '', most: 5 })
+    }
+  } finally {
+    await search.close()
+    await store.close()
+    await models.close()
+    rmSync(dir, { recursive: true, force: true })
+  }
+  return { title: 'Retrieval: nDCG@10 in thousandths, all-MiniLM in Ollama', rows }
+}
+
+function rowsOf(name: string, { words, meaning, both, passed }: MeasuredRetrieval, least = 0): Row[] {
+  const thousandths = (share: number) => Math.round(1_000 * share)
+  return [
+    { name: `${name}: words`, value: thousandths(words.ndcg10), unit: '' },
+    { name: `${name}: meaning`, value: thousandths(meaning.ndcg10), unit: '' },
+    {
+      name: `${name}: both`,
+      value: thousandths(both.ndcg10),
+      unit: '',
+      least: thousandths(Math.max(least, words.ndcg10)),
+    },
+    { name: `${name}: both, first hit`, value: thousandths(both.hit1), unit: '' },
+    { name: `${name}: questions that pass, in 100`, value: Math.floor(100 * passed), unit: '', least: 95 },
+  ]
+}
