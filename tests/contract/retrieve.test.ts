@@ -147,7 +147,7 @@ describe('a turn', () => {
 })
 
 describe('what a character may not see', () => {
-  test('is never answered: other bases, other generations, unready documents, disabled pieces', async () => {
+  test('is never answered: other bases, other generations, the trash, unready documents, disabled pieces', async () => {
     await addBase('town', ['A marker of the town lamp.'])
     await addBase('ships', ['A marker of the ships lamp.'])
     const texts = async (baseIds: string[]) => {
@@ -165,7 +165,9 @@ describe('what a character may not see', () => {
     await store.db.update(knowledgeBases).set({ revision: 9 })
     expect(await texts(['town', 'ships'])).toEqual([])
     await store.db.update(knowledgeDocuments).set({ state: 'ready' })
-    await store.db.update(knowledgeBases).set({ revision: 10, generation: 2 })
+    await store.db.update(knowledgeBases).set({ revision: 10, deletedAtMs: 1 })
+    expect(await texts(['town', 'ships'])).toEqual([])
+    await store.db.update(knowledgeBases).set({ revision: 11, deletedAtMs: null, generation: 2 })
     expect(await texts(['town', 'ships'])).toEqual([])
   })
 

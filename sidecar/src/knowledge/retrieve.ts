@@ -1,5 +1,5 @@
 /** From a turn to the passages that answer it, and to an account of how they were found. Never throws: a turn goes on without. */
-import { and, eq, inArray, sql } from 'drizzle-orm'
+import { and, eq, inArray, isNull, sql } from 'drizzle-orm'
 
 import { toAppError } from '#base/errors.ts'
 import { arrange, continued, type Fate, type RankedPiece, type Stretch } from '#rag/arrange.ts'
@@ -139,13 +139,18 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       .finally(() => calibrating.delete(base.id))
   }
 
-  /** All without ids. */
+  /** All without ids; never one in the trash. */
   async function basesOf(ids: readonly string[] | undefined): Promise<(Base & { isWhole: boolean })[]> {
     if (ids?.length === 0) return []
     const rows = await store.db
       .select()
       .from(knowledgeBases)
-      .where(ids === undefined ? undefined : inArray(knowledgeBases.id, [...ids]))
+      .where(
+        and(
+          isNull(knowledgeBases.deletedAtMs),
+          ids === undefined ? undefined : inArray(knowledgeBases.id, [...ids]),
+        ),
+      )
     return rows
       .map(({ settings, ...base }) => ({ ...base, isWhole: settings.wholeBase !== 'never' }))
       .sort((a, b) => (a.id < b.id ? -1 : 1))
