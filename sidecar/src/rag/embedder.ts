@@ -62,9 +62,11 @@ export function createEmbedder(embed: EmbedTexts, model: string): Embedder {
       )
     } catch (thrown) {
       if (toAppError(thrown).code !== 'context_length') throw thrown
-      const vectors: (Float32Array | undefined)[] = []
-      for (const text of texts) vectors.push(await one(prefixes.passage, text, signal))
-      return vectors
+      const [only = '', second] = texts
+      if (second === undefined) return [await one(prefixes.passage, only, signal)]
+      // One of them is too long, and the server does not say which.
+      const half = texts.length >> 1
+      return [...(await batch(texts.slice(0, half), signal)), ...(await batch(texts.slice(half), signal))]
     }
   }
 
