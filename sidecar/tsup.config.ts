@@ -6,6 +6,7 @@ import { defineConfig } from 'tsup'
 /** Files that run as threads of their own, with what they import. */
 const THREADS = [
   'store/append-worker.mjs',
+  'store/outbox-worker.mjs',
   'rag/lexical-worker.mjs',
   'rag/vector-worker.mjs',
   'rag/words.mjs',

@@ -21,6 +21,7 @@ import { createLimits } from '#gateway/limits.ts'
 import { createPageSessions } from '#gateway/page-sessions.ts'
 import { createRoles } from '#gateway/roles.ts'
 import { openUsage } from '#gateway/usage.ts'
+import { httpStatusOf } from '#http/errors.ts'
 import { doors } from '#http/routes.ts'
 import { openKv } from '#kv/open.ts'
 import { openKnowledgeSearch } from '#knowledge/open.ts'
@@ -39,6 +40,7 @@ import type { Provider } from '#providers/provider.ts'
 import { openUpstreams, type Upstreams } from '#providers/upstreams.ts'
 import type { EmbedTexts } from '#rag/embedder.ts'
 import { openStore } from '#store/open.ts'
+import { openOutbox } from '#store/outbox.ts'
 import { checkHealth } from '#telemetry/health.ts'
 import { createPrometheus } from '#telemetry/prometheus.ts'
 
@@ -80,9 +82,15 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
   const secret = config.pseudonymSecret ?? (await keepSecret(config.dataDir, 'pseudonym-secret'))
 
-  const store = await openStore(config.databaseUrl)
-  const analytics = await openStore(config.analyticsDatabaseUrl)
-  const recorder = openRecorder({ store: analytics })
+  const connections = connectionsOf(config)
+  const store = await openStore(config.databaseUrl, { connections })
+  const analytics = await openStore(config.analyticsDatabaseUrl, { connections })
+  // A database that is a file is as near as an outbox would be.
+  const outbox = analytics.engine === 'postgres' ? await openOutbox(config.outbox) : undefined
+  const recorder = openRecorder({
+    ...{ store: analytics, outbox, log, now },
+    isStrict: config.recordsAreStrict,
+  })
   const library = await openLibrary({ store, dataDir: config.dataDir, now })
   const lorebooks = await openLorebooks({ store, now })
   const kv = await openKv({ url: config.redisUrl, now })
@@ -121,12 +129,17 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const keys = createKeys({ store, kv, now, fixed: fixedKeys(config) })
   const roles = createRoles({ store, kv, now })
   const usage = openUsage({ store, log, now })
-  const metrics = createPrometheus({ lanes: pool.state, isDegraded: () => limits.isDegraded })
+  const costOf = createCostOf(config.prices)
+  const metrics = createPrometheus({
+    lanes: pool.state,
+    isDegraded: () => limits.isDegraded,
+    records: recorder.state,
+  })
   const limits = createLimits({
     house: config.limits,
     kv,
     usage,
-    costOf: createCostOf(config.prices),
+    costOf,
     replicas: config.replicas,
     now,
     onRefused: metrics.refused,
@@ -144,8 +157,11 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     diceSecret: secret,
     timeZone: config.timeZone,
     record: recorder.add,
+    admit: recorder.admit,
     metrics,
     pseudonym: named,
+    httpStatusOf,
+    costOf: ({ model, ...used }) => costOf(model, used),
     cacheSalt: (domain) => named('cache', domain),
     now,
   })
@@ -173,7 +189,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
 
   const { generation, app } = doors({
     turn: turnOfPerson,
-    embedTexts: createEmbedTexts({ upstreams, record: recorder.add, metrics, now }),
+    embedTexts: createEmbedTexts({ upstreams, record: recorder.add, metrics, httpStatusOf, now }),
     library,
     lorebooks,
     summaries,
@@ -196,7 +212,12 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     findLoads: (sinceMs) => findLoads(analytics, sinceMs),
     health: () =>
       checkHealth({
-        stores: { characters: store, analytics },
+        stores: { characters: store },
+        records: {
+          ...{ state: recorder.state, store: analytics },
+          hasOutbox: outbox !== undefined,
+          isStrict: config.recordsAreStrict,
+        },
         upstreams: upstreams.state,
         knowledge: search.index.health,
       }),
@@ -239,10 +260,20 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       await limits.close()
       await usage.close()
       await keys.close()
+      await outbox?.close()
       await kv.close()
       await Promise.all([store.close(), analytics.close()])
     },
   }
+}
+
+/** Pools that may be open at once: characters, records, figures, and their replica. */
+const MOST_POOLS = 4
+
+/** Of each pool, so that all replicas together stay within what the database offers. */
+function connectionsOf({ databaseConnections, replicas }: Config): number {
+  const share = Math.floor(databaseConnections / replicas / MOST_POOLS)
+  return Math.max(1, Math.min(10, share))
 }
 
 const fixedKeys = (config: Config) => [

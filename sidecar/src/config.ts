@@ -54,6 +54,13 @@ export interface Config {
     budgetPerMonth: number | undefined
   }
   prices: Prices
+  /** A standby of the database of records that figures are read from; undefined for none. */
+  analyticsReplicaUrl: string | undefined
+  /** Connections to PostgreSQL that all replicas together may hold. */
+  databaseConnections: number
+  /** Answers without a record are failures. */
+  recordsAreStrict: boolean
+  outbox: { dir: string; mostBytes: number }
   /** How long an Ollama keeps a model without work; undefined leaves it to the server. */
   keepModelSeconds: number | undefined
   /** Characters whose persona the model server reads in advance. */
@@ -295,6 +302,20 @@ export const Environment = z.object({
       'For development on this machine: plain headers of Open WebUI name the user, without a signed token',
     ),
   NODE_OPTIONS: optional.describe("Node's own options; a debugger that others can reach is refused"),
+  ANALYTICS_REPLICA_URL: databaseUrl.describe(
+    'A standby of that database (postgres://…) that figures are read from while it is up to date',
+  ),
+  DATABASE_CONNECTIONS: positive
+    .default(100)
+    .describe('Connections to PostgreSQL that all replicas of the sidecar together may hold'),
+  ANALYTICS_STRICT: z
+    .stringbool({ error: 'must be true or false' })
+    .default(true)
+    .describe('Whether an answer that cannot be recorded is refused; false counts it and lets it pass'),
+  ANALYTICS_OUTBOX_DIR: optional.describe(
+    'Folder in which records wait while PostgreSQL is away; default: in the data folder',
+  ),
+  ANALYTICS_OUTBOX_MB: positive.default(1_024).describe('The most that they may take there'),
   OPENWEBUI_URL: optional.pipe(httpUrl.optional()).describe('The Open WebUI beside us'),
   OPENWEBUI_API_KEY: optional.describe(
     'API key of an admin of that Open WebUI: lets characters be published there',
@@ -371,6 +392,13 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       budgetPerMonth: values.TROUPE_BUDGET_PER_MONTH,
     },
     prices: values.TROUPE_PRICES,
+    analyticsReplicaUrl: values.ANALYTICS_REPLICA_URL,
+    databaseConnections: values.DATABASE_CONNECTIONS,
+    recordsAreStrict: values.ANALYTICS_STRICT,
+    outbox: {
+      dir: values.ANALYTICS_OUTBOX_DIR ?? path.join(dataDir, 'outbox'),
+      mostBytes: values.ANALYTICS_OUTBOX_MB * 1_048_576,
+    },
     keepModelSeconds: values.TROUPE_KEEP_MODEL_SECONDS,
     warmCharacters: values.TROUPE_WARM_CHARACTERS,
     logLevel: values.TROUPE_LOG_LEVEL,

@@ -5,12 +5,13 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { findLoads } from '#analytics/loads.ts'
 import { findRecord, recentCharacters } from '#analytics/queries.ts'
 import { openRecorder } from '#analytics/recorder.ts'
-import type { Store } from '#store/store.ts'
+import { rowsOf, type Store } from '#store/store.ts'
 import { openStore } from '#store/open.ts'
 
 import { sampleCard } from '../support/samples.ts'
 import { sampleBase, sampleChunk, sampleDocument } from '../support/sample-knowledge.ts'
 import { sampleRecord } from '../support/sample-record.ts'
+import { silentLog } from '../support/silent-log.ts'
 
 export function describeStore(url: () => string): void {
   let store: Store
@@ -19,7 +20,13 @@ export function describeStore(url: () => string): void {
   })
   afterAll(() => store.close())
   beforeEach(async () => {
-    for (const table of [store.t.characters, store.t.callRecords, store.t.ratings, store.t.apiKeys])
+    for (const table of [
+      store.t.characters,
+      store.t.callRecords,
+      store.t.ratings,
+      store.t.apiKeys,
+      store.t.loreHits,
+    ])
       await store.db.delete(table)
   })
 
@@ -52,12 +59,14 @@ export function describeStore(url: () => string): void {
   test('gives back what was written: texts of any script, large times, nulls, JSON and booleans', async () => {
     await store.db.insert(store.t.characters).values(character('mira'))
     await store.db.insert(store.t.characterVersions).values(version('mira'))
-    await store.db.insert(store.t.callRecords).values(sampleRecord({ streamed: true, firstTokenMs: 1.5 }))
+    const record = {
+      ...sampleRecord({ streamed: true, firstTokenMs: 1.5, groups: ['Club'] }),
+      recordedAtMs: 6,
+    }
+    await store.append([rowsOf(store.t.callRecords, [record])])
     expect(await store.db.select().from(store.t.characters)).toEqual([character('mira')])
     expect(await store.db.select().from(store.t.characterVersions)).toEqual([version('mira')])
-    expect(await store.db.select().from(store.t.callRecords)).toEqual([
-      sampleRecord({ streamed: true, firstTokenMs: 1.5 }),
-    ])
+    expect(await store.db.select().from(store.t.callRecords)).toEqual([record])
   })
 
   test('runs all writes of a transaction or none', async () => {
@@ -134,7 +143,7 @@ export function describeStore(url: () => string): void {
   })
 
   test('keeps each record once, however often it is sent, and finds it with its newest rating', async () => {
-    const recorder = openRecorder({ store })
+    const recorder = openRecorder({ store, log: silentLog, now: () => 7 })
     const record = sampleRecord({ id: 'r1', message: 'answer-1' })
     await Promise.all([
       recorder.add(record),
@@ -143,7 +152,7 @@ export function describeStore(url: () => string): void {
     ])
     await recorder.addRating({ id: 'f1', message: 'answer-1', value: -1, atMs: 1 })
     await recorder.addRating({ id: 'f1', message: 'answer-1', value: 1, atMs: 2 })
-    expect(await findRecord(store, 'r1')).toEqual({ ...record, rating: 1 })
+    expect(await findRecord(store, 'r1')).toEqual({ ...record, recordedAtMs: 7, rating: 1 })
     expect(await findRecord(store, 'r2')).toMatchObject({ rating: null })
     expect(await findRecord(store, 'r3')).toBeUndefined()
     await recorder.deleteRating('f1')
@@ -153,7 +162,7 @@ export function describeStore(url: () => string): void {
   })
 
   test('tells the loads of models and their causes, a load that several waited for once', async () => {
-    const recorder = openRecorder({ store })
+    const recorder = openRecorder({ store, log: silentLog, now: () => 7 })
     const upstream = 'http://loading'
     const call = (id: string, startedAtMs: number, contextTokens: number, loadMs: number | null = 1) =>
       recorder.add(sampleRecord({ id, upstream, startedAtMs, contextTokens, loadMs, totalMs: 5_000 }))
@@ -177,7 +186,7 @@ export function describeStore(url: () => string): void {
   })
 
   test('knows who was talked to last', async () => {
-    const recorder = openRecorder({ store })
+    const recorder = openRecorder({ store, log: silentLog, now: () => 7 })
     const turns: [string | null, number, 'turn' | 'task'][] = [
       ['old', 1, 'turn'],
       ['new', 3, 'turn'],
@@ -191,5 +200,24 @@ export function describeStore(url: () => string): void {
     }
     expect(await recentCharacters(store, 2)).toEqual(['new', 'old'])
     await recorder.close()
+  })
+
+  test('adds rows to several tables in one commit, or to none', async () => {
+    const { callRecords, loreHits } = store.t
+    const hit = (position: number) => ({
+      ...{ recordId: 'r1', position, startedAtMs: 1, characterId: 'mira' },
+      ...{ entry: 'The lamp "\0', tokens: 4, isDropped: false },
+    })
+    await store.append([
+      rowsOf(callRecords, [sampleRecord({ id: 'r1' })]),
+      rowsOf(loreHits, [hit(0), hit(1)]),
+    ])
+    const broken = store.append([
+      rowsOf(callRecords, [sampleRecord({ id: 'r2' })]),
+      rowsOf(loreHits, [{ ...hit(2), entry: null as never }]),
+    ])
+    await expect(broken).rejects.toMatchObject({ code: 'invalid' })
+    expect((await store.db.select().from(callRecords)).map(({ id }) => id)).toEqual(['r1'])
+    expect((await store.db.select().from(loreHits)).map(({ position }) => position)).toEqual([0, 1])
   })
 }

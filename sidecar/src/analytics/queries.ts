@@ -5,7 +5,7 @@ import type { Store } from '#store/store.ts'
 
 import type { CallRecord } from './record.ts'
 
-export type RatedRecord = CallRecord & { rating: number | null }
+export type RatedRecord = CallRecord & { recordedAtMs: number | null; rating: number | null }
 
 /** The record of one call with the newest rating of its answer; undefined when there is none. */
 export async function findRecord(store: Store, id: string): Promise<RatedRecord | undefined> {
@@ -21,7 +21,9 @@ export async function findRecord(store: Store, id: string): Promise<RatedRecord 
           .where(eq(ratings.message, row.message))
           .orderBy(desc(ratings.atMs))
           .limit(1)
-  return { ...(row as CallRecord), rating: rated[0]?.value ?? null }
+  const value = rated[0]?.value ?? null
+  // 0 is a rating that was taken back.
+  return { ...(row as CallRecord & { recordedAtMs: number | null }), rating: value === 0 ? null : value }
 }
 
 /** So many turns are looked at. */

@@ -40,9 +40,13 @@ export class AppError extends Error {
   }
 }
 
-/** Anything thrown becomes an AppError; an unknown error keeps its message to itself (it may quote content). */
+/**
+ * Anything thrown becomes an AppError; an unknown error keeps its message to itself (it may quote content). One of ours that
+ * a library wrapped in its own comes out again.
+ */
 export function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown
+  if (thrown instanceof Error && thrown.cause instanceof AppError) return thrown.cause
   return new AppError('internal', 'Something went wrong inside Troupe; the log has the details', {
     cause: thrown,
   })

@@ -131,6 +131,7 @@ async function* place(
   await on.admitted
   const placed = yield* on.pool.place(wish, signal)
   journal.decide({ ...composed, upstream: placed.upstream })
+  journal.queued(placed.queuedMs)
   return { ...placed, prompt }
 }
 

@@ -1,6 +1,6 @@
 /** Vectors of texts, and the record of having made them. */
 import type { CallRecord } from '#analytics/record.ts'
-import { toAppError } from '#base/errors.ts'
+import { toAppError, type ErrorCode } from '#base/errors.ts'
 import type { Metrics } from '#base/metrics.ts'
 import type { Embedding } from '#providers/provider.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
@@ -19,6 +19,7 @@ export interface EmbedParts {
   record: (record: CallRecord) => Promise<void>
   metrics: Metrics
   now: () => number
+  httpStatusOf: (code: ErrorCode) => number
 }
 
 /** Resolves once the record is committed. Throws what `Upstreams.find` and `Provider.embed` throw. */
@@ -29,10 +30,16 @@ export function createEmbedTexts(on: EmbedParts): EmbedTexts {
     const startedAtMs = on.now()
     const { requestId, keyId, model, texts, dimensions } = wish
     let upstream: Upstream | undefined
-    const close = async (outcome: Pick<CallRecord, 'status' | 'errorCode' | 'promptTokens' | 'loadMs'>) => {
+    const close = async (outcome: {
+      status: CallRecord['status']
+      errorCode: ErrorCode | null
+      promptTokens: number | null
+      loadMs: number | null
+    }) => {
       const record = {
         ...UNUSED,
         ...{ id: requestId, startedAtMs, keyId, baseModel: model, ...outcome },
+        httpStatus: outcome.errorCode === null ? 200 : on.httpStatusOf(outcome.errorCode),
         upstream: upstream?.provider.name ?? null,
         contextTokens: upstream === undefined ? null : on.upstreams.profile(upstream).contextTokens,
         totalMs: on.now() - startedAtMs,
@@ -67,17 +74,30 @@ const UNUSED = {
   task: null,
   surface: 'api',
   person: null,
+  groups: null,
   chat: null,
   message: null,
+  userMessage: null,
+  turn: null,
+  variant: null,
   characterId: null,
   characterVersion: null,
   streamed: false,
   finishReason: null,
   estimatedPromptTokens: null,
   completionTokens: null,
+  reasoningTokens: null,
   cachedTokens: null,
+  cachedIsEstimate: null,
   tokensByPart: {},
   cutTurns: 0,
+  loreFired: null,
+  passages: null,
+  topScore: null,
+  toolCalls: null,
+  assembleMs: null,
+  queueMs: null,
+  costMicro: null,
   prefixHash: null,
   firstTokenMs: null,
   prefillMs: null,

@@ -1,17 +1,35 @@
 /** Watches one model call and becomes its CallRecord: numbers, ids and pseudonyms, never a word. */
-import type { CallRecord, CallStatus } from '#analytics/record.ts'
+import type { CallDetails, CallRecord, CallStatus, LoreHit, PassageHit } from '#analytics/record.ts'
+import type { ErrorCode } from '#base/errors.ts'
 import type { Spent } from '#gateway/limits.ts'
 import type { Ask, Sampling } from '#prompt/ask.ts'
 import type { Part, Prompt, Speaker } from '#prompt/prompt.ts'
 import type { Delta, Told } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
-import type { Anatomy } from '#store/tables.ts'
+import type { Anatomy } from '#store/analytics-tables.ts'
 
 export interface JournalParts {
   /** HMAC of an id; `kind` keeps equal ids of different things apart. */
   pseudonym: (kind: 'person' | 'chat' | 'message', id: string) => string
   now: () => number
+  /** The number that a client sees for a failure before the first byte. */
+  httpStatusOf: (code: ErrorCode) => number
+  /** In millionths of the currency; null where no price is known. */
+  costOf: (call: CostBase) => number | null
 }
+
+/** What a price is worked out from. */
+export interface CostBase {
+  model: string
+  promptTokens: number
+  completionTokens: number
+  cachedTokens: number
+  /** Time in which the model server worked for this call. */
+  busyMs: number
+}
+
+/** Side rows of one call; a lorebook of hundreds of constant entries must not make hundreds of rows. */
+const MOST_HITS = 64
 
 /** What was decided before the first byte was asked for. A greeting has a speaker, but no prompt and no server. */
 export interface Decided {
@@ -28,7 +46,12 @@ export class Journal {
   readonly #on: JournalParts
   readonly #startedAtMs: number
   #decided: Decided | undefined
+  #assembledAtMs: number | undefined
+  #queueMs: number | null = null
   #firstTokenMs: number | null = null
+  #toolCalls = 0
+  #hasSpoken = false
+  #passages: readonly PassageHit[] | undefined
   #isClosed = false
   #spokenCharacters = 0
   #done: Extract<Delta, { type: 'done' }> | undefined
@@ -41,6 +64,17 @@ export class Journal {
 
   decide(decided: Decided): void {
     this.#decided = decided
+    if (decided.prompt !== undefined) this.#assembledAtMs ??= this.#on.now()
+  }
+
+  /** How long the call waited for its turn at the model server. */
+  queued(ms: number): void {
+    this.#queueMs = ms
+  }
+
+  /** What was looked up in documents, the best first; none found is told as well. */
+  found(passages: readonly PassageHit[]): void {
+    this.#passages = passages
   }
 
   get decided(): Decided {
@@ -52,7 +86,19 @@ export class Journal {
     if (delta.type === 'text' || delta.type === 'reasoning') this.#spokenCharacters += delta.text.length
     // A whole answer has no first token that anybody saw.
     if (this.#ask.stream) this.#firstTokenMs ??= this.#on.now() - this.#startedAtMs
+    this.#hasSpoken = true
+    if (delta.type === 'tool') this.#toolCalls += 1
     if (delta.type === 'done') this.#done = delta
+  }
+
+  /** What is kept beside the record. */
+  get details(): CallDetails {
+    const prompt = this.#decided?.prompt
+    const lore = prompt === undefined ? [] : loreOf(prompt.parts)
+    return {
+      ...(lore.length > 0 && { lore }),
+      ...(this.#passages !== undefined && { passages: this.#passages.slice(0, MOST_HITS) }),
+    }
   }
 
   /** True once the record was made: a call has one end. */
@@ -76,7 +122,7 @@ export class Journal {
     }
   }
 
-  close(status: CallStatus, errorCode: string | null): CallRecord {
+  close(status: CallStatus, errorCode: ErrorCode | null): CallRecord {
     this.#isClosed = true
     const { pseudonym, now } = this.#on
     const { person, conversation, task, isWarmUp } = this.#ask
@@ -90,20 +136,36 @@ export class Journal {
       surface: this.#ask.surface,
       keyId: this.#ask.keyId,
       person: named('person', person?.id),
+      groups: person?.groups === undefined ? null : [...person.groups],
       chat: named('chat', conversation.chatId),
       message: named('message', conversation.messageId),
+      userMessage: named('message', conversation.userMessageId),
+      turn: task === undefined ? turnOf(this.#ask) : null,
       streamed: this.#ask.stream,
       status,
       errorCode,
+      httpStatus: this.#httpStatus(errorCode),
       ...this.#decisions(),
       ...this.#outcome(),
       totalMs: now() - this.#startedAtMs,
     }
   }
 
+  #httpStatus(errorCode: ErrorCode | null): number {
+    if (errorCode === null || (this.#ask.stream && this.#hasSpoken)) return 200
+    return this.#on.httpStatusOf(errorCode)
+  }
+
   #decisions() {
     const { upstream, prompt, speaker, sampling = {} } = this.#decided ?? {}
+    const lore = prompt?.parts.filter(({ kind, dropped }) => kind === 'lore' && !dropped)
     return {
+      variant: null,
+      assembleMs: this.#assembledAtMs === undefined ? null : this.#assembledAtMs - this.#startedAtMs,
+      queueMs: this.#queueMs,
+      loreFired: lore?.length ?? null,
+      passages: this.#passages?.filter(({ isUsed }) => isUsed).length ?? null,
+      topScore: this.#passages?.[0]?.score ?? null,
       characterId: speaker?.characterId ?? null,
       characterVersion: speaker?.version ?? null,
       baseModel: upstream?.model.name ?? null,
@@ -123,13 +185,40 @@ export class Journal {
       finishReason: reason ?? null,
       promptTokens: usage?.promptTokens ?? null,
       completionTokens: usage?.completionTokens ?? null,
+      reasoningTokens: usage?.reasoningTokens ?? null,
       cachedTokens: usage?.cachedTokens ?? null,
+      cachedIsEstimate: usage?.cachedTokens === undefined ? null : false,
+      toolCalls: this.#done === undefined ? null : this.#toolCalls,
+      costMicro: this.#cost(),
       firstTokenMs: this.#firstTokenMs,
       loadMs: timings?.loadMs ?? null,
       prefillMs: timings?.prefillMs ?? null,
       decodeMs: timings?.decodeMs ?? null,
     }
   }
+
+  #cost(): number | null {
+    const { usage, timings = {} } = this.#done ?? {}
+    const model = this.#decided?.upstream?.model.name
+    if (model === undefined || usage === undefined) return null
+    const { promptTokens, completionTokens, cachedTokens = 0 } = usage
+    const { loadMs = 0, prefillMs = 0, decodeMs = 0 } = timings
+    const busyMs = loadMs + prefillMs + decodeMs
+    return this.#on.costOf({ model, promptTokens, completionTokens, cachedTokens, busyMs })
+  }
+}
+
+/** Every request brings the whole chat, so its turns can be counted; base models and completions are asked once. */
+function turnOf({ messages }: Ask): number | null {
+  const turns = messages.filter(({ role }) => role === 'user').length
+  return turns === 0 ? null : turns
+}
+
+function loreOf(parts: readonly Part[]): LoreHit[] {
+  return parts
+    .filter(({ kind }) => kind === 'lore')
+    .slice(0, MOST_HITS)
+    .map(({ label, tokens, dropped }) => ({ entry: label, tokens, isDropped: dropped }))
 }
 
 /** Without texts. Of lore the reason is left out as well: it quotes the word that called an entry up. */

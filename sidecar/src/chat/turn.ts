@@ -1,6 +1,6 @@
 /** One chat turn, from the ask to the record. The only file that knows the order of the steps. */
-import type { CallRecord } from '#analytics/record.ts'
-import { AppError, toAppError } from '#base/errors.ts'
+import type { CallDetails, CallRecord } from '#analytics/record.ts'
+import { AppError, toAppError, type ErrorCode } from '#base/errors.ts'
 import type { Ticket } from '#gateway/limits.ts'
 import type { Ask } from '#prompt/ask.ts'
 import type { Delta, Notice, Told } from '#providers/provider.ts'
@@ -15,7 +15,9 @@ import type { Summaries } from './summary.ts'
 
 export interface TurnParts extends JournalParts, GatherParts, Omit<BeginParts, 'admitted'> {
   /** Resolves once the record is committed. */
-  record: (record: CallRecord) => Promise<void>
+  record: (record: CallRecord, details: CallDetails) => Promise<void>
+  /** Throws AppError `unavailable` when no record could be written: an answer would be lost at its end. */
+  admit: () => void
   summaries: Pick<Summaries, 'recall' | 'extend'>
 }
 
@@ -29,12 +31,13 @@ export type Turn = (ask: Ask, signal: AbortSignal, ticket?: Ticket) => AsyncGene
 
 export function createTurn(on: TurnParts): Turn {
   return async function* turn(ask, signal, ticket?: Ticket) {
+    on.admit()
     const journal = new Journal(ask, on)
-    const close = async (status: CallRecord['status'], errorCode: string | null = null) => {
+    const close = async (status: CallRecord['status'], errorCode: ErrorCode | null = null) => {
       if (journal.isClosed || ticket?.refusal !== undefined) return
       const record = journal.close(status, errorCode)
       ticket?.spend(journal.spent(record))
-      await on.record(record)
+      await on.record(record, journal.details)
       on.metrics.callFinished({ ...record, model: record.characterId ?? ask.model })
     }
     try {

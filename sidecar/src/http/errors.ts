@@ -33,6 +33,8 @@ const SHOWN: Readonly<Record<ErrorCode, Shown>> = {
   upstream_timeout: { status: 504, type: 'api_error', code: 'upstream_timeout' },
 }
 
+export const httpStatusOf = (code: ErrorCode): number => SHOWN[code].status
+
 export interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string | null }
 }

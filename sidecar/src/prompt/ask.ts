@@ -56,6 +56,8 @@ export interface ToolSpec {
 export interface Person {
   id: string
   name?: string
+  /** Names of the groups that they belong to; absent where nobody told. */
+  groups?: readonly string[]
 }
 
 /** Ids that Open WebUI's header templates carry; all absent for other clients. */

@@ -163,6 +163,7 @@ const ChatChunk = z.object({
       prompt_tokens: z.number().nullish(),
       completion_tokens: z.number().nullish(),
       prompt_tokens_details: z.object({ cached_tokens: z.number().nullish() }).nullish(),
+      completion_tokens_details: z.object({ reasoning_tokens: z.number().nullish() }).nullish(),
     })
     .nullish(),
   /** llama.cpp only. */
@@ -356,10 +357,12 @@ function lastDeltas(state: ChatState, words: ServerWords, newId: () => string): 
 
 function toUsage(usage: NonNullable<ChatChunk['usage']>): Usage {
   const cachedTokens = usage.prompt_tokens_details?.cached_tokens
+  const reasoningTokens = usage.completion_tokens_details?.reasoning_tokens
   return {
     promptTokens: usage.prompt_tokens ?? 0,
     completionTokens: usage.completion_tokens ?? 0,
     ...(typeof cachedTokens === 'number' && { cachedTokens }),
+    ...(typeof reasoningTokens === 'number' && { reasoningTokens }),
   }
 }
 

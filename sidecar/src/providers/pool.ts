@@ -42,6 +42,8 @@ export interface Placed {
   rest: AsyncGenerator<Delta, void, undefined>
   /** To be called when the answer is over, however it ended. */
   release: Release
+  /** How long it waited for its turn, in milliseconds. */
+  queuedMs: number
 }
 
 export interface PoolOptions {
@@ -118,7 +120,7 @@ export function createPool({ now, parallel, perSecond }: PoolOptions): Pool {
     release: Release,
     { call }: Placing,
     signal: AbortSignal,
-  ): Promise<Placed> {
+  ): Promise<Omit<Placed, 'queuedMs'>> {
     const rest = lane.upstream.provider.stream(call(lane.upstream), signal)
     const first = await rest.next()
     lane.breaker.succeeded()
@@ -134,6 +136,7 @@ export function createPool({ now, parallel, perSecond }: PoolOptions): Pool {
     async *place(wish, signal) {
       const tried = new Set<Lane>()
       let failure: AppError | undefined
+      let queuedMs = 0
       for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
         const all = wish.candidates.map(laneOf)
         const lane = choose(all, tried, wish.affinity)
@@ -141,10 +144,12 @@ export function createPool({ now, parallel, perSecond }: PoolOptions): Pool {
         tried.add(lane)
         const isRetry = failure !== undefined
         if (isRetry) retries += 1
+        const askedAtMs = now()
         const release = yield* enter(lane, wish.person, signal)
+        queuedMs += now() - askedAtMs
         try {
           if (isRetry) await sleep(Math.random() * LONGEST_BACKOFF_MS, undefined, { signal })
-          return await begin(lane, release, wish, signal)
+          return { ...(await begin(lane, release, wish, signal)), queuedMs }
         } catch (thrown) {
           release()
           failure = signal.aborted ? cancelled() : toAppError(thrown)

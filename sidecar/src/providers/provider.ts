@@ -8,6 +8,8 @@ export interface Usage {
   completionTokens: number
   /** Prompt tokens that the server did not have to read again; absent where it does not say. */
   cachedTokens?: number
+  /** Part of the completion tokens; absent where the server does not say. */
+  reasoningTokens?: number
 }
 
 /** Times the server measured itself, in milliseconds; absent where it does not say. */

@@ -9,8 +9,13 @@ import Database from 'better-sqlite3'
 /**
  * @typedef {object} Job
  * @property {number} id
+ * @property {string} batch JSON of `Addition`s
+ */
+
+/**
+ * @typedef {object} Addition
  * @property {string} insert SQL with a question mark for each value
- * @property {string} rows JSON of arrays of values
+ * @property {unknown[][]} rows
  */
 
 const database = new Database(workerData.file)
@@ -29,9 +34,11 @@ function statementFor(insert) {
   return statement
 }
 
-const addAll = database.transaction((/** @type {Job} */ { insert, rows }) => {
-  const statement = statementFor(insert)
-  for (const row of JSON.parse(rows)) statement.run(row)
+const addAll = database.transaction((/** @type {Addition[]} */ batch) => {
+  for (const { insert, rows } of batch) {
+    const statement = statementFor(insert)
+    for (const row of rows) statement.run(row)
+  }
 })
 
 parentPort?.on('message', (/** @type {Job | 'close'} */ job) => {
@@ -41,7 +48,7 @@ parentPort?.on('message', (/** @type {Job | 'close'} */ job) => {
     return
   }
   try {
-    addAll(job)
+    addAll(JSON.parse(job.batch))
     parentPort?.postMessage({ id: job.id })
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'

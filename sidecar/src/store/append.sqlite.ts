@@ -7,9 +7,11 @@ import type { SQLiteTable } from 'drizzle-orm/sqlite-core'
 
 import { AppError } from '#base/errors.ts'
 
+import type { Rows } from './store.ts'
+
 export interface Appender {
-  /** Resolves once the rows are on disk; a row whose key is taken is left out. Rejects with AppError `unavailable`. */
-  append(table: SQLiteTable, rows: readonly Readonly<Record<string, unknown>>[]): Promise<void>
+  /** Resolves once the rows are on disk; a row whose key is taken is left out. Rejects as `Store.append`. */
+  append(batch: readonly Rows[]): Promise<void>
   close(): Promise<void>
 }
 
@@ -55,14 +57,17 @@ export function createAppender(file: string, busyTimeoutMs: number): Appender {
   }
 
   return {
-    append(table, rows) {
-      const { insert, values } = statementOf(table)
+    append(batch) {
+      const additions = batch.map(({ table, rows }) => {
+        const { insert, values } = statementOf(table)
+        return { insert, rows: rows.map(values) }
+      })
       return new Promise((resolve, reject) => {
         worker ??= start()
         lastId += 1
         waiting.set(lastId, { resolve, reject })
         worker.ref()
-        worker.postMessage({ id: lastId, insert, rows: JSON.stringify(rows.map(values)) })
+        worker.postMessage({ id: lastId, batch: JSON.stringify(additions) })
       })
     },
     async close() {
@@ -75,10 +80,12 @@ export function createAppender(file: string, busyTimeoutMs: number): Appender {
 }
 
 const failed = (code: string, cause?: unknown) =>
-  new AppError('unavailable', 'SQLite does not take more rows; check the disk of the data folder', {
-    cause,
-    facts: { code },
-  })
+  code.startsWith('SQLITE_CONSTRAINT')
+    ? new AppError('invalid', 'SQLite refuses these rows', { cause, facts: { code } })
+    : new AppError('unavailable', 'SQLite does not take more rows; check the disk of the data folder', {
+        cause,
+        facts: { code },
+      })
 
 interface Statement {
   insert: string

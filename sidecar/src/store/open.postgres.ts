@@ -1,49 +1,56 @@
 /** PostgreSQL 14 or newer through pg: for more than one process. */
+import { getTableColumns, getTableName } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import { migrate } from 'drizzle-orm/node-postgres/migrator'
+import type { SQLiteTable } from 'drizzle-orm/sqlite-core'
 import pg from 'pg'
 
 import { AppError } from '#base/errors.ts'
 
 import { postgresKit } from './kit.postgres.ts'
-import type { Db, Store } from './store.ts'
+import { openPool } from './pool.postgres.ts'
+import type { Db, Rows, Store } from './store.ts'
 import { defineTables } from './tables.ts'
 
-/** Ten connections a process: ten replicas stay within PostgreSQL's own default of 100. */
-const POOL_SIZE = 10
-const CONNECT_TIMEOUT_MS = 5_000
+/** A process alone stays well within PostgreSQL's own default of 100. */
+const CONNECTIONS = 10
+
+const PING_MS = 1_000
 
 /** An arbitrary number that only our migrations lock, so that two starters do not both change the tables. */
 const MIGRATION_LOCK = 7_218_031
 
 const UNIQUE_VIOLATION = '23505'
 
-export async function openPostgres(url: string, migrationsFolder: string): Promise<Store> {
-  const pool = new pg.Pool({
-    connectionString: url,
-    max: POOL_SIZE,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-  })
-  // A server that goes away breaks idle connections; the next query reports it, the process must not end.
-  pool.on('error', () => undefined)
-  await migrateUnderLock(pool, migrationsFolder).catch(async (cause: unknown) => {
-    await pool.end()
-    throw new AppError(
-      'unavailable',
-      'The PostgreSQL database cannot be used; check its URL, that it runs, and your rights',
-      { cause },
-    )
-  })
+/** Of a standby: 0 while it has replayed all it received, else the age of the last transaction that it shows. */
+const LAG = `select case
+  when not pg_is_in_recovery() or pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
+  else coalesce(extract(epoch from now() - pg_last_xact_replay_timestamp()), 0) * 1000 end as lag`
+
+export async function openPostgres(
+  url: string,
+  migrationsFolder: string,
+  { connections = CONNECTIONS, isReplica = false }: { connections?: number; isReplica?: boolean } = {},
+): Promise<Store> {
+  const pool = openPool(url, connections)
+  if (!isReplica)
+    await migrateUnderLock(url, migrationsFolder).catch(async (cause: unknown) => {
+      await pool.end()
+      throw new AppError(
+        'unavailable',
+        'The PostgreSQL database cannot be used; check its URL, that it runs, and your rights',
+        { cause },
+      )
+    })
   const database = drizzle(pool)
-  const db = database as unknown as Db
   return {
-    db,
+    engine: 'postgres',
+    db: database as unknown as Db,
     t: defineTables(postgresKit),
-    async append(table, rows) {
-      await db
-        .insert(table)
-        .values([...rows])
-        .onConflictDoNothing()
+    async append(batch, withinMs) {
+      const additions = batch.filter(({ rows }) => rows.length > 0)
+      if (additions.length === 0) return
+      await pool.run(insertAll(additions), additions.map(asJson), withinMs)
     },
     async atomically(writes) {
       await database.transaction(async (transaction) => {
@@ -52,24 +59,55 @@ export async function openPostgres(url: string, migrationsFolder: string): Promi
     },
     isDuplicate: (error) => isUniqueViolation(error),
     async ping() {
-      try {
-        await pool.query('select 1')
-      } catch (cause) {
-        throw new AppError('unavailable', 'The PostgreSQL database does not answer', { cause })
-      }
+      await pool.run('select 1', [], PING_MS)
+    },
+    async lagMs() {
+      const [row] = await pool.run(LAG, [], PING_MS)
+      return Math.round(Number(row?.['lag']))
     },
     close: () => pool.end(),
   }
 }
 
-async function migrateUnderLock(pool: pg.Pool, migrationsFolder: string): Promise<void> {
-  const client = await pool.connect()
+/** One statement for all tables, so that a commit costs one round trip; `$1`, `$2` … are the rows of each as JSON. */
+function insertAll(additions: readonly Rows[]): string {
+  const inserts = additions.map(({ table }, at) => {
+    const name = `"${getTableName(table)}"`
+    return `insert into ${name} select * from json_populate_recordset(null::${name}, $${String(at + 1)}::json) on conflict do nothing`
+  })
+  const last = inserts.pop() ?? ''
+  const others = inserts.map((insert, at) => `t${String(at)} as (${insert})`)
+  return others.length === 0 ? last : `with ${others.join(', ')} ${last}`
+}
+
+/** Under the names of the columns. PostgreSQL refuses NUL in texts. */
+function asJson({ table, rows }: Rows): string {
+  const names = namesOf(table)
+  const named = rows.map((row) => Object.fromEntries(names.map(([key, name]) => [name, row[key] ?? null])))
+  return JSON.stringify(named).replaceAll('\\u0000', '')
+}
+
+const known = new WeakMap<SQLiteTable, [key: string, name: string][]>()
+
+function namesOf(table: SQLiteTable): [key: string, name: string][] {
+  const names =
+    known.get(table) ??
+    Object.entries(getTableColumns(table)).map(([key, { name }]): [string, string] => [key, name])
+  known.set(table, names)
+  return names
+}
+
+/** On a connection of its own: a migration may take longer than what the pool allows. */
+async function migrateUnderLock(url: string, migrationsFolder: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 })
+  client.on('error', () => undefined)
+  await client.connect()
   try {
     await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK])
     await migrate(drizzle(client), { migrationsFolder })
   } finally {
-    await client.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK]).catch(() => undefined)
-    client.release()
+    // The lock ends with the connection.
+    await client.end()
   }
 }
 

@@ -4,17 +4,20 @@ import path from 'node:path'
 
 import Database from 'better-sqlite3'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
-import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
+import { readMigrationFiles } from 'drizzle-orm/migrator'
 
 import { AppError } from '#base/errors.ts'
 
 import { createAppender } from './append.sqlite.ts'
 import { sqliteKit } from './kit.sqlite.ts'
-import type { Db, Store, Write } from './store.ts'
+import type { Db, Rows, Store, Write } from './store.ts'
 import { defineTables } from './tables.ts'
 
 /** Another process (a backup, a second start) may hold the lock for a moment. */
 const BUSY_TIMEOUT_MS = 5_000
+
+/** Another starter may be changing the tables of a large file. */
+const MIGRATION_TIMEOUT_MS = 120_000
 
 /** A drizzle query that has not run yet: on this driver it can run at once. */
 interface Runnable {
@@ -31,8 +34,8 @@ export function openSqlite(file: string, migrationsFolder: string): Store {
   client.pragma('synchronous = FULL')
   client.pragma('foreign_keys = ON')
   client.pragma(`busy_timeout = ${String(BUSY_TIMEOUT_MS)}`)
+  migrate(client, migrationsFolder)
   const database = drizzle(client)
-  migrate(database, { migrationsFolder })
   // Awaiting a builder is the same text on the synchronous driver as on PostgreSQL.
   const db = database as unknown as Db
   const transaction = client.transaction((writes: readonly Write[]) => {
@@ -42,19 +45,33 @@ export function openSqlite(file: string, migrationsFolder: string): Store {
       write.run()
     }
   })
+  const addHere = (additions: readonly Rows[]) => {
+    const inserts = additions.map(({ table, rows }) =>
+      db
+        .insert(table)
+        .values([...rows])
+        .onConflictDoNothing(),
+    )
+    try {
+      transaction(inserts)
+    } catch (cause) {
+      throw hasCode(cause, (code) => code.startsWith('SQLITE_CONSTRAINT'))
+        ? new AppError('invalid', 'SQLite refuses these rows', { cause })
+        : cause
+    }
+  }
   // A database in memory is seen by nobody but its own connection.
   const appender = file === ':memory:' ? undefined : createAppender(file, BUSY_TIMEOUT_MS)
   return {
+    engine: 'sqlite',
     db,
     t: defineTables(sqliteKit),
-    async append(table, rows) {
-      if (appender !== undefined) await appender.append(table, rows)
-      else
-        await db
-          .insert(table)
-          .values([...rows])
-          .onConflictDoNothing()
+    async append(batch) {
+      const additions = batch.filter(({ rows }) => rows.length > 0)
+      if (appender !== undefined) await appender.append(additions)
+      else addHere(additions)
     },
+    lagMs: () => Promise.resolve(0),
     // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous, this engine is not
     async atomically(writes) {
       transaction(writes(db))
@@ -81,6 +98,30 @@ export function openSqlite(file: string, migrationsFolder: string): Store {
       client.close()
     },
   }
+}
+
+/**
+ * Changes the tables in one transaction that holds the write lock from before it looks: a second starter waits and finds
+ * nothing to do, and a kill leaves everything as it was. The table of what was done is that of drizzle's own migrator.
+ */
+function migrate(client: Database.Database, migrationsFolder: string): void {
+  client.pragma(`busy_timeout = ${String(MIGRATION_TIMEOUT_MS)}`)
+  const run = client.transaction(() => {
+    client.exec(
+      'create table if not exists __drizzle_migrations (id serial primary key, hash text not null, created_at numeric)',
+    )
+    const done = client.prepare('select max(created_at) from __drizzle_migrations').pluck().get() as
+      number | null
+    for (const { sql, hash, folderMillis } of readMigrationFiles({ migrationsFolder })) {
+      if (done !== null && done >= folderMillis) continue
+      for (const statement of sql) client.exec(statement)
+      client
+        .prepare('insert into __drizzle_migrations (hash, created_at) values (?, ?)')
+        .run(hash, folderMillis)
+    }
+  })
+  run.immediate()
+  client.pragma(`busy_timeout = ${String(BUSY_TIMEOUT_MS)}`)
 }
 
 function openFile(file: string): Database.Database {

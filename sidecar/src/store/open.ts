@@ -13,18 +13,25 @@ function migrationsDir(dialect: 'sqlite' | 'postgres'): string {
   throw new AppError('internal', `The migrations are missing at ${dir}; run "npm run build" again`)
 }
 
+export interface StoreOptions {
+  /** The most that are opened to a PostgreSQL. */
+  connections?: number
+  /** A read replica has no tables of its own to bring up to date. */
+  isReplica?: boolean
+}
+
 /**
  * `file:<path>` (or `file::memory:`) opens SQLite, `postgres://…` PostgreSQL. Brings the tables up to date. The caller closes it.
  * Throws AppError `unavailable` when the database cannot be reached, `invalid` for another kind of URL.
  */
-export async function openStore(url: string): Promise<Store> {
+export async function openStore(url: string, options: StoreOptions = {}): Promise<Store> {
   if (url.startsWith('file:')) {
     const { openSqlite } = await import('./open.sqlite.ts')
     return openSqlite(url.slice('file:'.length), migrationsDir('sqlite'))
   }
   if (/^postgres(ql)?:\/\//.test(url)) {
     const { openPostgres } = await import('./open.postgres.ts')
-    return openPostgres(url, migrationsDir('postgres'))
+    return openPostgres(url, migrationsDir('postgres'), options)
   }
   throw new AppError('invalid', 'A database URL begins with file: or postgres://')
 }

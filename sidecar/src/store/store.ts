@@ -9,19 +9,35 @@ export type Db = Pick<BaseSQLiteDatabase<'async', unknown>, 'select' | 'insert' 
 /** A statement that was built and not yet run. */
 export type Write = PromiseLike<unknown>
 
+/** Rows for one table. */
+export interface Rows {
+  readonly table: SQLiteTable
+  readonly rows: readonly Readonly<Record<string, unknown>>[]
+}
+
+/** Holds the rows to the columns of their table. */
+export const rowsOf = <T extends SQLiteTable>(table: T, rows: readonly T['$inferInsert'][]): Rows => ({
+  table,
+  rows,
+})
+
 export interface Store {
+  readonly engine: 'sqlite' | 'postgres'
   readonly db: Db
   readonly t: Tables
   /** Runs all writes in one transaction, or none. Read before it; put conditions into the statements. */
   atomically(writes: (db: Db) => Write[]): Promise<void>
   /**
    * Adds rows in one commit and resolves once they are durable; a row whose key is taken is left out. Does not hold up the
-   * event loop on any engine. Rejects with what the engine says.
+   * event loop on any engine. Rejects with AppError `unavailable` when the database does not take them, on PostgreSQL also
+   * after `withinMs` (they may be there then, or come to be), and with `invalid` when it never will.
    */
-  append<T extends SQLiteTable>(table: T, rows: readonly T['$inferInsert'][]): Promise<void>
+  append(batch: readonly Rows[], withinMs?: number): Promise<void>
   /** True when an error says that a unique key is taken. */
   isDuplicate(error: unknown): boolean
-  /** Throws AppError `unavailable` when the database does not answer. */
+  /** Throws AppError `unavailable` when the database does not answer within a second. */
   ping(): Promise<void>
+  /** How far a read replica is behind, in milliseconds; 0 for a database that is none. */
+  lagMs(): Promise<number>
   close(): Promise<void>
 }

@@ -2,25 +2,9 @@
 import type { Card, Lorebook, Note } from '#characters/card.ts'
 
 import { defineAccessTables } from './access-tables.ts'
+import { defineAnalyticsTables } from './analytics-tables.ts'
 import type { Kit } from './kit.sqlite.ts'
 import { defineKnowledgeTables } from './knowledge-tables.ts'
-
-/** The parts of a prompt without their texts. */
-export interface Anatomy {
-  layout: string
-  parts: {
-    kind: string
-    place: string
-    label: string
-    tokens: number
-    reason: string
-    dropped: boolean
-  }[]
-  /** The turns of the chat, of which there may be hundreds, in one line. */
-  history: { turns: number; cutTurns: number; tokens: number }
-  /** Parameters that the model server was sent. */
-  options: Record<string, string | number | boolean>
-}
 
 /** What a list shows of a card, worked out once when the version is made. */
 export interface CardSummary {
@@ -141,56 +125,6 @@ export function defineTables(k: Kit) {
     updatedAtMs: k.epochMs('updated_at_ms').notNull(),
   })
 
-  const callRecords = k.table(
-    'call_records',
-    {
-      id: k.text('id').primaryKey(),
-      startedAtMs: k.epochMs('started_at_ms').notNull(),
-      kind: k.text('kind').notNull(),
-      task: k.text('task'),
-      surface: k.text('surface').notNull(),
-      keyId: k.text('key_id').notNull(),
-      person: k.text('person'),
-      chat: k.text('chat'),
-      message: k.text('message'),
-      characterId: k.text('character_id'),
-      characterVersion: k.int('character_version'),
-      baseModel: k.text('base_model'),
-      upstream: k.text('upstream'),
-      streamed: k.bool('streamed').notNull(),
-      status: k.text('status').notNull(),
-      errorCode: k.text('error_code'),
-      finishReason: k.text('finish_reason'),
-      contextTokens: k.int('context_tokens'),
-      estimatedPromptTokens: k.int('estimated_prompt_tokens'),
-      promptTokens: k.int('prompt_tokens'),
-      completionTokens: k.int('completion_tokens'),
-      cachedTokens: k.int('cached_tokens'),
-      tokensByPart: k.json<Record<string, number>>('tokens_by_part').notNull(),
-      cutTurns: k.int('cut_turns').notNull(),
-      prefixHash: k.text('prefix_hash'),
-      firstTokenMs: k.float('first_token_ms'),
-      totalMs: k.float('total_ms').notNull(),
-      loadMs: k.float('load_ms'),
-      prefillMs: k.float('prefill_ms'),
-      decodeMs: k.float('decode_ms'),
-      /** What the prompt was made of and how it was asked for, without a word of it; null where there was no prompt. */
-      anatomy: k.json<Anatomy>('anatomy'),
-    },
-    (t) => [k.index('call_records_started').on(t.startedAtMs), k.index('call_records_message').on(t.message)],
-  )
-
-  const ratings = k.table(
-    'ratings',
-    {
-      id: k.text('id').primaryKey(),
-      message: k.text('message').notNull(),
-      value: k.int('value').notNull(),
-      atMs: k.epochMs('at_ms').notNull(),
-    },
-    (t) => [k.index('ratings_message').on(t.message)],
-  )
-
   return {
     characters,
     characterVersions,
@@ -199,9 +133,8 @@ export function defineTables(k: Kit) {
     importResults,
     lorebooks,
     ...defineAccessTables(k),
-    callRecords,
-    ratings,
     ...defineKnowledgeTables(k),
+    ...defineAnalyticsTables(k),
   }
 }
 

@@ -1,4 +1,8 @@
-/** What /readyz says. Databases decide; model servers and Open WebUI are reported, since a chat explains their absence itself. */
+/**
+ * What /readyz says. Databases decide, but for that of the records while an outbox stands in for it; model servers and Open
+ * WebUI are reported, since a chat explains their absence itself.
+ */
+import type { RecorderState } from '#analytics/recorder.ts'
 import { toAppError } from '#base/errors.ts'
 import type { Health } from '#base/health.ts'
 import type { IndexHealth } from '#knowledge/search-index.ts'
@@ -7,24 +11,54 @@ import type { Store } from '#store/store.ts'
 
 export interface HealthParts {
   stores: Readonly<Record<string, Pick<Store, 'ping'>>>
+  records: {
+    state: () => RecorderState
+    store: Pick<Store, 'ping'>
+    hasOutbox: boolean
+    /** Answers are refused while none can be recorded. */
+    isStrict: boolean
+  }
   upstreams: () => UpstreamState[]
   knowledge: () => Promise<IndexHealth>
 }
 
-export async function checkHealth({ stores, upstreams, knowledge }: HealthParts): Promise<Health> {
+export async function checkHealth({ stores, records, upstreams, knowledge }: HealthParts): Promise<Health> {
   const checks: Health['checks'] = {}
-  for (const [name, store] of Object.entries(stores)) {
-    checks[name] = await store.ping().then(
+  const answers = async ({ ping }: Pick<Store, 'ping'>): Promise<Check> =>
+    ping().then(
       () => ({ ok: true }),
       (thrown: unknown) => ({ ok: false, message: toAppError(thrown).message }),
     )
-  }
-  const broken = Object.values(checks).some((check) => !check.ok)
+  await Promise.all([
+    ...Object.entries(stores).map(async ([name, store]) => (checks[name] = await answers(store))),
+    (async () => (checks['analytics'] = await answers(records.store)))(),
+  ])
+  const state = records.state()
+  checks['records'] = recordsCheck(state, records.isStrict)
+  const mustAnswer = records.hasOutbox ? Object.keys(stores) : [...Object.keys(stores), 'analytics']
+  const broken = mustAnswer.some((name) => checks[name]?.ok !== true) || (records.isStrict && state.isFailing)
+  const worn = !checks['records'].ok || checks['analytics']?.ok !== true
   const states = upstreams()
-  for (const state of states) checks[`model server ${state.name}`] = { ok: state.healthy }
+  for (const server of states) checks[`model server ${server.name}`] = { ok: server.healthy }
   Object.assign(checks, checksOf(await knowledge()))
-  const silent = states.length === 0 || states.every((state) => !state.healthy)
-  return { status: broken ? 'unavailable' : silent ? 'degraded' : 'ready', checks }
+  const silent = states.length === 0 || states.every((server) => !server.healthy)
+  return { status: broken ? 'unavailable' : silent || worn ? 'degraded' : 'ready', checks }
+}
+
+type Check = Health['checks'][string]
+
+function recordsCheck(state: RecorderState, isStrict: boolean): Check {
+  const { isFailing, isSpilling, isNearlyFull, pending, dropped, quarantined } = state
+  const faults = [
+    isFailing &&
+      `neither the database nor the outbox takes records; ${isStrict ? 'chats are refused until one does' : `${String(dropped)} are lost`}`,
+    !isFailing && dropped > 0 && `${String(dropped)} records were lost since the start`,
+    isSpilling && `the database is slow or away; ${String(pending)} records wait in the outbox`,
+    isNearlyFull && 'the outbox is nearly full',
+    quarantined > 0 &&
+      `${String(quarantined)} damaged files of the outbox were put aside beside it; look into its folder`,
+  ].filter((fault) => fault !== false)
+  return faults.length === 0 ? { ok: true } : { ok: false, message: faults.join('; ') }
 }
 
 /** None of them keeps a chat from being answered: without vectors words alone find passages, without words nothing does. */

@@ -2,6 +2,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 
 import { LOAD_MS } from '#analytics/loads.ts'
+import type { RecorderState } from '#analytics/recorder.ts'
 import type { Metrics } from '#base/metrics.ts'
 import type { LaneState } from '#providers/pool.ts'
 
@@ -22,9 +23,10 @@ export interface PrometheusParts {
   lanes: () => readonly LaneState[]
   /** Whether the limits are decided by each replica alone. */
   isDegraded: () => boolean
+  records: () => RecorderState
 }
 
-export function createPrometheus({ lanes, isDegraded }: PrometheusParts): Prometheus {
+export function createPrometheus({ lanes, isDegraded, records }: PrometheusParts): Prometheus {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -77,6 +79,7 @@ export function createPrometheus({ lanes, isDegraded }: PrometheusParts): Promet
       this.set(Number(isDegraded()))
     },
   })
+  observeRecords(records, registers)
   const ofAllWorkers = createClusterMetrics(registry)
   return {
     callFinished({ kind, status, model, firstTokenMs, totalMs, ...at }) {
@@ -125,4 +128,21 @@ function observeLanes(lanes: () => readonly LaneState[], registers: Registry[]):
     ({ isPaused }) => Number(isPaused),
     'max',
   )
+}
+
+function observeRecords(records: () => RecorderState, registers: Registry[]): void {
+  const observe = (name: string, help: string, of: (state: RecorderState) => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(of(records()))
+      },
+    })
+  observe('troupe_outbox_records', 'Records that wait for their database', ({ pending }) => pending)
+  observe('troupe_outbox_in_use', 'Whether records go to the outbox', ({ isSpilling }) => Number(isSpilling))
+  observe('troupe_records_failing', 'Whether no record can be written', ({ isFailing }) => Number(isFailing))
+  observe('troupe_records_dropped', 'Records lost since the start', ({ dropped }) => dropped)
+  observe('troupe_outbox_damaged', 'Files of the outbox put aside', ({ quarantined }) => quarantined)
 }

@@ -1,0 +1,84 @@
+/** A bounded set of connections to a PostgreSQL. Who finds none free, or a server that is silent, is told so soon. */
+import pg from 'pg'
+
+import { AppError } from '#base/errors.ts'
+
+/** For a free connection, or a new one. */
+const CONNECT_MS = 1_000
+
+/** No statement of ours takes longer but for figures over years; a server that is silent for so long is gone. */
+const ANSWER_MS = 30_000
+
+/** Classes of SQLSTATE: the data does not fit, a constraint refuses it. */
+const DATA_FAULT = /^2[23]/
+
+export interface Pool extends pg.Pool {
+  /**
+   * Runs one statement. Throws AppError `unavailable` when no connection is free, the server does not answer or `withinMs`
+   * is over, and `invalid` when the data itself is refused.
+   */
+  run(text: string, values: readonly unknown[], withinMs?: number): Promise<Record<string, unknown>[]>
+}
+
+type Connected = (
+  error: Error | undefined,
+  client?: pg.PoolClient,
+  done?: (release?: unknown) => void,
+) => void
+
+class OurPool extends pg.Pool implements Pool {
+  // Both forms of pg: pool.query() itself comes through here.
+  override connect(): Promise<pg.PoolClient>
+  override connect(done: Connected): void
+  override connect(done?: Connected): Promise<pg.PoolClient> | undefined {
+    if (done === undefined)
+      return super.connect().catch((cause: unknown) => {
+        throw noConnection(cause)
+      })
+    super.connect((error: Error | undefined, client, release) => {
+      done(error && noConnection(error), client, release)
+    })
+    return undefined
+  }
+
+  async run(
+    text: string,
+    values: readonly unknown[],
+    withinMs = ANSWER_MS,
+  ): Promise<Record<string, unknown>[]> {
+    // After the time is over, pg ends the connection with it.
+    const query: pg.QueryConfig & { query_timeout: number } = {
+      ...{ text, values: [...values], query_timeout: withinMs },
+    }
+    try {
+      return (await this.query<Record<string, unknown>>(query)).rows
+    } catch (thrown) {
+      if (thrown instanceof AppError) throw thrown
+      const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : 'unknown'
+      throw DATA_FAULT.test(code)
+        ? new AppError('invalid', 'PostgreSQL refuses this data', { cause: thrown, facts: { code } })
+        : new AppError('unavailable', 'The PostgreSQL database does not answer', { cause: thrown })
+    }
+  }
+}
+
+/** The caller ends it. */
+export function openPool(url: string, connections: number): Pool {
+  const pool = new OurPool({
+    connectionString: url,
+    max: connections,
+    connectionTimeoutMillis: CONNECT_MS,
+    query_timeout: ANSWER_MS,
+    keepAlive: true,
+  })
+  // A server that goes away breaks idle connections; the next query reports it, the process must not end.
+  pool.on('error', () => undefined)
+  return pool
+}
+
+const noConnection = (cause: unknown) =>
+  new AppError(
+    'unavailable',
+    'No connection to the PostgreSQL database is free, or it does not answer; ask again in a moment',
+    { cause, facts: { retryAfterSeconds: 1 } },
+  )
