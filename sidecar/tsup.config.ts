@@ -14,11 +14,12 @@ const THREADS = [
 
 // Packages stay outside the bundle (several are native); each driver becomes a chunk that is loaded when it is chosen.
 export default defineConfig({
-  // A document is read in a process of its own, which begins at `read-child`.
+  // A document is read in a process of its own, which begins at `read-child`; figures have a thread of their own.
   entry: {
     main: 'sidecar/src/main.ts',
     cli: 'sidecar/src/cli/index.ts',
     'read-child': 'sidecar/src/rag/read-child.ts',
+    'analytics-thread': 'sidecar/src/analytics/thread-main.ts',
   },
   outDir: 'dist',
   format: 'esm',

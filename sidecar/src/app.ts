@@ -7,6 +7,7 @@ import { getRequestListener } from '@hono/node-server'
 import { openRecorder } from '#analytics/recorder.ts'
 import { findLoads } from '#analytics/loads.ts'
 import { findRecord, recentCharacters } from '#analytics/queries.ts'
+import { openFigures } from '#analytics/thread.ts'
 import { AppError } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
@@ -90,7 +91,16 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const recorder = openRecorder({
     ...{ store: analytics, outbox, log, now },
     isStrict: config.recordsAreStrict,
+    keeps: config.retention.recordDays > 0 ? (config.countsPeople ? 'all' : 'no people') : 'nothing',
   })
+  const figures = openFigures(
+    {
+      ...{ url: config.analyticsDatabaseUrl, replicaUrl: config.analyticsReplicaUrl },
+      ...{ connections, timeZone: config.timeZone, retention: config.retention },
+      everyMs: ROLL_UP_EVERY_MS,
+    },
+    log,
+  )
   const library = await openLibrary({ store, dataDir: config.dataDir, now })
   const lorebooks = await openLorebooks({ store, now })
   const kv = await openKv({ url: config.redisUrl, now })
@@ -210,6 +220,8 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     sessions: config.openWebUi && createSessions({ openWebUiUrl: config.openWebUi.url, now }),
     findRecord: (id) => findRecord(analytics, id),
     findLoads: (sinceMs) => findLoads(analytics, sinceMs),
+    figures,
+    addRating: recorder.addRating,
     health: () =>
       checkHealth({
         stores: { characters: store },
@@ -256,6 +268,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       await knowledge.close()
       await search.close()
       await upstreams.close()
+      await figures.close()
       await recorder.close()
       await limits.close()
       await usage.close()
@@ -266,6 +279,9 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     },
   }
 }
+
+/** What happened a minute ago is in the figures. */
+const ROLL_UP_EVERY_MS = 60_000
 
 /** Pools that may be open at once: characters, records, figures, and their replica. */
 const MOST_POOLS = 4

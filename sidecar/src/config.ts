@@ -61,6 +61,10 @@ export interface Config {
   /** Answers without a record are failures. */
   recordsAreStrict: boolean
   outbox: { dir: string; mostBytes: number }
+  /** 0 days collect nothing at all. */
+  retention: { recordDays: number; months: number }
+  /** Whether records say who asked, as a pseudonym. */
+  countsPeople: boolean
   /** How long an Ollama keeps a model without work; undefined leaves it to the server. */
   keepModelSeconds: number | undefined
   /** Characters whose persona the model server reads in advance. */
@@ -104,6 +108,13 @@ const port = (otherwise: number) =>
     .int()
     .min(0, 'must be 0 to 65535')
     .max(65_535, 'must be 0 to 65535')
+    .default(otherwise)
+
+const days = (otherwise: number) =>
+  z.coerce
+    .number({ error: 'is not a number' })
+    .int('must be a whole number')
+    .min(0, 'may not be below 0')
     .default(otherwise)
 
 const positive = z.coerce
@@ -316,6 +327,16 @@ export const Environment = z.object({
     'Folder in which records wait while PostgreSQL is away; default: in the data folder',
   ),
   ANALYTICS_OUTBOX_MB: positive.default(1_024).describe('The most that they may take there'),
+  ANALYTICS_RECORD_DAYS: days(90).describe(
+    'Days after which records of calls and pseudonyms are deleted; 0 records nothing',
+  ),
+  ANALYTICS_ROLLUP_MONTHS: positive
+    .default(25)
+    .describe('Months after which the figures of hours, days and months are deleted'),
+  ANALYTICS_PEOPLE: z
+    .stringbool({ error: 'must be true or false' })
+    .default(true)
+    .describe('Whether records say who asked, as a pseudonym; false keeps no figure about people'),
   OPENWEBUI_URL: optional.pipe(httpUrl.optional()).describe('The Open WebUI beside us'),
   OPENWEBUI_API_KEY: optional.describe(
     'API key of an admin of that Open WebUI: lets characters be published there',
@@ -399,6 +420,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       dir: values.ANALYTICS_OUTBOX_DIR ?? path.join(dataDir, 'outbox'),
       mostBytes: values.ANALYTICS_OUTBOX_MB * 1_048_576,
     },
+    retention: { recordDays: values.ANALYTICS_RECORD_DAYS, months: values.ANALYTICS_ROLLUP_MONTHS },
+    countsPeople: values.ANALYTICS_PEOPLE,
     keepModelSeconds: values.TROUPE_KEEP_MODEL_SECONDS,
     warmCharacters: values.TROUPE_WARM_CHARACTERS,
     logLevel: values.TROUPE_LOG_LEVEL,

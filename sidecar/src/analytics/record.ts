@@ -20,7 +20,7 @@ export interface CallRecord {
   groups: string[] | null
   /** HMAC of Open WebUI's chat id. */
   chat: string | null
-  /** HMAC of Open WebUI's id of the answer: a rating finds the record by it. */
+  /** HMAC of Open WebUI's id of the answer, or of the request's: a rating finds the record by it. Null for embeddings. */
   message: string | null
   /** HMAC of Open WebUI's id of the message that is answered: a second answer to it is a regeneration. */
   userMessage: string | null

@@ -57,6 +57,8 @@ export interface RecorderParts {
   outbox?: Outbox | undefined
   /** An answer without a record is a failure; else it is counted. */
   isStrict?: boolean
+  /** What is collected at all. */
+  keeps?: 'all' | 'no people' | 'nothing'
   isErased?: (person: string) => boolean
   onDropped?: (count: number) => void
 }
@@ -68,7 +70,7 @@ interface Waiting {
 }
 
 /** What comes while a commit runs shares the next one: under load many records pay for one flush of the disk, alone none waits. */
-export function openRecorder({ isStrict = true, ...on }: RecorderParts): Recorder {
+export function openRecorder({ isStrict = true, keeps = 'all', ...on }: RecorderParts): Recorder {
   const { store, outbox, log, now } = on
   const keeper = createKeeper({ ...on, outbox })
   const waiting: Waiting[] = []
@@ -137,7 +139,9 @@ export function openRecorder({ isStrict = true, ...on }: RecorderParts): Recorde
   }
 
   return {
-    add(record, details = {}) {
+    add(given, details = {}) {
+      if (keeps === 'nothing') return Promise.resolve()
+      const record = keeps === 'all' ? given : { ...given, person: null, groups: null, chat: null }
       return new Promise((resolve, reject) => {
         waiting.push({ call: { record, ...details }, resolve, reject })
         writing ??= writeAll()

@@ -138,7 +138,8 @@ export class Journal {
       person: named('person', person?.id),
       groups: person?.groups === undefined ? null : [...person.groups],
       chat: named('chat', conversation.chatId),
-      message: named('message', conversation.messageId),
+      // Without an id of its own an answer is known by its request.
+      message: named('message', conversation.messageId ?? this.#ask.requestId),
       userMessage: named('message', conversation.userMessageId),
       turn: task === undefined ? turnOf(this.#ask) : null,
       streamed: this.#ask.stream,

@@ -1,5 +1,6 @@
 /** All commands, in the order in which the help shows them. */
 import type { Command } from './command.ts'
+import { analyticsCommands } from './commands/analytics.ts'
 import { characterCommands } from './commands/characters.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { importCommands } from './commands/imports.ts'
@@ -18,4 +19,5 @@ export const COMMANDS: readonly Command[] = [
   ...modelCommands,
   ...openWebUiCommands,
   ...keyCommands,
+  ...analyticsCommands,
 ]

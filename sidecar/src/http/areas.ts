@@ -1,4 +1,5 @@
 /** All areas of the interface. `routes.ts` mounts their routes in the same order. */
+import { analyticsOperations } from './api/analytics.ts'
 import { auditOperations, characterOperations, pictureOperations } from './api/characters.ts'
 import { archiveOperations, importOperations } from './api/imports.ts'
 import { keyOperations } from './api/keys.ts'
@@ -79,6 +80,7 @@ export const AREAS: readonly Area[] = [
   admin('Models', '/models', modelOperations),
   admin('Keys', '/keys', keyOperations),
   admin('Roles', '/roles', roleOperations),
+  admin('Analytics', '/analytics', analyticsOperations),
   admin('Audit', '/audit', auditOperations),
   admin('Open WebUI', '/session', sessionOperations),
   admin('Open WebUI', '/openwebui', openWebUiOperations),

@@ -9,6 +9,7 @@ import { isRole } from '#gateway/roles.ts'
 import type { Library } from '#library/library.ts'
 import type { Lorebooks } from '#library/lorebooks.ts'
 
+import { analyticsRoutes, type AnalyticsParts } from './api/analytics.ts'
 import { auditRoutes, characterRoutes, pictureRoutes, type CharacterParts } from './api/characters.ts'
 import { archiveRoutes, importRoutes, type ImportParts } from './api/imports.ts'
 import { keyRoutes, type KeyRouteParts } from './api/keys.ts'
@@ -44,6 +45,7 @@ import { beginVisit, type VisitParts } from './visit.ts'
 export interface RouteParts
   extends
     AuthParts,
+    AnalyticsParts,
     CharacterParts,
     ImportParts,
     LorebookParts,
@@ -140,6 +142,7 @@ function adminApi(on: RouteParts) {
   api.route('/models', baseModelRoutes(on))
   api.route('/keys', keyRoutes(on))
   api.route('/roles', roleRoutes(on))
+  api.route('/analytics', analyticsRoutes(on))
   api.route('/openwebui', openWebUiRoutes(on))
   return api
 }

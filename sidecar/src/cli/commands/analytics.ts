@@ -1,0 +1,106 @@
+/** Figures on the command line. */
+import { writeFile } from 'node:fs/promises'
+import { z } from 'zod'
+
+import { AppError } from '#base/errors.ts'
+
+import { query, textOf, type Command, type Run } from '../command.ts'
+
+const FIGURES = [
+  'overview',
+  'usage',
+  'speed',
+  'errors',
+  'people',
+  'retention',
+  'lore',
+  'knowledge',
+  'ratings',
+  'costs',
+]
+const FILTERS = ['from', 'to', 'character', 'model', 'group', 'surface', 'by'] as const
+
+const Value = z.union([z.string(), z.number(), z.null()])
+const Figure = z.looseObject({
+  base: z.looseObject({
+    n: z.number(),
+    fromMs: z.number(),
+    toMs: z.number(),
+    dataAsOfMs: z.number(),
+    excludes: z.array(z.string()),
+    hidden: z.number(),
+  }),
+  columns: z.array(z.looseObject({ key: z.string(), unit: z.string() })),
+  rows: z.array(z.record(z.string(), Value)),
+  total: z.record(z.string(), Value).nullable(),
+})
+type Figure = z.infer<typeof Figure>
+
+async function show({ positionals, values, api, screen }: Run): Promise<number> {
+  const [figure = 'overview'] = positionals
+  if (!FIGURES.includes(figure))
+    throw new AppError('invalid', `There is no figure "${figure}"; there are ${FIGURES.join(', ')}`)
+  const filter = Object.fromEntries(FILTERS.map((name) => [name, textOf(values, name)]))
+  const path = `/troupe/api/analytics/${figure}`
+  const file = textOf(values, 'csv')
+  if (file !== undefined) {
+    const { bytes } = await api.download(path + query({ ...filter, format: 'csv' }))
+    await writeFile(file, bytes)
+    screen.line(`Wrote ${file}`)
+    screen.result({ file })
+    return 0
+  }
+  const answer = await api.call('GET', path + query(filter), Figure)
+  for (const line of tableOf(answer)) screen.line(line)
+  const { base } = answer
+  const hidden = base.hidden === 0 ? '' : `; ${String(base.hidden)} rows are about too few people to be shown`
+  screen.line('')
+  screen.line(
+    `n = ${String(base.n)}; ${dayOf(base.fromMs)} to ${dayOf(base.toMs)}; data as of ${timeOf(base.dataAsOfMs)}${hidden}`,
+  )
+  if (base.excludes.length > 0) screen.line(`Left out: ${base.excludes.join('; ')}`)
+  screen.result(answer)
+  return 0
+}
+
+function tableOf({ columns, rows, total }: Figure): string[] {
+  const cells = [
+    columns.map(({ key }) => key),
+    ...[...rows, ...(total === null ? [] : [total])].map((row) =>
+      columns.map(({ key, unit }) => shown(row[key] ?? null, unit)),
+    ),
+  ]
+  const [first] = columns
+  const last = cells.at(-1)
+  if (total !== null && first !== undefined && last !== undefined) last[0] = 'all'
+  const widths = columns.map((_, at) => Math.max(...cells.map((line) => line[at]?.length ?? 0)))
+  return cells.map((line) => line.map((cell, at) => cell.padStart(widths[at] ?? 0)).join('  '))
+}
+
+function shown(value: string | number | null, unit: string): string {
+  if (value === null) return '-'
+  if (typeof value === 'string') return value
+  if (unit === 'time') return timeOf(value)
+  if (unit === 'share') return `${(value * 100).toFixed(1)}%`
+  if (unit === 'ms') return `${value.toFixed(0)} ms`
+  if (unit === 'money') return value.toFixed(4)
+  return Number.isInteger(value) ? String(value) : value.toFixed(1)
+}
+
+const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
+const timeOf = (ms: number): string => new Date(ms).toISOString().slice(0, 16).replace('T', ' ')
+
+export const analyticsCommands: readonly Command[] = [
+  {
+    name: 'analytics',
+    usage:
+      'analytics [FIGURE] [--from DAY] [--to DAY] [--character ID] [--model NAME] [--group NAME] [--by WHAT] [--csv FILE]',
+    summary: 'shows figures about use, speed and people',
+    details: `Figures: ${FIGURES.join(', ')}.\n--by: character, version, model, surface, group or kind.\n`,
+    options: {
+      ...Object.fromEntries(FILTERS.map((name) => [name, { type: 'string' as const }])),
+      csv: { type: 'string' },
+    },
+    run: show,
+  },
+]
