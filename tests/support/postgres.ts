@@ -44,8 +44,21 @@ async function reachable(bin: string, dir: string): Promise<string> {
   }
 }
 
-/** Starts a server (about 1.5 s); `stop` ends it and takes its data away. */
-export async function startPostgres(programs: string): Promise<{ url: string; stop(): Promise<void> }> {
+export interface PostgresServer {
+  url: string
+  port: number
+  /** Ends it as a power cut would; `restart` lets it recover. */
+  crash(): Promise<void>
+  restart(): Promise<void>
+  /** Ends it and takes its data away. */
+  stop(): Promise<void>
+}
+
+/** Starts a server (about 1.5 s). With `isDurable` it waits for its disk, as a real one does. */
+export async function startPostgres(
+  programs: string,
+  { isDurable = false }: { isDurable?: boolean } = {},
+): Promise<PostgresServer> {
   const dir = await mkdtemp(path.join(tmpdir(), 'troupe-postgres-'))
   if (process.getuid?.() === 0) {
     const { stdout } = await execute('id', ['-u', 'nobody'])
@@ -54,7 +67,7 @@ export async function startPostgres(programs: string): Promise<{ url: string; st
   const bin = await reachable(programs, dir)
   const data = path.join(dir, 'data')
   const port = await freePort()
-  const settings = `-p ${String(port)} -k ${dir} -c listen_addresses=127.0.0.1 -c fsync=off`
+  const settings = `-p ${String(port)} -k ${dir} -c listen_addresses=127.0.0.1 -c fsync=${isDurable ? 'on' : 'off'}`
   await asOwner(path.join(bin, 'initdb'), [
     '-D',
     data,
@@ -67,20 +80,19 @@ export async function startPostgres(programs: string): Promise<{ url: string; st
     'UTF8',
     '--locale=C.UTF-8',
   ])
-  await asOwner(path.join(bin, 'pg_ctl'), [
-    '-D',
-    data,
-    '-w',
-    '-l',
-    path.join(dir, 'log'),
-    '-o',
-    settings,
-    'start',
-  ])
+  const control = path.join(bin, 'pg_ctl')
+  const start = () =>
+    asOwner(control, ['-D', data, '-w', '-l', path.join(dir, 'log'), '-o', settings, 'start'])
+  const crash = () => asOwner(control, ['-D', data, '-m', 'immediate', '-w', 'stop'])
+  await start()
   return {
     url: `postgres://postgres@127.0.0.1:${String(port)}/postgres`,
+    port,
+    crash,
+    restart: start,
     async stop() {
-      await asOwner(path.join(bin, 'pg_ctl'), ['-D', data, '-m', 'immediate', '-w', 'stop'])
+      // One that is down already has nothing to stop.
+      await crash().catch(() => undefined)
       await rm(dir, { recursive: true, force: true })
     },
   }

@@ -139,7 +139,7 @@ export function createRollUp({ store, calendar, now, retention }: RollUpParts): 
     const days = new Map<string, PersonDay>()
     for (let from = atMs; from < atMs + HOUR_MS; from += SLICE_MS)
       for (const call of await readCalls(store, from, from + SLICE_MS)) {
-        for (const groupName of [ALL, ...(call.groups ?? [])]) {
+        for (const groupName of new Set([ALL, ...(call.groups ?? [])])) {
           count(cellOf(cells, { groupName, ...call }), call)
           if (call.kind !== 'turn' || call.person === null) continue
           for (const characterId of new Set([ALL, call.characterId]))

@@ -29,9 +29,9 @@ export interface FigureDesk {
   close(): Promise<void>
 }
 
-export type ToThread = { id: number } & (
-  { name: 'figure'; argument: FigureQuery } | { name: 'bringUpToDate'; argument?: undefined }
-)
+type Job = { name: 'figure'; argument: FigureQuery } | { name: 'bringUpToDate'; argument?: undefined }
+
+export type ToThread = { id: number } & Job
 
 interface Reply {
   id?: number
@@ -58,12 +58,7 @@ export function openFigures(options: FiguresOptions, log: Log): FigureDesk {
   let isTroubled = false
 
   function start(): Worker {
-    const isSource = import.meta.url.endsWith('.ts')
-    const file = new URL(isSource ? './thread-main.ts' : './analytics-thread.js', import.meta.url)
-    const started = new Worker(file, {
-      workerData: options,
-      ...(isSource && { execArgv: ['--import', 'tsx'] }),
-    })
+    const started = openThread(options)
     started.unref()
     started.on('message', (reply: Reply) => receive(reply))
     started.on('error', (error) => log.error({ error }, 'the thread of the figures ended'))
@@ -128,3 +123,12 @@ const away = () =>
   new AppError('unavailable', 'The figures are not there for a moment; ask again', {
     facts: { retryAfterSeconds: 5 },
   })
+
+/** From the source a thread has to learn TypeScript first: unlike a process, it is not told by the command line of Node 20. */
+function openThread(workerData: FiguresOptions): Worker {
+  if (!import.meta.url.endsWith('.ts'))
+    return new Worker(new URL('./analytics-thread.js', import.meta.url), { workerData })
+  const file = new URL('./thread-main.ts', import.meta.url).href
+  const start = `import('tsx/esm/api').then(({ register }) => { register(); return import(${JSON.stringify(file)}) })`
+  return new Worker(start, { eval: true, workerData })
+}

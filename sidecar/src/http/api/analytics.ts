@@ -8,6 +8,7 @@ import { readMoment } from '#analytics/period.ts'
 import type { Recorder } from '#analytics/recorder.ts'
 import type { FigureDesk } from '#analytics/thread.ts'
 import { AppError } from '#base/errors.ts'
+import { reaches } from '#gateway/roles.ts'
 
 import { check, readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
@@ -49,14 +50,28 @@ const SUMMARIES: Record<FigureName, string> = {
   costs: 'What models cost, by price or by power',
 }
 
+/** Numbers of people, not of calls. */
+const ABOUT_PEOPLE: ReadonlySet<FigureName> = new Set(['people', 'retention'])
+
+/** Who does not own the house learns nothing about fewer people. */
+const SMALLEST_GROUP = 5
+
 export const analyticsOperations: readonly Operation[] = [
   ...FIGURES.map((figure): Operation => ({
     method: 'get',
     path: `/${figure}`,
     summary: SUMMARIES[figure],
     query: Wish,
+    may: ABOUT_PEOPLE.has(figure) ? 'admin' : 'viewer',
   })),
-  { method: 'post', path: '/ratings', summary: 'Rates an answer', body: NewRating, status: 204 },
+  {
+    method: 'post',
+    path: '/ratings',
+    summary: 'Rates an answer',
+    body: NewRating,
+    status: 204,
+    may: 'admin',
+  },
 ]
 
 export interface AnalyticsParts {
@@ -74,7 +89,8 @@ export function analyticsRoutes(on: AnalyticsParts) {
       const { calendar } = on.figures
       const toMs = to === undefined ? on.now() : readMoment(to, 'to', calendar)
       const fromMs = from === undefined ? toMs - USUAL_PERIOD_MS : readMoment(from, 'from', calendar)
-      const made = await on.figures.figure({ figure, fromMs, toMs, ...filter, smallest: null })
+      const smallest = reaches(c.var.principal.role, 'owner') ? null : SMALLEST_GROUP
+      const made = await on.figures.figure({ figure, fromMs, toMs, ...filter, smallest })
       if (format === 'json') return c.json(made)
       c.header('content-type', 'text/csv; charset=utf-8')
       c.header('content-disposition', `attachment; filename="troupe-${figure}.csv"`)
