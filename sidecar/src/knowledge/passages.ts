@@ -71,13 +71,15 @@ export function createPassages(store: Store): Passages {
       await deleteWhere(at(place))
       const toRow = createRows(place, kept)
       for (let end = chunks.length; end > 0; end -= ROWS_PER_WRITE)
-        await store.append(
-          rows,
-          chunks
-            .slice(Math.max(0, end - ROWS_PER_WRITE), end)
-            .reverse()
-            .map(toRow.of),
-        )
+        await store.append([
+          {
+            table: rows,
+            rows: chunks
+              .slice(Math.max(0, end - ROWS_PER_WRITE), end)
+              .reverse()
+              .map(toRow.of),
+          },
+        ])
       return { lostEdits: toRow.lostEdits() }
     },
     async *pages(place) {
@@ -103,7 +105,9 @@ export function createPassages(store: Store): Passages {
       const old = await store.db.select().from(rows).where(at(from)).orderBy(asc(rows.number))
       const copies = old.map(({ id: _id, ...row }) => ({ ...row, generation }))
       for (let end = copies.length; end > 0; end -= ROWS_PER_WRITE)
-        await store.append(rows, copies.slice(Math.max(0, end - ROWS_PER_WRITE), end).reverse())
+        await store.append([
+          { table: rows, rows: copies.slice(Math.max(0, end - ROWS_PER_WRITE), end).reverse() },
+        ])
     },
     delete: (of) =>
       deleteWhere(
