@@ -13,6 +13,7 @@ import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
 import { createCostOf } from '#base/prices.ts'
 import { createEmbedTexts } from '#chat/embed-texts.ts'
+import { createGuestSources } from '#chat/guest-sources.ts'
 import { createSummaries } from '#chat/summary.ts'
 import { createTurn, type Turn } from '#chat/turn.ts'
 import { createWarmUp } from '#chat/warm-up.ts'
@@ -25,8 +26,11 @@ import { openUsage } from '#gateway/usage.ts'
 import { httpStatusOf } from '#http/errors.ts'
 import { doors } from '#http/routes.ts'
 import { openKv } from '#kv/open.ts'
+import { createExams } from '#knowledge/exam.ts'
+import { createLoading } from '#knowledge/loading.ts'
 import { openKnowledgeSearch } from '#knowledge/open.ts'
 import { openKnowledge, type KnowledgeParts } from '#knowledge/open-knowledge.ts'
+import { createRebuilding } from '#knowledge/rebuilding.ts'
 import { createAccessAudit } from '#library/audit.ts'
 import { openLibrary } from '#library/characters.ts'
 import { followChanges } from '#library/following.ts'
@@ -40,6 +44,7 @@ import { createPool } from '#providers/pool.ts'
 import type { Provider } from '#providers/provider.ts'
 import { openUpstreams, type Upstreams } from '#providers/upstreams.ts'
 import type { EmbedTexts } from '#rag/embedder.ts'
+import { cleanText } from '#rag/clean.ts'
 import { openStore } from '#store/open.ts'
 import { openOutbox } from '#store/outbox.ts'
 import { checkHealth } from '#telemetry/health.ts'
@@ -47,6 +52,7 @@ import { createPrometheus } from '#telemetry/prometheus.ts'
 
 import type { Config } from './config.ts'
 import { openDesk } from './desk.ts'
+import { loadPlugins } from './plugins.ts'
 import { keepSecret } from './secret.ts'
 
 export interface App {
@@ -134,6 +140,17 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     nameOfCharacter: async (id) => (await library.get(id)).name,
     leaseMs: config.databaseUrl.startsWith('file:') ? 0 : KNOWLEDGE_LEASE_MS,
   })
+  const plugins = await loadPlugins(config.plugins)
+  const sources = {
+    basesOf: knowledge.bases.of,
+    retrieval: search,
+    guests: createGuestSources({
+      retrievers: plugins.retrievers,
+      clean: (text) => cleanText(text).text,
+      log,
+    }),
+  }
+  const rebuilding = createRebuilding({ index: search.index, log })
   const upkeep = keepUp({ library, imports, knowledge, log })
   const pool = createPool({ now, parallel: config.parallelCalls, perSecond: config.callsPerSecond })
   const keys = createKeys({ store, kv, now, fixed: fixedKeys(config) })
@@ -161,6 +178,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     library,
     lorebooks,
     summaries,
+    sources,
     upstreams,
     pool,
     taskModel: config.taskModel,
@@ -205,6 +223,12 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     summaries,
     imports,
     knowledge,
+    sources,
+    basesOf: knowledge.bases.of,
+    retrieval: search,
+    exams: createExams({ store, retrieval: search, now }),
+    loading: createLoading({ loaders: plugins.loaders, documents: knowledge.documents }),
+    rebuilding,
     exportArchive: () => exportArchive(library, library.files),
     upstreams,
     taskModel: config.taskModel,
@@ -265,6 +289,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       await warmUp.close()
       await desk?.close()
       await summaries.close()
+      await rebuilding.stop()
       await knowledge.close()
       await search.close()
       await upstreams.close()

@@ -32,6 +32,8 @@ export interface Config {
   timeZone: string
   databaseUrl: string
   analyticsDatabaseUrl: string
+  /** Files or packages that bring sources and loaders. */
+  plugins: string[]
   redisUrl: string | undefined
   /** Processes behind the port of this sidecar. */
   workers: number
@@ -255,6 +257,10 @@ export const Environment = z.object({
   ANALYTICS_DATABASE_URL: databaseUrl.describe(
     'Database of call records; default: a file in the data folder',
   ),
+  PLUGINS: list
+    .transform((items) => items.filter((item) => item !== ''))
+    .default([])
+    .describe('Modules of others that bring sources for characters, separated by ";"; they run with all rights'),
   REDIS_URL: optional
     .refine((value) => value === undefined || (URL.canParse(value) && /^rediss?:\/\//.test(value)), {
       error: 'is not an address such as redis://127.0.0.1:6379',
@@ -390,6 +396,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     timeZone: values.TROUPE_TIME_ZONE ?? Intl.DateTimeFormat().resolvedOptions().timeZone,
     databaseUrl: values.DATABASE_URL ?? `file:${path.join(dataDir, 'troupe.sqlite')}`,
     analyticsDatabaseUrl: values.ANALYTICS_DATABASE_URL ?? `file:${path.join(dataDir, 'analytics.sqlite')}`,
+    plugins: values.PLUGINS,
     redisUrl: values.REDIS_URL,
     workers: values.TROUPE_WORKERS,
     replicas: values.TROUPE_REPLICAS * values.TROUPE_WORKERS,

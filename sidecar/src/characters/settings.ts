@@ -47,6 +47,8 @@ const Settings = z.object({
   tools: z.array(z.string().min(1)).max(200).optional().catch(undefined),
   /** `short` leaves out of their schemas what only people read, which saves tokens in every prompt. */
   toolSchemas: z.enum(['whole', 'short']).default('whole').catch('whole'),
+  /** Names of sources that plugins bring, which it may look things up in beside its own documents. */
+  sources: z.array(z.string().min(1)).max(8).default([]).catch([]),
   /** Base models to be asked when no server can answer with its own, in this order. */
   fallbacks: z.array(z.string().min(1)).max(8).default([]).catch([]),
   /** `sillytavern` puts lore and notes where SillyTavern would, and pays for it with every turn. */

@@ -11,6 +11,7 @@ import type { Materials } from '#prompt/prompt.ts'
 import { profileOf } from '#providers/model-profiles.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 
+import { lookUp, type SourceParts, type Looked } from './look-up.ts'
 import type { Summaries } from './summary.ts'
 import { TASK_MODEL_ID } from './tasks.ts'
 
@@ -23,12 +24,15 @@ export interface Gathered {
   fallbacks: readonly string[]
   /** Absent for a task and for a base model: those have no persona. */
   materials?: Materials
+  /** How passages were looked for; absent where there was nothing to look in. */
+  trace?: Looked['trace']
 }
 
 export interface GatherParts {
   library: Pick<Library, 'published'>
   lorebooks: Pick<Lorebooks, 'of'>
   summaries: Pick<Summaries, 'recall'>
+  sources: SourceParts
   upstreams: Upstreams
   /** Base model for Open WebUI's tasks; undefined takes the character's own. */
   taskModel: string | undefined
@@ -62,11 +66,18 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
   const { characterId, number, card } = version
   const speaker = { characterId, version: number, card }
   let chat: string | undefined
+  const { summary, sources } = settingsOf(card)
+  const [summaries, looked] = await Promise.all([
+    summary ? on.summaries.recall(ask, speaker) : undefined,
+    lookUp(ask, { id: characterId, sources }, on.upstreams.profile(upstream), on.sources),
+  ])
   return {
     ...servers,
+    ...(looked?.trace !== undefined && { trace: looked.trace }),
     materials: {
       speaker,
-      ...(settingsOf(card).summary && { summaries: await on.summaries.recall(ask, speaker) }),
+      ...(summaries !== undefined && { summaries }),
+      ...(looked !== undefined && { knowledge: looked.knowledge }),
       books: on.lorebooks.of(characterId),
       ...(ask.persona !== undefined && { persona: ask.persona }),
       userName: userNameOf(ask),

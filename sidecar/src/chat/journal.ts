@@ -82,7 +82,7 @@ export class Journal {
   }
 
   see(delta: Told): void {
-    if (delta.type === 'status') return
+    if (delta.type === 'status' || delta.type === 'sources') return
     if (delta.type === 'text' || delta.type === 'reasoning') this.#spokenCharacters += delta.text.length
     // A whole answer has no first token that anybody saw.
     if (this.#ask.stream) this.#firstTokenMs ??= this.#on.now() - this.#startedAtMs

@@ -5,11 +5,14 @@ import type { Prompt } from '#prompt/prompt.ts'
 
 import { composePlain } from './compose-plain.ts'
 import { gather, withOptions, type GatherParts } from './gather.ts'
+import type { Looked } from './look-up.ts'
 
 export interface Preview {
   baseModel: string
   upstream: string
   prompt: Prompt
+  /** How passages were looked for. */
+  knowledge?: Looked['trace']
 }
 
 export async function preview(ask: Ask, on: GatherParts): Promise<Preview> {
@@ -20,5 +23,11 @@ export async function preview(ask: Ask, on: GatherParts): Promise<Preview> {
     materials === undefined
       ? composePlain(ask, profile)
       : compose(withOptions(ask, gathered), materials, profile)
-  return { baseModel: upstream.model.name, upstream: upstream.provider.name, prompt }
+  const { trace } = gathered
+  return {
+    baseModel: upstream.model.name,
+    upstream: upstream.provider.name,
+    prompt,
+    ...(trace !== undefined && { knowledge: trace }),
+  }
 }

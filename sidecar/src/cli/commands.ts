@@ -6,6 +6,8 @@ import { doctorCommands } from './commands/doctor.ts'
 import { importCommands } from './commands/imports.ts'
 import { keyCommands } from './commands/keys.ts'
 import { knowledgeCommands } from './commands/knowledge.ts'
+import { knowledgeExamCommands } from './commands/knowledge-exams.ts'
+import { knowledgeSourceCommands } from './commands/knowledge-sources.ts'
 import { lorebookCommands } from './commands/lorebooks.ts'
 import { modelCommands } from './commands/models.ts'
 import { openWebUiCommands } from './commands/openwebui.ts'
@@ -15,6 +17,8 @@ export const COMMANDS: readonly Command[] = [
   ...characterCommands,
   ...lorebookCommands,
   ...knowledgeCommands,
+  ...knowledgeSourceCommands,
+  ...knowledgeExamCommands,
   ...doctorCommands,
   ...modelCommands,
   ...openWebUiCommands,

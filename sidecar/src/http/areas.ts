@@ -9,6 +9,8 @@ import {
   documentOperations,
   ownKnowledgeOperations,
 } from './api/knowledge.ts'
+import { examOperations, knowledgeTestOperations } from './api/knowledge-exams.ts'
+import { indexOperations, loaderOperations } from './api/knowledge-sources.ts'
 import { lorebookOperations } from './api/lorebooks.ts'
 import { eventOperations, openWebUiOperations } from './api/openwebui.ts'
 import { modelOperations } from './api/models.ts'
@@ -74,6 +76,10 @@ export const AREAS: readonly Area[] = [
   admin('Knowledge', '/knowledge/documents', documentOperations),
   admin('Knowledge', '/knowledge/chunks', chunkOperations),
   admin('Knowledge', '/knowledge/characters', ownKnowledgeOperations),
+  admin('Knowledge', '/knowledge/loaders', loaderOperations),
+  admin('Knowledge', '/knowledge/index', indexOperations),
+  admin('Knowledge', '/knowledge/test', knowledgeTestOperations),
+  admin('Knowledge', '/knowledge/exams', examOperations),
   admin('Prompt', '/prompt', previewOperations),
   admin('Prompt', '/prompt/room', roomOperations),
   admin('Prompt', '/requests', requestOperations),

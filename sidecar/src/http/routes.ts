@@ -20,6 +20,8 @@ import {
   ownKnowledgeRoutes,
   type KnowledgeRouteParts,
 } from './api/knowledge.ts'
+import { examRoutes, knowledgeTestRoutes, type ExamRouteParts } from './api/knowledge-exams.ts'
+import { indexRoutes, loaderRoutes, type KnowledgeSourceParts } from './api/knowledge-sources.ts'
 import { eventRoutes, openWebUiRoutes, type OpenWebUiParts } from './api/openwebui.ts'
 import { baseModelRoutes, type ModelParts } from './api/models.ts'
 import { lorebookRoutes, type LorebookParts } from './api/lorebooks.ts'
@@ -50,6 +52,8 @@ export interface RouteParts
     ImportParts,
     LorebookParts,
     KnowledgeRouteParts,
+    KnowledgeSourceParts,
+    ExamRouteParts,
     PromptParts,
     Pick<ModelParts, 'findLoads' | 'now'>,
     HealthParts,
@@ -135,6 +139,10 @@ function adminApi(on: RouteParts) {
   api.route('/knowledge/documents', documentRoutes(on))
   api.route('/knowledge/chunks', chunkRoutes(on))
   api.route('/knowledge/characters', ownKnowledgeRoutes(on))
+  api.route('/knowledge/loaders', loaderRoutes(on))
+  api.route('/knowledge/index', indexRoutes(on))
+  api.route('/knowledge/test', knowledgeTestRoutes(on))
+  api.route('/knowledge/exams', examRoutes(on))
   api.route('/library/archive', archiveRoutes(on))
   api.route('/prompt', previewRoutes(on))
   api.route('/prompt/room', roomRoutes(on))

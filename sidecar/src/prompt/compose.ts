@@ -23,6 +23,7 @@ import { neutralise } from './neutral.ts'
 import { depthNote } from './note.ts'
 import { askedOutlets, textAt } from './outlets.ts'
 import { prefixParts, printPrefix } from './prefix.ts'
+import { citable, PASSAGE_SHARE, passageParts } from './passages.ts'
 import type { Budget, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
 import { estimateTokens, JOIN_TOKENS, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
 import { offerTools } from './tools.ts'
@@ -54,7 +55,10 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   const { history, last, after } = conversation
   const budget = shareContext(profile, ask.sampling.maxTokens)
   const variables: Variables = new Map()
-  const prefix = fitExamples(prefixParts(materials, conversation.clientSystem, variables), budget)
+  const prefix = fitPrefix(
+    withDocuments(prefixParts(materials, conversation.clientSystem, variables), materials, budget),
+    budget,
+  )
   const always = alwaysParts(materials, conversation, withFixedOutlets(materials, variables))
   const prefixTokens = spent(offered.parts) + tokensOfPrefix(prefix, profile) + MESSAGE_OVERHEAD_TOKENS
   const alwaysTokens = spent(partsOf(always)) + MESSAGE_OVERHEAD_TOKENS + sum(after.map(messageTokens))
@@ -65,11 +69,17 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     budget.promptTokens - prefixTokens - alwaysTokens,
   )
   const called = calledUpLore(materials, [...history, last], loreRoom, variables)
-  const loose = settle(always, called, budget.promptTokens - prefixTokens - alwaysTokens, () =>
+  const settled = settle(always, called, budget.promptTokens - prefixTokens - alwaysTokens, () =>
     alwaysParts(materials, conversation, { variables, outlet: called.outlet }),
   )
-  const looseTokens =
-    alwaysTokens + spent(loose.lore.map(({ part }) => part)) + spent(partsOf(loose)) - spent(partsOf(always))
+  const settledTokens =
+    alwaysTokens +
+    spent(settled.lore.map(({ part }) => part)) +
+    spent(partsOf(settled)) -
+    spent(partsOf(always))
+  const passages = foundPassages(materials, budget, prefixTokens + settledTokens)
+  const loose: Loose = { ...settled, passages: passages.filter(({ dropped }) => !dropped) }
+  const looseTokens = settledTokens + spent(passages)
 
   const turns = splitTurns(history)
   const cutTurns = firstKeptTurn(
@@ -100,6 +110,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
       ...summaries,
       ...inserts.map(({ part }) => part),
       ...[...lead, words, ...trail],
+      ...passages.filter(({ dropped }) => dropped),
     ],
     messages,
     tools: offered.tools,
@@ -110,6 +121,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     },
     prefixHash: system.hash,
     cutTurns,
+    passages: materials.knowledge === undefined ? [] : citable(materials.knowledge, [...prefix, ...passages]),
     get lore() {
       return called.trace.map(({ entry, book, isActive, reason, tokens }) => ({
         label: entry.label,
@@ -132,7 +144,7 @@ function tokensOfPrefix(prefix: readonly Part[], { knownTokens, tokenRatio }: Mo
 }
 
 /** Note, instructions and words: there in every turn. */
-type Always = Omit<Loose, 'lore'>
+type Always = Omit<Loose, 'lore' | 'passages'>
 
 const partsOf = ({ note, postHistory, words }: Always): Part[] => [
   ...(note ? [note.part] : []),
@@ -140,24 +152,37 @@ const partsOf = ({ note, postHistory, words }: Always): Part[] => [
   words,
 ]
 
+/** Documents that are short enough to stand there always, behind what every person shares. */
+function withDocuments(parts: readonly Part[], { knowledge }: Materials, budget: Budget): readonly Part[] {
+  if (knowledge?.isWhole !== true) return parts
+  const documents = passageParts(knowledge, 'prefix', budget.promptTokens * PASSAGE_SHARE)
+  const at = parts.findIndex(({ kind }) => kind === 'user_persona' || kind === 'client_system')
+  return at === -1 ? [...parts, ...documents] : [...parts.slice(0, at), ...documents, ...parts.slice(at)]
+}
+
+function foundPassages({ knowledge }: Materials, { promptTokens }: Budget, usedTokens: number): Part[] {
+  if (knowledge === undefined || knowledge.isWhole) return []
+  return passageParts(knowledge, 'tail', Math.min(promptTokens * PASSAGE_SHARE, promptTokens - usedTokens))
+}
+
+/** In the order in which they are given up. */
+const DISPENSABLE = ['examples', 'passage'] as const
+
 /**
- * Drops examples from the last one on until the conversation has its share. Decided by the card and the model alone,
- * not by the chat, so the prefix does not move between turns.
+ * Drops examples, then documents, from the last one on until the conversation has its share. Decided by the character and the
+ * model alone, not by the chat, so the prefix does not move between turns.
  */
-function fitExamples(parts: readonly Part[], budget: Budget): readonly Part[] {
+function fitPrefix(parts: readonly Part[], budget: Budget): readonly Part[] {
   const limit = budget.promptTokens * (1 - CONVERSATION_SHARE)
   if (spent(parts) <= limit) return parts
   const fitted = [...parts]
-  for (let at = fitted.length - 1; at >= 0; at--) {
-    const owned = fitted.filter((part) => part.kind !== 'client_system')
-    if (spent(owned) <= limit) break
-    const part = fitted[at]
-    if (part?.kind === 'examples') {
-      fitted[at] = {
-        ...part,
-        dropped: true,
-        reason: 'left out: the context of this model is too small for it',
-      }
+  const isTooLong = () => spent(fitted.filter((part) => part.kind !== 'client_system')) > limit
+  for (const kind of DISPENSABLE) {
+    for (let at = fitted.length - 1; at >= 0 && isTooLong(); at--) {
+      const part = fitted[at]
+      if (part?.kind !== kind) continue
+      const reason = 'left out: the context of this model is too small for it'
+      fitted[at] = { ...part, dropped: true, reason }
     }
   }
   return fitted
@@ -173,7 +198,12 @@ function withFixedOutlets(materials: Materials, variables: Variables): Shared {
  * Note and instructions once more where lore stands in them, or sets what they read. Where they would take more room than
  * there is for lore, they stay as they are, and the lore stands before them.
  */
-function settle(always: Always, called: CalledUp, roomTokens: number, again: () => Always): Loose {
+function settle(
+  always: Always,
+  called: CalledUp,
+  roomTokens: number,
+  again: () => Always,
+): Omit<Loose, 'passages'> {
   const lore = loreParts(called.active)
   if (called.asked.length === 0 && !called.setsVariables) return { ...always, lore }
   const settled = again()

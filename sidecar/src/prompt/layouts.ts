@@ -18,6 +18,8 @@ export interface Placed {
 export interface Loose {
   /** In the order in which they are printed. */
   lore: readonly Placed[]
+  /** Of documents. They change with every question, so both layouts keep them next to it. */
+  passages: readonly Part[]
   note: Placed | undefined
   postHistory: Part | undefined
   words: Part
@@ -42,10 +44,11 @@ export interface Arrangement {
 
 export function arrangeForCache(
   prefix: readonly Part[],
-  { lore, note, postHistory, words }: Loose,
+  { lore, passages, note, postHistory, words }: Loose,
 ): Arrangement {
   const lead = [
     ...lore.map(({ part }) => part),
+    ...passages,
     ...(note ? [note.part] : []),
     ...(postHistory ? [postHistory] : []),
   ]
@@ -61,7 +64,7 @@ const NOTE_DEPTH = 4
 /** `messageCount` counts the chat with its last user message. */
 export function arrangeLikeSillyTavern(
   prefix: readonly Part[],
-  { lore, note, postHistory, words }: Loose,
+  { lore, passages, note, postHistory, words }: Loose,
   messageCount: number,
 ): Arrangement {
   const standing = lore.filter(({ place }) => slotIn(place) !== undefined)
@@ -76,7 +79,7 @@ export function arrangeLikeSillyTavern(
   return {
     prefix: withLore(prefix, standing),
     inserts: inserts.map(({ depth, part }) => ({ depth, part })),
-    lead: [],
+    lead: passages,
     words,
     trail: postHistory ? [postHistory] : [],
   }

@@ -8,6 +8,7 @@ import type { Clock } from '#characters/macros.ts'
 import type { CharacterSettings } from '#characters/settings.ts'
 
 import type { ChatMessage, ToolSpec } from './ask.ts'
+import type { Knowledge, Passage } from './passages.ts'
 
 export type PartKind =
   | 'system_prompt'
@@ -15,6 +16,7 @@ export type PartKind =
   | 'personality'
   | 'scenario'
   | 'lore'
+  | 'passage'
   | 'examples'
   | 'greeting'
   | 'user_persona'
@@ -80,6 +82,8 @@ export interface Materials {
   books?: readonly NamedBook[]
   /** Of the turns that may have been cut, oldest first; absent for characters that want none. */
   summaries?: readonly SummaryBlock[]
+  /** What its documents say to the last message; absent where it has none, or they say nothing to it. */
+  knowledge?: Knowledge
   /** Replaces `{{user}}`. */
   userName: string
   /** What the person tells of themselves; not the author's text. */
@@ -116,6 +120,8 @@ export interface Prompt {
   tokens: number
   /** Hash of the prefix's text: equal hash means that the model server can reuse it. */
   prefixHash: string
+  /** Those that the model was given, in the order of their numbers. */
+  passages: readonly Passage[]
   /** Turns (a user message and what follows it) left out at the beginning of the history. */
   cutTurns: number
   /** What the model server reads again in the next turn, besides what is new then; estimated when it is asked for. */

@@ -26,6 +26,7 @@ export function composeRaw(
     tokens,
     prefixHash: NO_PREFIX,
     cutTurns: 0,
+    passages: [],
     rereadTokens: 0,
     lore: [],
   }

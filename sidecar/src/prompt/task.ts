@@ -36,6 +36,7 @@ export function composeTask(ask: Pick<Ask, 'messages' | 'sampling'>, profile: Mo
     tokens: messages.reduce((sum, message) => sum + messageTokens(message), 0),
     prefixHash: NO_PREFIX,
     cutTurns: 0,
+    passages: [],
     rereadTokens: 0,
     lore: [],
   }

@@ -1,5 +1,6 @@
 /** A provider is a kind of model server. One file per kind, one line in `index.ts`; `tests/contract` holds them all to this. */
 import type { ChatMessage, CompletionPrompt, Sampling, Thinking, ToolCall, ToolSpec } from '#prompt/ask.ts'
+import type { Passage } from '#prompt/passages.ts'
 
 export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter'
 
@@ -36,8 +37,14 @@ export interface Notice {
   isDone: boolean
 }
 
+/** What the model was given to look things up in, before the answer that may cite it. */
+export interface Cited {
+  type: 'sources'
+  passages: readonly Passage[]
+}
+
 /** What a turn hands out. */
-export type Told = Delta | Notice
+export type Told = Delta | Notice | Cited
 
 export const isDone = ({ type }: Delta): boolean => type === 'done'
 

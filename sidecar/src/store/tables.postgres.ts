@@ -29,4 +29,6 @@ export const {
   cohortRollUps,
   rollUpQueue,
   rollUpMarks,
+  examQuestions,
+  examRuns,
 } = defineTables(postgresKit)

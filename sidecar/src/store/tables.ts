@@ -4,6 +4,7 @@ import type { Card, Lorebook, Note } from '#characters/card.ts'
 import { defineAccessTables } from './access-tables.ts'
 import { defineAnalyticsTables } from './analytics-tables.ts'
 import type { Kit } from './kit.sqlite.ts'
+import { defineExamTables } from './exam-tables.ts'
 import { defineKnowledgeTables } from './knowledge-tables.ts'
 
 /** What a list shows of a card, worked out once when the version is made. */
@@ -135,6 +136,7 @@ export function defineTables(k: Kit) {
     ...defineAccessTables(k),
     ...defineKnowledgeTables(k),
     ...defineAnalyticsTables(k),
+    ...defineExamTables(k),
   }
 }
 

@@ -1,11 +1,11 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 
 import type { CallRecord } from '#analytics/record.ts'
 import { AppError } from '#base/errors.ts'
 import { silentMetrics } from '#base/metrics.ts'
 import type { Card } from '#characters/card.ts'
 import { greetingOffers } from '#characters/greetings.ts'
-import { createTurn } from '#chat/turn.ts'
+import { createTurn, type TurnParts } from '#chat/turn.ts'
 import { TASK_MODEL_ID } from '#chat/tasks.ts'
 import type { CharacterVersion } from '#library/library.ts'
 import type { Ask } from '#prompt/ask.ts'
@@ -33,6 +33,8 @@ function openTurn(
     contextTokens?: number
     /** Name of the base model. */
     model?: string
+    retrieve?: TurnParts['sources']['retrieval']['retrieve']
+    whole?: Awaited<ReturnType<TurnParts['sources']['retrieval']['whole']>>
   } = {},
 ) {
   const calls: ModelCall[] = []
@@ -71,6 +73,14 @@ function openTurn(
   const turn = createTurn({
     lorebooks: { of: () => [] },
     summaries: { recall: () => Promise.resolve([]), extend: () => undefined },
+    sources: {
+      basesOf: () => (over.retrieve === undefined ? [] : ['harbour']),
+      retrieval: {
+        retrieve: over.retrieve ?? (() => Promise.reject(new Error('not asked for'))),
+        whole: () => Promise.resolve(over.whole),
+      },
+      guests: { ask: () => Promise.resolve([]) },
+    },
     library: { published: (id) => Promise.resolve(id === 'mira' ? version : undefined) },
     upstreams: openUpstreams({
       providers: [provider],
@@ -367,4 +377,104 @@ test('every request to one base model asks for the same window', async () => {
   await run(sampleAsk({ sampling: { maxTokens: 7 } }))
   await run(sampleAsk({ task: 'tags_generation' }))
   expect(new Set(calls.map((call) => call.contextTokens))).toEqual(new Set([4_096]))
+})
+
+describe('with documents', () => {
+  const passage = {
+    ...{ chunkIds: [7], baseId: 'harbour', documentId: 'd1', documentName: 'log.md', documentTitle: 'Log' },
+    ...{
+      header: 'Log',
+      text: 'Lit on 3 March.',
+      page: null,
+      startOffset: 0,
+      endOffset: 15,
+      score: 1,
+      similarity: 0.7,
+    },
+  }
+  const found = (passages: (typeof passage)[]): TurnParts['sources']['retrieval']['retrieve'] =>
+    vi.fn(() => Promise.resolve({ passages, trace: {} as never }))
+  const open = (passages: (typeof passage)[], script: Script = () => say(text('In March [1].'), DONE)) =>
+    openTurn(script, { retrieve: found(passages), contextTokens: 8_192 })
+
+  test('the sources come before the first word, and the model reads what they say', async () => {
+    const { run, calls } = open([passage])
+    const told = await run(sampleAsk({ messages: [user('When?')] }))
+    expect(told.map(({ type }) => type)).toEqual(['sources', 'text', 'done'])
+    expect(told[0]).toMatchObject({ passages: [{ reference: 1, label: 'Log', text: 'Lit on 3 March.' }] })
+    expect(JSON.stringify(calls[0]?.messages)).toContain('Lit on 3 March.')
+  })
+
+  test('the record counts their tokens and names them, without a word of them', async () => {
+    const { run, records } = open([passage])
+    await run(sampleAsk({ messages: [user('When?')] }))
+    expect(records[0]?.tokensByPart['passage']).toBeGreaterThan(0)
+    expect(records[0]?.anatomy?.parts.some(({ kind, label }) => kind === 'passage' && label === 'Log')).toBe(
+      true,
+    )
+    expect(JSON.stringify(records)).not.toContain('3 March')
+  })
+
+  test('nothing found tells nothing', async () => {
+    const { run } = open([])
+    expect((await run(sampleAsk())).map(({ type }) => type)).toEqual(['text', 'done'])
+  })
+
+  test('an answer that goes on after a tool does not tell its sources again', async () => {
+    const { run } = open([passage])
+    const messages = [
+      user('When?'),
+      { role: 'assistant', text: '', toolCalls: [{ id: 'c', name: 'look', arguments: '{}' }] } as const,
+      { role: 'tool', text: 'seen', toolCallId: 'c' } as const,
+    ]
+    expect((await run(sampleAsk({ messages }))).map(({ type }) => type)).toEqual(['text', 'done'])
+  })
+
+  const whole = ['Log', 'Tides', 'Winds'].map((title) => ({
+    ...{
+      baseId: 'harbour',
+      documentId: title,
+      documentName: title,
+      documentTitle: title,
+      text: `All of ${title}.`,
+    },
+  }))
+  test.each([
+    ['Good evening.', []],
+    ['High at six [2].', ['Log', 'Tides']],
+    ['See [1, 3] and [12].', ['Log', 'Tides', 'Winds']],
+  ])(
+    'documents that always stand there are sources of %j only as far as it points at them',
+    async (words, labels) => {
+      const { run, calls } = openTurn(() => say(text(words.slice(0, 9)), text(words.slice(9)), DONE), {
+        retrieve: found([]),
+        whole,
+        contextTokens: 8_192,
+      })
+      const told = await run(sampleAsk({ messages: [user('Hello')] }))
+      const sources = told.flatMap((each) =>
+        each.type === 'sources' ? each.passages.map(({ label }) => label) : [],
+      )
+      expect(sources).toEqual(labels)
+      expect(told.at(-1)?.type).toBe('done')
+      expect(JSON.stringify(calls[0]?.messages[0])).toContain('All of Winds.')
+    },
+  )
+
+  test('a task looks nothing up', async () => {
+    const retrieve = found([passage])
+    const { run } = openTurn(() => say(text('Title'), DONE), { retrieve, taskModel: 'small' })
+    await run(sampleAsk({ task: 'title_generation' }))
+    expect(retrieve).not.toHaveBeenCalled()
+  })
+
+  test('an empty answer is an error without sources', async () => {
+    const { turn } = open([passage], () => say(DONE))
+    const told: Told[] = []
+    const all = async () => {
+      for await (const each of turn(sampleAsk(), new AbortController().signal)) told.push(each)
+    }
+    await expect(all()).rejects.toMatchObject({ code: 'upstream' })
+    expect(told).toEqual([])
+  })
 })

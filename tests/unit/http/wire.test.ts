@@ -99,3 +99,59 @@ describe('a whole answer', () => {
     })
   })
 })
+
+describe('sources', () => {
+  const passage = {
+    ...{ reference: 1, documentId: 'd1', label: 'Log, page 3', text: 'Lit on 3 March.', page: 3 },
+    ...{ similarity: 0.7, chunkIds: [7] },
+  }
+  const cited = {
+    type: 'sources' as const,
+    passages: [passage, { ...passage, reference: 2, label: 'Tides', page: null, similarity: null }],
+  }
+  const SOURCES = [
+    {
+      source: { id: 'd1#1', name: 'Log, page 3' },
+      document: ['Lit on 3 March.'],
+      metadata: [{ source: 'd1#1', name: 'Log, page 3', page: 2 }],
+      distances: [0.7],
+    },
+    {
+      source: { id: 'd1#2', name: 'Tides' },
+      document: ['Lit on 3 March.'],
+      metadata: [{ source: 'd1#2', name: 'Tides' }],
+    },
+  ]
+
+  test('are events for Open WebUI: one line that tells how many, and a card for each', () => {
+    const { sources } = createChunks({ ...ENVELOPE, takesEvents: true }, true)
+    expect(events(sources?.(cited) ?? '')).toEqual([
+      {
+        choices: [],
+        event: { type: 'status', data: { description: 'Looked at 2 passages', done: true, hidden: false } },
+      },
+      ...SOURCES.map((data) => ({ choices: [], event: { type: 'source', data } })),
+    ])
+  })
+
+  test('are a field of a chunk, and of a whole answer, for a client that asks for them', async () => {
+    const { sources } = createChunks({ ...ENVELOPE, wantsSources: true }, true)
+    expect(events(sources?.(cited) ?? '')).toMatchObject([
+      { object: 'chat.completion.chunk', choices: [], sources: SOURCES },
+    ])
+    const told = [
+      cited,
+      { type: 'text' as const, text: 'Hi' },
+      { type: 'done' as const, reason: 'stop' as const },
+    ]
+    const all = async function* () {
+      yield* await Promise.resolve(told)
+    }
+    expect(await collect(all(), { ...ENVELOPE, wantsSources: true })).toMatchObject({ sources: SOURCES })
+    expect(await collect(all(), ENVELOPE)).not.toHaveProperty('sources')
+  })
+
+  test('are kept from a client that did not ask', () => {
+    expect(createChunks(ENVELOPE, true).sources).toBeUndefined()
+  })
+})

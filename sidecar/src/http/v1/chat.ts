@@ -48,6 +48,7 @@ async function answer(
     model: ask.model,
     createdSeconds: Math.floor(on.now() / 1_000),
     takesEvents: ask.conversation.messageId !== undefined,
+    wantsSources: body.troupe?.sources ?? false,
   }
   if (!ask.stream) {
     writeJson(outgoing, await collect(deltas, envelope))

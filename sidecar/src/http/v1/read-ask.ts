@@ -65,7 +65,13 @@ export const ChatBody = z.object({
   tool_choice: z.unknown().optional(),
   response_format: z.unknown().optional(),
   /** Ours: what OpenAI's interface has no field for. */
-  troupe: z.looseObject({ persona: text.max(PERSONA_CHARACTERS).nullish() }).nullish(),
+  troupe: z
+    .looseObject({
+      persona: text.max(PERSONA_CHARACTERS).nullish(),
+      /** Whether the answer tells the passages that it may come from. */
+      sources: z.boolean().nullish(),
+    })
+    .nullish(),
 })
 
 /** With the fields that we do not know. */

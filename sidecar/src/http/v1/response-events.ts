@@ -174,7 +174,7 @@ function responseJson(head: ResponseHead, output: readonly Item[], outcome: Outc
 }
 
 /** Makes the events of one streamed response. A failure closes what is open before it is told. */
-export function createResponseEvents(head: ResponseHead): Omit<Required<Chunks>, 'notice'> {
+export function createResponseEvents(head: ResponseHead): Omit<Required<Chunks>, 'notice' | 'sources'> {
   const output = createOutput(head.requestId)
   let sequence = 0
   const write = (events: readonly ResponseEvent[]) => events.map((event) => sse(event, sequence++)).join('')
@@ -206,7 +206,7 @@ export async function collectResponse(deltas: AsyncIterable<Told>, head: Respons
   let done: Done | undefined
   for await (const delta of deltas) {
     if (delta.type === 'done') done = delta
-    else if (delta.type !== 'status') output.add(delta)
+    else if (delta.type !== 'status' && delta.type !== 'sources') output.add(delta)
   }
   const outcome = outcomeOf(done)
   output.close(outcome.status)

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 
 import { toAppError, type AppError } from '#base/errors.ts'
-import type { Delta, Notice, Told } from '#providers/provider.ts'
+import type { Cited, Delta, Notice, Told } from '#providers/provider.ts'
 
 /** A refusal within this time still becomes a status; later ones are an error event. */
 const GRACE_MS = 2_000
@@ -33,6 +33,8 @@ export interface Chunks {
   done(done: Done): string
   /** Something for who waits; absent where the dialect has no word for it. */
   notice?(notice: Notice): string
+  /** Where the answer may come from; absent for who did not ask. */
+  sources?(cited: Cited): string
   /** A failure after the first byte. */
   error(error: AppError): string
 }
@@ -51,7 +53,7 @@ export function writeStream({ outgoing, deltas, chunks, ...times }: Streaming): 
     items: deltas,
     headers: HEADERS,
     ...(chunks.open && { open: chunks.open }),
-    isShown: (told) => told.type !== 'status' || chunks.notice !== undefined,
+    isShown: (told) => isShown(told, chunks),
     toText: (told) => textOf(told, chunks),
     beat: () => KEEP_ALIVE,
     error: chunks.error,
@@ -130,9 +132,15 @@ export async function writeItems<T>({
   }
 }
 
+function isShown({ type }: Told, chunks: Chunks): boolean {
+  if (type === 'status') return chunks.notice !== undefined
+  return type !== 'sources' || chunks.sources !== undefined
+}
+
 function textOf(told: Told, chunks: Chunks): string {
   if (told.type === 'done') return chunks.done(told)
-  return told.type === 'status' ? (chunks.notice?.(told) ?? '') : chunks.delta(told)
+  if (told.type === 'status') return chunks.notice?.(told) ?? ''
+  return told.type === 'sources' ? (chunks.sources?.(told) ?? '') : chunks.delta(told)
 }
 
 /** Waits until the socket takes more; one that closed meanwhile, or takes nothing for too long, ends the wait. */

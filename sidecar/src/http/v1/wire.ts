@@ -1,5 +1,6 @@
 /** Deltas become the bytes that OpenAI clients read: chunks of a stream, or one JSON body. Pure. */
-import type { Delta, FinishReason, Notice, TokenLogprob, Told, Usage } from '#providers/provider.ts'
+import type { Cited, Delta, FinishReason, Notice, TokenLogprob, Told, Usage } from '#providers/provider.ts'
+import type { Passage } from '#prompt/passages.ts'
 
 import { errorBody } from '../errors.ts'
 import type { Chunks } from './stream.ts'
@@ -11,6 +12,8 @@ export interface Envelope {
   createdSeconds: number
   /** The client is Open WebUI in a chat: it understands events beside the answer. */
   takesEvents?: boolean
+  /** The client asked for the passages that the model was given. */
+  wantsSources?: boolean
 }
 
 export const usageJson = (usage: Usage) => ({
@@ -72,7 +75,11 @@ export function createChunks(envelope: Envelope, wantsUsage: boolean, answers = 
       return `${last}data: ${base},"choices":[],"usage":${JSON.stringify(usageJson(used))}}\n\n${DONE_EVENT}`
     },
     // Open WebUI shows it above the answer; other clients expect nothing but choices.
-    ...(envelope.takesEvents === true && { notice: statusEvent }),
+    ...(envelope.takesEvents === true && { notice: statusEvent, sources: sourceEvents }),
+    ...(envelope.wantsSources === true && {
+      sources: ({ passages }) =>
+        `data: ${base},"choices":[],"sources":${JSON.stringify(sourcesJson(passages))}}\n\n`,
+    }),
     error: (error) => `data: ${JSON.stringify(errorBody(error))}\n\n${DONE_EVENT}`,
   }
 }
@@ -82,6 +89,26 @@ function statusEvent({ text, isDone }: Notice): string {
   const data = { description: text, done: isDone, hidden: isDone }
   return `data: ${JSON.stringify({ choices: [], event: { type: 'status', data } })}\n\n`
 }
+
+/** Open WebUI makes citation cards of these; it groups them by `source` and numbers them by `name`, in this order. */
+function sourceEvents({ passages }: Cited): string {
+  const count = passages.length
+  const description = count === 1 ? 'Looked at 1 passage' : `Looked at ${String(count)} passages`
+  const status = { type: 'status', data: { description, done: true, hidden: false } }
+  const events = [status, ...sourcesJson(passages).map((data) => ({ type: 'source', data }))]
+  return events.map((event) => `data: ${JSON.stringify({ choices: [], event })}\n\n`).join('')
+}
+
+/** Shape of Open WebUI's sources, which others that show sources read as well. Pages are counted from 0 there. */
+const sourcesJson = (passages: readonly Passage[]) =>
+  passages.map(({ documentId, label, text, page, similarity, reference }) => ({
+    source: { id: `${documentId}#${String(reference)}`, name: label },
+    document: [text],
+    metadata: [
+      { source: `${documentId}#${String(reference)}`, name: label, ...(page !== null && { page: page - 1 }) },
+    ],
+    ...(similarity !== null && { distances: [similarity] }),
+  }))
 
 /** The prompt of several answers is one prompt. */
 function plus(before: Usage | undefined, usage: Usage | undefined): Usage | undefined {
@@ -109,13 +136,20 @@ function choiceOf({ text, reasoning, calls, logprobs }: Collected, index: number
   return { index, message, finish_reason: reason, logprobs: probable }
 }
 
+const isCurious = ({ takesEvents, wantsSources }: Envelope) => takesEvents === true || wantsSources === true
+
 /** Collects whole answers into the body of a request without streaming. */
 export async function collect(deltas: AsyncIterable<Told>, envelope: Envelope): Promise<object> {
   const choices: object[] = []
   let answer = nothing()
   let used: Usage | undefined
+  let sources: ReturnType<typeof sourcesJson> = []
   for await (const delta of deltas) {
     if (delta.type === 'status') continue
+    if (delta.type === 'sources') {
+      sources = sourcesJson(delta.passages)
+      continue
+    }
     if (delta.type === 'text') {
       answer.text += delta.text
       if (delta.logprobs !== undefined) answer.logprobs.push(...delta.logprobs)
@@ -130,6 +164,7 @@ export async function collect(deltas: AsyncIterable<Told>, envelope: Envelope): 
   return {
     ...head(envelope, 'chat.completion'),
     choices,
+    ...(sources.length > 0 && isCurious(envelope) && { sources }),
     ...(used === undefined ? {} : { usage: usageJson(used) }),
   }
 }

@@ -1,0 +1,50 @@
+/** When an answer tells its sources. */
+import type { Ask } from '#prompt/ask.ts'
+import type { Passage } from '#prompt/passages.ts'
+import type { Prompt } from '#prompt/prompt.ts'
+import type { Cited, Delta } from '#providers/provider.ts'
+
+/** To be asked for each delta before it goes out: the sources that belong before it, or undefined. */
+export type Citing = (delta: Delta) => Cited | undefined
+
+/**
+ * What was found for the question is told before the first word. What stands in every prompt is told at the end, and only if
+ * the answer points at it: a greeting has no sources.
+ */
+export function citing({ messages }: Ask, prompt: Prompt | undefined): Citing {
+  const { passages = [], parts = [] } = prompt ?? {}
+  // What comes back from a tool belongs to an answer that has told its sources.
+  if (passages.length === 0 || messages.at(-1)?.role === 'tool') return () => undefined
+  const isWhole = parts.some(({ kind, place }) => kind === 'passage' && place === 'prefix')
+  return isWhole ? whatIsPointedAt(passages) : once({ type: 'sources', passages })
+}
+
+function once(cited: Cited): Citing {
+  let isTold = false
+  return () => {
+    if (isTold) return undefined
+    isTold = true
+    return cited
+  }
+}
+
+function whatIsPointedAt(passages: readonly Passage[]): Citing {
+  let said = ''
+  return (delta) => {
+    if (delta.type === 'text') said += delta.text
+    if (delta.type !== 'done') return undefined
+    const told = upToTheLast(said, passages)
+    return told.length === 0 ? undefined : { type: 'sources', passages: told }
+  }
+}
+
+/** Readers count the sources that they are told, so those with smaller numbers are told as well. */
+function upToTheLast(said: string, passages: readonly Passage[]): readonly Passage[] {
+  const numbers = new Set(
+    [...said.matchAll(/\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]/g)].flatMap(
+      ([, list]) => list?.split(',').map(Number) ?? [],
+    ),
+  )
+  const last = passages.findLastIndex(({ reference }) => numbers.has(reference))
+  return passages.slice(0, last + 1)
+}

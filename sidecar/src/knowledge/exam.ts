@@ -1,0 +1,163 @@
+/** The exam of a base: questions with what should be found for them, asked again after every change. */
+import { and, asc, desc, eq } from 'drizzle-orm'
+
+import { AppError } from '#base/errors.ts'
+import { createId } from '#base/ids.ts'
+import type { ExamRanks } from '#store/exam-tables.ts'
+import type { Store } from '#store/store.ts'
+
+import type { Retrieval } from './retrieve.ts'
+
+export interface ExamQuestion {
+  id: string
+  baseId: string
+  question: string
+  quote: string
+  documentName: string
+  createdBy: string
+  createdAtMs: number
+}
+
+export interface ExamRun {
+  id: string
+  atMs: number
+  fingerprint: string | null
+  /** Share of the questions whose passage was among those that would stand in a prompt, 0 to 1. */
+  hitRate: number
+  /** Normalised discounted cumulative gain over the first ten, with one right passage for each question. */
+  ndcg: number
+  questions: (Pick<ExamQuestion, 'id' | 'question' | 'documentName'> & {
+    rank: number | null
+    /** In the run before; absent for a question that is new. */
+    rankBefore?: number | null
+  })[]
+}
+
+export interface Exams {
+  /** Oldest first. */
+  questions(baseId: string): Promise<ExamQuestion[]>
+  add(
+    wish: Pick<ExamQuestion, 'baseId' | 'question' | 'quote' | 'documentName'>,
+    by: { actor: string },
+  ): Promise<ExamQuestion>
+  /** Throws AppError `not_found`. */
+  remove(baseId: string, id: string): Promise<void>
+  /** Asks every question. Throws AppError `invalid` for an exam without any, `cancelled` when `signal` aborts. */
+  run(baseId: string, signal: AbortSignal): Promise<ExamRun>
+}
+
+/** A person waits for the figure, not for a first token. */
+const DEADLINE_MS = 5_000
+/** nDCG@10 is what retrieval is compared by. */
+const DEEPEST = 10
+const QUOTE_CHARACTERS = 200
+
+interface ExamParts {
+  store: Store
+  retrieval: Pick<Retrieval, 'retrieve'>
+  now: () => number
+}
+
+export function createExams({ store, retrieval, now }: ExamParts): Exams {
+  const { examQuestions, examRuns } = store.t
+  const questions = (baseId: string): Promise<ExamQuestion[]> =>
+    Promise.resolve(
+      store.db
+        .select()
+        .from(examQuestions)
+        .where(eq(examQuestions.baseId, baseId))
+        .orderBy(asc(examQuestions.createdAtMs), asc(examQuestions.id)),
+    )
+
+  async function lastRanks(baseId: string): Promise<ExamRanks> {
+    const [run] = await store.db
+      .select({ ranks: examRuns.ranks })
+      .from(examRuns)
+      .where(eq(examRuns.baseId, baseId))
+      .orderBy(desc(examRuns.atMs), desc(examRuns.id))
+      .limit(1)
+    return run?.ranks ?? {}
+  }
+
+  async function rankOf({ baseId, question, quote }: ExamQuestion, signal: AbortSignal) {
+    const asked = { text: question, baseIds: [baseId], deadlineMs: DEADLINE_MS }
+    const { passages } = await retrieval.retrieve(asked, signal)
+    const wanted = squeeze(quote)
+    const at = passages.findIndex(({ text }) => squeeze(text).includes(wanted))
+    return at === -1 ? null : at + 1
+  }
+
+  /** Throws AppError `not_found`. */
+  async function fingerprintOf(baseId: string): Promise<string | null> {
+    const { knowledgeBases } = store.t
+    const [base] = await store.db
+      .select({ fingerprint: knowledgeBases.fingerprint })
+      .from(knowledgeBases)
+      .where(eq(knowledgeBases.id, baseId))
+    if (base === undefined) throw new AppError('not_found', `There is no knowledge base "${baseId}"`)
+    return base.fingerprint
+  }
+
+  return {
+    questions,
+    async add({ quote, ...wish }, { actor }) {
+      await fingerprintOf(wish.baseId)
+      const row = {
+        ...wish,
+        id: createId(now()),
+        quote: quoteOf(quote),
+        createdBy: actor,
+        createdAtMs: now(),
+      }
+      await store.atomically((db) => [db.insert(examQuestions).values(row)])
+      return row
+    },
+    async remove(baseId, id) {
+      if (!(await questions(baseId)).some((each) => each.id === id))
+        throw new AppError('not_found', `The exam of "${baseId}" has no question "${id}"`)
+      const isIt = and(eq(examQuestions.baseId, baseId), eq(examQuestions.id, id))
+      await store.atomically((db) => [db.delete(examQuestions).where(isIt)])
+    },
+    async run(baseId, signal) {
+      const asked = await questions(baseId)
+      if (asked.length === 0)
+        throw new AppError(
+          'invalid',
+          `The exam of "${baseId}" has no questions yet; add one with what it should find`,
+        )
+      const before = await lastRanks(baseId)
+      const ranks: ExamRanks = {}
+      const fingerprint = await fingerprintOf(baseId)
+      for (const question of asked) {
+        if (signal.aborted) throw new AppError('cancelled', 'The exam was stopped; nothing of it is kept')
+        ranks[question.id] = await rankOf(question, signal)
+      }
+      const figures = { id: createId(now()), atMs: now(), fingerprint, ...scores(Object.values(ranks)) }
+      await store.atomically((db) => [db.insert(examRuns).values({ ...figures, baseId, ranks })])
+      return {
+        ...figures,
+        questions: asked.map(({ id, question, documentName }) => ({
+          ...{ id, question, documentName, rank: ranks[id] ?? null },
+          ...(id in before && { rankBefore: before[id] ?? null }),
+        })),
+      }
+    },
+  }
+}
+
+function scores(ranks: readonly (number | null)[]): { hitRate: number; ndcg: number } {
+  const gains = ranks.map((rank) => (rank === null || rank > DEEPEST ? 0 : 1 / Math.log2(rank + 1)))
+  const mean = (numbers: readonly number[]) => numbers.reduce((sum, each) => sum + each, 0) / ranks.length
+  return { hitRate: mean(ranks.map((rank) => (rank === null ? 0 : 1))), ndcg: mean(gains) }
+}
+
+const squeeze = (text: string): string => text.replaceAll(/\s+/g, ' ').trim().toLowerCase()
+
+/** From the middle: the ends of a passage are what a new cut moves. */
+function quoteOf(text: string): string {
+  const line = text.replaceAll(/\s+/g, ' ').trim()
+  if (line.length <= QUOTE_CHARACTERS) return line
+  const from = line.indexOf(' ', Math.floor((line.length - QUOTE_CHARACTERS) / 2)) + 1
+  const to = line.lastIndexOf(' ', from + QUOTE_CHARACTERS)
+  return line.slice(from, to > from ? to : from + QUOTE_CHARACTERS)
+}

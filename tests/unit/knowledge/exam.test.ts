@@ -1,0 +1,107 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+import { afterEach, beforeEach, expect, test } from 'vitest'
+
+import { createExams, type Exams } from '#knowledge/exam.ts'
+import type { Retrieval } from '#knowledge/retrieve.ts'
+import { openStore } from '#store/open.ts'
+import type { Store } from '#store/store.ts'
+
+let dataDir: string
+let store: Store
+let exams: Exams
+let nowMs: number
+/** What is found for a question, best first. */
+let found: Record<string, string[]>
+
+const by = { actor: 'Tess' }
+const signal = new AbortController().signal
+const retrieve: Retrieval['retrieve'] = ({ text }) =>
+  Promise.resolve({ passages: (found[text] ?? []).map((passage) => ({ text: passage })) } as never)
+
+beforeEach(async () => {
+  dataDir = await mkdtemp(path.join(tmpdir(), 'troupe-exam-'))
+  store = await openStore(`file:${path.join(dataDir, 'x.sqlite')}`)
+  nowMs = 1_000
+  found = {}
+  exams = createExams({ store, retrieval: { retrieve }, now: () => nowMs++ })
+  await store.atomically((db) => [
+    db.insert(store.t.knowledgeBases).values({
+      ...{
+        id: 'harbour',
+        name: 'Harbour',
+        note: null,
+        settings: {},
+        generation: 1,
+        buildingGeneration: null,
+      },
+      ...{ fingerprint: null, revision: 1, createdAtMs: 0, updatedAtMs: 0 },
+    } as typeof store.t.knowledgeBases.$inferInsert),
+  ])
+})
+afterEach(async () => {
+  await store.close()
+  await rm(dataDir, { recursive: true, force: true })
+})
+
+const add = (question: string, quote: string) =>
+  exams.add({ baseId: 'harbour', question, quote, documentName: 'log.md' }, by)
+
+test('tells for each question at which place its passage was found, and the figures over all', async () => {
+  await add('When was it lit?', 'The lamp  was lit\non 3 March')
+  await add('What burns?', 'whale oil')
+  await add('Who keeps it?', 'Mira')
+  found = {
+    'When was it lit?': ['Rain.', 'At four the LAMP was lit on 3 March, for the fog came.'],
+    'What burns?': ['It burns whale oil.'],
+  }
+  const run = await exams.run('harbour', signal)
+  expect(run.questions.map(({ rank, rankBefore }) => [rank, rankBefore])).toEqual([
+    [2, undefined],
+    [1, undefined],
+    [null, undefined],
+  ])
+  expect(run.hitRate).toBeCloseTo(2 / 3)
+  // 1/log2(3), 1/log2(2) and nothing.
+  expect(run.ndcg).toBeCloseTo((1 / Math.log2(3) + 1) / 3)
+})
+
+test('tells what changed since the last run', async () => {
+  await add('What burns?', 'whale oil')
+  found = { 'What burns?': ['It burns whale oil.'] }
+  await exams.run('harbour', signal)
+  found = {}
+  expect((await exams.run('harbour', signal)).questions).toMatchObject([{ rank: null, rankBefore: 1 }])
+  expect((await exams.run('harbour', signal)).questions).toMatchObject([{ rank: null, rankBefore: null }])
+})
+
+test('keeps of a long passage some words from its middle, which a new cut leaves together', async () => {
+  const words = Array.from({ length: 200 }, (_, at) => `word${String(at)}`)
+  const { quote } = await add('Which?', words.join(' '))
+  expect(quote.length).toBeLessThanOrEqual(200)
+  expect(words.join(' ')).toContain(quote)
+  expect(quote).toMatch(/^word\d+ .* word\d+$/)
+  expect(quote).toContain('word100')
+})
+
+test('an exam without questions, a question that is not there and an unknown base are told', async () => {
+  await expect(exams.run('harbour', signal)).rejects.toMatchObject({ code: 'invalid' })
+  await expect(exams.remove('harbour', 'nobody')).rejects.toMatchObject({ code: 'not_found' })
+  await expect(
+    exams.add({ baseId: 'no', question: 'a', quote: 'b', documentName: 'c' }, by),
+  ).rejects.toMatchObject({
+    code: 'not_found',
+  })
+  const { id } = await add('Which?', 'this one')
+  await exams.remove('harbour', id)
+  expect(await exams.questions('harbour')).toEqual([])
+})
+
+test('one that is stopped leaves no run behind', async () => {
+  await add('What burns?', 'whale oil')
+  await expect(exams.run('harbour', AbortSignal.abort())).rejects.toMatchObject({ code: 'cancelled' })
+  found = { 'What burns?': ['It burns whale oil.'] }
+  expect((await exams.run('harbour', signal)).questions[0]).not.toHaveProperty('rankBefore')
+})
