@@ -1,6 +1,7 @@
 /** When an answer tells its sources. */
+import type { PassageHit } from '#analytics/record.ts'
 import type { Ask } from '#prompt/ask.ts'
-import type { Passage } from '#prompt/passages.ts'
+import type { Knowledge, Passage } from '#prompt/passages.ts'
 import type { Prompt } from '#prompt/prompt.ts'
 import type { Cited, Delta } from '#providers/provider.ts'
 
@@ -36,6 +37,22 @@ function whatIsPointedAt(passages: readonly Passage[]): Citing {
     const told = upToTheLast(said, passages)
     return told.length === 0 ? undefined : { type: 'sources', passages: told }
   }
+}
+
+/** For the record: what was looked up, and what of it the model read. What stands in every prompt was not looked up. */
+export function passageHits(
+  knowledge: Knowledge | undefined,
+  prompt: Prompt | undefined,
+): readonly PassageHit[] | undefined {
+  if (knowledge === undefined || knowledge.isWhole) return undefined
+  const read = new Set(prompt?.passages.map(({ reference }) => reference))
+  return knowledge.passages.map(({ documentId, chunkIds, similarity, reference }) => ({
+    document: documentId,
+    chunk: chunkIds.join(','),
+    // Words alone have no score that could be compared between questions.
+    score: similarity ?? 0,
+    isUsed: read.has(reference),
+  }))
 }
 
 /** Readers count the sources that they are told, so those with smaller numbers are told as well. */

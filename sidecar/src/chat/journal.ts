@@ -72,8 +72,8 @@ export class Journal {
     this.#queueMs = ms
   }
 
-  /** What was looked up in documents, the best first; none found is told as well. */
-  found(passages: readonly PassageHit[]): void {
+  /** What was looked up in documents, the best first; none found is told as well, undefined means that nobody looked. */
+  found(passages: readonly PassageHit[] | undefined): void {
     this.#passages = passages
   }
 

@@ -8,7 +8,7 @@ import type { Upstream } from '#providers/upstreams.ts'
 
 import { Answer } from './answer.ts'
 import { begin, type BeginParts } from './begin.ts'
-import { citing } from './citing.ts'
+import { citing, passageHits } from './citing.ts'
 import { gather, withOptions, type Gathered, type GatherParts } from './gather.ts'
 import { chosenGreeting, speak } from './greeting.ts'
 import { Journal, type JournalParts } from './journal.ts'
@@ -45,6 +45,7 @@ export function createTurn(on: TurnParts): Turn {
       const gathered = await gather(ask, on)
       const parts = { ...on, admitted: ticket?.admitted }
       const deltas = yield* answer(withOptions(ask, gathered), gathered, parts, journal, signal)
+      journal.found(passageHits(gathered.materials?.knowledge, journal.decided.prompt))
       const sourcesBefore = citing(ask, journal.decided.prompt)
       for await (const delta of deltas) {
         journal.see(delta)

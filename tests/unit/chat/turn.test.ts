@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 
-import type { CallRecord } from '#analytics/record.ts'
+import type { CallDetails, CallRecord } from '#analytics/record.ts'
 import { AppError } from '#base/errors.ts'
 import { silentMetrics } from '#base/metrics.ts'
 import type { Card } from '#characters/card.ts'
@@ -39,6 +39,7 @@ function openTurn(
 ) {
   const calls: ModelCall[] = []
   const records: CallRecord[] = []
+  const details: (CallDetails | undefined)[] = []
   const provider: Provider = {
     kind: 'script',
     name: 'http://model',
@@ -92,7 +93,8 @@ function openTurn(
     taskModel: over.taskModel,
     diceSecret: 'secret',
     timeZone: 'UTC',
-    record: over.record ?? ((record) => Promise.resolve(void records.push(record))),
+    record:
+      over.record ?? ((record, beside) => Promise.resolve(void (records.push(record), details.push(beside)))),
     admit: () => undefined,
     httpStatusOf: () => 500,
     costOf: () => null,
@@ -106,7 +108,7 @@ function openTurn(
     for await (const delta of turn(ask, signal)) deltas.push(delta)
     return deltas
   }
-  return { turn, run, calls, records, version }
+  return { turn, run, calls, records, details, version }
 }
 
 describe('an answer', () => {
@@ -406,13 +408,14 @@ describe('with documents', () => {
   })
 
   test('the record counts their tokens and names them, without a word of them', async () => {
-    const { run, records } = open([passage])
+    const { run, records, details } = open([passage])
     await run(sampleAsk({ messages: [user('When?')] }))
     expect(records[0]?.tokensByPart['passage']).toBeGreaterThan(0)
     expect(records[0]?.anatomy?.parts.some(({ kind, label }) => kind === 'passage' && label === 'Log')).toBe(
       true,
     )
     expect(JSON.stringify(records)).not.toContain('3 March')
+    expect(details).toMatchObject([{ passages: [{ document: 'd1', chunk: '7', score: 0.7, isUsed: true }] }])
   })
 
   test('nothing found tells nothing', async () => {
