@@ -20,14 +20,14 @@ const SRC = 'sidecar/src'
 export const FLOORS = [
   ['base'],
   ['characters', 'prompt'],
-  ['store', 'kv', 'providers', 'rag'],
-  ['library', 'gateway', 'analytics', 'knowledge'],
+  ['store', 'kv', 'providers', 'outgoing', 'rag'],
+  ['library', 'gateway', 'analytics', 'knowledge', 'webhooks', 'privacy', 'backup'],
   ['chat', 'openwebui'],
   ['http', 'cli', 'telemetry'],
   ['config.ts', 'plugins.ts', 'secret.ts'],
   ['desk.ts', 'workers.ts'],
   ['app.ts'],
-  ['main.ts'],
+  ['main.ts', 'cli.ts'],
 ]
 
 /** @type {Record<string, string[]>} */
@@ -49,7 +49,7 @@ const floorZones = FLOORS.flatMap((floor, height) =>
 
 const PURE = paths(['characters/**', 'prompt/**'])
 const MAY_KNOW_HONO = paths(['http/**', 'app.ts', 'main.ts'])
-const MAY_READ_ENVIRONMENT = paths(['main.ts', 'config.ts', 'cli/**'])
+const MAY_READ_ENVIRONMENT = paths(['main.ts', 'cli.ts', 'config.ts', 'cli/**'])
 
 const HONO_ONLY_AT_THE_DOOR = 'Only http/, app.ts and main.ts know hono; pass plain values further down.'
 const NO_ENVIRONMENT =

@@ -17,7 +17,7 @@ export default defineConfig({
   // A document is read in a process of its own, which begins at `read-child`; figures have a thread of their own.
   entry: {
     main: 'sidecar/src/main.ts',
-    cli: 'sidecar/src/cli/index.ts',
+    cli: 'sidecar/src/cli.ts',
     'read-child': 'sidecar/src/rag/read-child.ts',
     'analytics-thread': 'sidecar/src/analytics/thread-main.ts',
   },

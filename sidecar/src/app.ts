@@ -12,8 +12,10 @@ import { AppError } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
 import { createCostOf } from '#base/prices.ts'
+import { createVault } from '#base/vault.ts'
 import { createEmbedTexts } from '#chat/embed-texts.ts'
 import { createGuestSources } from '#chat/guest-sources.ts'
+import { createSampler } from '#chat/sampler.ts'
 import { createSummaries } from '#chat/summary.ts'
 import { createTurn, type Turn } from '#chat/turn.ts'
 import { createWarmUp } from '#chat/warm-up.ts'
@@ -39,6 +41,8 @@ import { exportArchive } from '#library/export-archive.ts'
 import { openImportJobs } from '#library/import-jobs.ts'
 import { keepUp } from '#library/upkeep.ts'
 import { createSessions } from '#openwebui/session.ts'
+import { createGuard } from '#outgoing/guard.ts'
+import { openPrivacy, type Privacy } from '#privacy/privacy.ts'
 import { openProvider } from '#providers/index.ts'
 import { createPool } from '#providers/pool.ts'
 import type { Provider } from '#providers/provider.ts'
@@ -49,6 +53,8 @@ import { openStore } from '#store/open.ts'
 import { openOutbox } from '#store/outbox.ts'
 import { checkHealth } from '#telemetry/health.ts'
 import { createPrometheus } from '#telemetry/prometheus.ts'
+import { openTracing } from '#telemetry/tracing.ts'
+import { openWebhooks } from '#webhooks/webhooks.ts'
 
 import type { Config } from './config.ts'
 import { openDesk } from './desk.ts'
@@ -89,12 +95,19 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
   const secret = config.pseudonymSecret ?? (await keepSecret(config.dataDir, 'pseudonym-secret'))
 
+  const vault = createVault(
+    config.fieldKeys ?? [config.pseudonymSecret ?? (await keepSecret(config.dataDir, 'field-key'))],
+  )
+
   const connections = connectionsOf(config)
   const store = await openStore(config.databaseUrl, { connections })
   const analytics = await openStore(config.analyticsDatabaseUrl, { connections })
   // A database that is a file is as near as an outbox would be.
   const outbox = analytics.engine === 'postgres' ? await openOutbox(config.outbox) : undefined
+  // Before it is known who was erased, nobody is; what came in between is found by the first replay.
+  let isErased: (person: string) => boolean = () => false
   const recorder = openRecorder({
+    isErased: (person) => isErased(person),
     ...{ store: analytics, outbox, log, now },
     isStrict: config.recordsAreStrict,
     keeps: config.retention.recordDays > 0 ? (config.countsPeople ? 'all' : 'no people') : 'nothing',
@@ -121,6 +134,9 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
           now,
         })
       : undefined
+  const guard = createGuard({ trusted: config.webhookHosts })
+  const webhooks = openWebhooks({ store, vault, guard, log, now })
+  library.onChange(() => webhooks.wake())
   const upstreams = openUpstreams({
     providers: await openProviders(config),
     defaultModel: config.defaultModel,
@@ -171,9 +187,22 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     now,
     onRefused: metrics.refused,
   })
-  const named = (kind: string, id: string) => pseudonym(secret, kind, id)
-  const summaries = createSummaries({ kv, pseudonym: named, log, now })
-  const desk = openDesk({ config, library, keys, recorder, pseudonym: named, kv, log })
+  const tracer = await openTracing(config.traceEndpoint)
+  const summaries = createSummaries({
+    kv,
+    pseudonym: (kind, id) => privacy.pseudonyms.of(kind, id),
+    log,
+    now,
+  })
+  const privacy: Privacy = await openPrivacy({
+    ...{ stores: { characters: store, analytics }, vault, secret, dataDir: config.dataDir, log, now },
+    pseudonymDays: config.pseudonymDays,
+    texts: { forget: (who) => summaries.forget(who), texts: (persons) => summaries.texts(persons) },
+  })
+  isErased = (person) => privacy.isBuried('person', person)
+  const named = privacy.pseudonyms.of
+  const desk = openDesk({ config, library, keys, recorder, privacy, analytics, kv, log })
+
   const turn = createTurn({
     library,
     lorebooks,
@@ -190,7 +219,9 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     pseudonym: named,
     httpStatusOf,
     costOf: ({ model, ...used }) => costOf(model, used),
-    cacheSalt: (domain) => named('cache', domain),
+    isHidden: privacy.isHidden,
+    sampler: createSampler({ samples: privacy.samples, isHidden: privacy.isHidden, pseudonym: named, log }),
+    cacheSalt: (domain) => pseudonym(secret, 'cache', domain),
     now,
   })
   const isAtWork = () => pool.state().some(({ running, waiting }) => running + waiting > 0)
@@ -262,8 +293,12 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     trustsPlainHeaders: config.trustsPlainHeaders,
     openWebUiUrl: config.openWebUi?.url ?? null,
     openWebUi: desk,
+    webhooks,
+    privacy,
     webDir: options.webDir,
     log,
+    visits: metrics,
+    tracer,
     now,
   })
   const listener = getRequestListener(app.fetch)
@@ -287,6 +322,9 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       await following?.stop()
       await imports.close()
       await warmUp.close()
+      await webhooks.close()
+      await privacy.close()
+      await guard.close()
       await desk?.close()
       await summaries.close()
       await rebuilding.stop()
@@ -299,6 +337,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       await usage.close()
       await keys.close()
       await outbox?.close()
+      await tracer.close()
       await kv.close()
       await Promise.all([store.close(), analytics.close()])
     },

@@ -15,6 +15,12 @@ export interface Config {
   connectionKey: string | undefined
   adminKey: string | undefined
   pseudonymSecret: string | undefined
+  /** The first seals fields in the databases, all open them; undefined keeps a secret in the data folder. */
+  fieldKeys: [string, ...string[]] | undefined
+  /** Age at which pseudonyms are replaced; undefined for never. */
+  pseudonymDays: number | undefined
+  /** Hosts that webhooks may reach although they are private. */
+  webhookHosts: string[]
   ollamaUrls: string[]
   openAiServers: { url: string; key: string | undefined }[]
   defaultModel: string | undefined
@@ -71,6 +77,8 @@ export interface Config {
   keepModelSeconds: number | undefined
   /** Characters whose persona the model server reads in advance. */
   warmCharacters: number
+  /** Where traces are sent (OTLP over HTTP); undefined sends none. */
+  traceEndpoint: string | undefined
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
 
@@ -143,6 +151,11 @@ const httpUrl = z
   .transform((value) => value.replace(/\/+$/, ''))
 
 const list = z.string().transform((value) => value.split(';').map((item) => item.trim()))
+const secretList = (value: string): string[] =>
+  value
+    .split(';')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
 const urlList = list.transform((items) => items.filter((item) => item !== '')).pipe(z.array(httpUrl))
 
 const databaseUrl = optional.refine(
@@ -182,6 +195,26 @@ export const Environment = z.object({
   TROUPE_PSEUDONYM_SECRET: secret.describe(
     'Secret of the pseudonyms in the records; default: made once in the data folder',
   ),
+  TROUPE_PSEUDONYM_DAYS: z.coerce
+    .number({ error: 'is not a number' })
+    .int('must be a whole number')
+    .min(0, 'may not be below 0')
+    .default(0)
+    .describe(
+      'New pseudonyms in the records after so many days; 30 days later nobody can tell whose the old ones were; 0 for never',
+    ),
+  TROUPE_FIELD_KEYS: optional
+    .describe(
+      'Secrets that encrypt single fields in the databases, separated by ";": the first writes, all read; default: made of TROUPE_PSEUDONYM_SECRET, else once in the data folder',
+    )
+    .refine((value) => value === undefined || secretList(value).every((part) => part.length >= 32), {
+      error: 'has a secret that is shorter than 32 characters; make one with: openssl rand -base64 33',
+    }),
+  TROUPE_WEBHOOK_HOSTS: list
+    .default([])
+    .describe(
+      'Hosts (host or host:port, separated by ";") that webhooks may reach although they are private or without TLS',
+    ),
   TROUPE_CONTEXT_TOKENS: z.coerce
     .number({ error: 'is not a number' })
     .int()
@@ -229,6 +262,11 @@ export const Environment = z.object({
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
     .describe('How much is logged'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: optional
+    .pipe(httpUrl.optional())
+    .describe(
+      'Collector that traces are sent to (OTLP over HTTP), e.g. http://127.0.0.1:4318; default: none',
+    ),
   OLLAMA_BASE_URL: urlList
     .default(['http://127.0.0.1:11434'])
     .describe('Ollama servers, separated by ";"; empty: none'),
@@ -375,6 +413,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     connectionKey: values.TROUPE_CONNECTION_KEY,
     adminKey: values.TROUPE_ADMIN_KEY,
     pseudonymSecret: values.TROUPE_PSEUDONYM_SECRET,
+    fieldKeys: fieldKeys(values),
+    pseudonymDays: values.TROUPE_PSEUDONYM_DAYS || undefined,
+    webhookHosts: values.TROUPE_WEBHOOK_HOSTS.filter((host) => host !== ''),
     ollamaUrls: values.OLLAMA_BASE_URL,
     openAiServers: values.OPENAI_API_BASE_URLS.map((url, index) => ({
       url,
@@ -431,6 +472,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     countsPeople: values.ANALYTICS_PEOPLE,
     keepModelSeconds: values.TROUPE_KEEP_MODEL_SECONDS,
     warmCharacters: values.TROUPE_WARM_CHARACTERS,
+    traceEndpoint: values.OTEL_EXPORTER_OTLP_ENDPOINT,
     logLevel: values.TROUPE_LOG_LEVEL,
   }
 }
@@ -439,6 +481,11 @@ type Values = z.infer<typeof Environment>
 
 function rerank({ RERANK_URL: url, RERANK_MODEL: model, RERANK_API_KEY: apiKey }: Values): Config['rerank'] {
   return url === undefined || model === undefined ? undefined : { url, model, apiKey }
+}
+
+function fieldKeys({ TROUPE_FIELD_KEYS: keys }: Values): Config['fieldKeys'] {
+  const [first, ...older] = secretList(keys ?? '')
+  return first === undefined ? undefined : [first, ...older]
 }
 
 /** Settings that are well-formed and would still hurt somebody. */

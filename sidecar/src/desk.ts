@@ -2,6 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Recorder } from '#analytics/recorder.ts'
+import { findMessage } from '#analytics/queries.ts'
+import { toAppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 import { TASK_MODEL_ID } from '#chat/tasks.ts'
 import type { Keys } from '#gateway/keys.ts'
@@ -14,11 +16,16 @@ import { openOpenWebUi } from '#openwebui/client.ts'
 import { createFeedback } from '#openwebui/feedback.ts'
 import { installFunction } from '#openwebui/install-functions.ts'
 import { createSync } from '#openwebui/sync.ts'
+import type { Privacy } from '#privacy/privacy.ts'
+import type { Store } from '#store/store.ts'
 
 import type { Config } from './config.ts'
 
 /** Name of the keys that our function in Open WebUI holds; an older one is ended when a new one is handed out. */
 const EVENTS_KEY_NAME = 'Open WebUI events'
+
+/** Events of Open WebUI are sent once and may get lost: once a day its people are compared with ours. */
+const RECONCILE_MS = 86_400_000
 
 /** An Open WebUI that hangs must not keep us from stopping; what was not said is said at the next start. */
 const CLOSE_MS = 3_000
@@ -28,8 +35,9 @@ export interface DeskParts {
   library: Library
   keys: Keys
   recorder: Pick<Recorder, 'addRating' | 'deleteRating'>
-  pseudonym: (kind: 'message', id: string) => string
   kv: Kv
+  privacy: Pick<Privacy, 'pseudonyms' | 'erase' | 'eraseChat' | 'reconcile'>
+  analytics: Store
   log: Log
 }
 
@@ -41,8 +49,9 @@ export function openDesk({
   library,
   keys,
   recorder,
-  pseudonym,
   kv,
+  privacy,
+  analytics,
   log,
 }: DeskParts): Desk | undefined {
   const { url, apiKey } = config.openWebUi ?? {}
@@ -57,14 +66,29 @@ export function openDesk({
   })
   const feedback = createFeedback({
     client,
-    saveRating: ({ id, messageId, value, atMs }) =>
-      recorder.addRating({ id, message: pseudonym('message', messageId), value, atMs }),
+    // The answer may be older than the pseudonyms of today.
+    saveRating: async ({ id, messageId, value, atMs }) => {
+      const [newest = '', ...older] = privacy.pseudonyms.all('message', messageId)
+      const message =
+        older.length === 0 ? newest : ((await findMessage(analytics, [newest, ...older])) ?? newest)
+      await recorder.addRating({ id, message, value, atMs })
+    },
     deleteRating: (id) => recorder.deleteRating(id),
     log,
   })
   const unsubscribe = library.onChange(() => {
     sync.schedule()
   })
+  const reconcile = async (options: { force: boolean }) =>
+    privacy.reconcile(await client.listUserIds(), options)
+  const nightly = setInterval(() => {
+    reconcile({ force: false }).catch((thrown: unknown) => {
+      log.warn(
+        { errorCode: toAppError(thrown).code },
+        'the people of Open WebUI could not be compared; tried again tomorrow',
+      )
+    })
+  }, RECONCILE_MS).unref()
   // What changed while we were down is published now.
   sync.schedule()
 
@@ -82,11 +106,16 @@ export function openDesk({
       for (const key of older) await keys.revoke(key.id)
       return installed
     },
-    event(event) {
-      feedback.event(event)
+    async event({ name, id }) {
+      // Answered only when it is known for good: Open WebUI tells each of these once.
+      if (name === 'user.deleted') await privacy.erase(id, 'Open WebUI')
+      else if (name === 'chat.deleted') await privacy.eraseChat(id)
+      else feedback.event({ name, id })
     },
+    reconcile,
     async close() {
       unsubscribe()
+      clearInterval(nightly)
       const finished = Promise.all([sync.close(), feedback.close()])
       await Promise.race([finished, sleep(CLOSE_MS, undefined, { ref: false })])
       await client.close()

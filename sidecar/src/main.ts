@@ -3,7 +3,8 @@ import cluster from 'node:cluster'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-import { createLog } from '#base/log.ts'
+import { AppError } from '#base/errors.ts'
+import { createLog, describeError } from '#base/log.ts'
 
 import { openApp } from './app.ts'
 import { ConfigError, readConfig, type Config } from './config.ts'
@@ -44,17 +45,25 @@ async function serve(config: Config): Promise<void> {
       },
     )
   }
+  // Node itself would print the error's fields, which may quote a request or a password.
+  const crash = (error: unknown) => {
+    app.log.error({ error }, 'crashed')
+    process.exit(1)
+  }
+  process.once('uncaughtException', crash)
+  process.once('unhandledRejection', crash)
   // Ctrl-C in a terminal reaches a worker twice: by itself, and from the process above it.
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
 }
 
 main().catch((error: unknown) => {
-  // A fault of the configuration is text for people; everything else is for the maintainer, with its stack.
+  // A fault of the configuration is text for people; everything else is for the maintainer, with its stack but
+  // without foreign messages, which may quote a password.
   process.stderr.write(
     error instanceof ConfigError
       ? `${error.message}\n`
-      : `${String(error instanceof Error ? error.stack : error)}\n`,
+      : `${error instanceof AppError ? error.message : 'Troupe could not start'}\n${JSON.stringify(describeError(error), null, 2)}\n`,
   )
   process.exit(1)
 })

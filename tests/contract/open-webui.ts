@@ -59,6 +59,12 @@ export function openWebUiSuite(name: string, openSubject: () => Promise<Subject>
       await subject.close()
     })
 
+    test('lists the ids of all people, and nothing else of them', async () => {
+      const ids = await client.listUserIds()
+      expect(ids.size).toBeGreaterThanOrEqual(2)
+      expect([...ids].every((id) => /^[0-9a-f-]{36}$/.test(id))).toBe(true)
+    })
+
     async function call(
       method: string,
       path: string,

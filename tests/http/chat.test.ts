@@ -347,9 +347,9 @@ test('the log has one line per request, without a word of it and without a key',
   expect(troupe.logged.at(-1)).toMatchObject({
     msg: 'request',
     method: 'POST',
-    path: '/v1/chat/completions',
+    route: '/v1/chat/completions',
     status: 200,
-    model: mira,
+    character: mira,
   })
   expect(JSON.stringify(troupe.logged)).not.toMatch(
     new RegExp(`secret-word-in-chat|${CONNECTION_KEY}|lighthouse|tom@example`),

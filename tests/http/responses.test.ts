@@ -250,7 +250,7 @@ describe('a stream', () => {
     ])
     await expect
       .poll(() => troupe.logged.at(-1))
-      .toMatchObject({ path: '/v1/responses', errorCode: 'upstream' })
+      .toMatchObject({ route: '/v1/responses', errorCode: 'upstream' })
   })
 
   test('that fails before its first byte is a status', async () => {

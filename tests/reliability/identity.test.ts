@@ -206,7 +206,7 @@ describe('who somebody is', () => {
     const kv = openMemoryKv({ now: Date.now })
     const parts = {
       kv,
-      pseudonym: (_kind: 'chat', id: string) => id,
+      pseudonym: (_kind: string, id: string) => id,
       log: createLog('silent'),
       now: Date.now,
     }

@@ -52,6 +52,8 @@ export interface FakeOpenWebUi {
   answerEverythingWith(answer: { status: number; body: string } | undefined): void
   /** Somebody who is signed in. */
   addPerson(name: string, role: Person['role']): { id: string; token: string }
+  /** Ids of people who never sign in during the test. */
+  others: Set<string>
   /** Gives somebody another role. */
   setRole(token: string, role: Person['role']): void
   close(): Promise<void>
@@ -104,6 +106,7 @@ export async function openFakeOpenWebUi(): Promise<FakeOpenWebUi> {
     [adminToken, boss],
     [userToken, { id: randomUUID(), name: 'Tom', role: 'user' }],
   ])
+  const others = new Set<string>()
   const groups = new Map<string, FakeGroup>()
   const routes = [
     ...modelRoutes(rows, groups),
@@ -111,6 +114,7 @@ export async function openFakeOpenWebUi(): Promise<FakeOpenWebUi> {
     ...functionRoutes(new Map()),
     ...feedbackRoutes(),
     ...loginRoutes(),
+    ...userRoutes(() => [...new Set([...people.values()].map(({ id }) => id)), ...others]),
   ]
   let override: { status: number; body: string } | undefined
 
@@ -148,6 +152,7 @@ export async function openFakeOpenWebUi(): Promise<FakeOpenWebUi> {
     adminToken,
     userToken,
     rows,
+    others,
     calls,
     changes: () => calls.filter((call) => call.startsWith('POST')),
     answerEverythingWith: (answer) => (override = answer),
@@ -176,6 +181,13 @@ function findRoute(routes: Route[], call: string): [Route[1], (request: Request)
   }
   // Every address that is not part of the interface is a page of the single-page app.
   throw new Refusal(200, '<!doctype html><title>Open WebUI</title>')
+}
+
+function userRoutes(ids: () => string[]): Route[] {
+  const present = (id: string) => ({ id, name: 'Somebody', email: 'somebody@example.org', role: 'user' })
+  return [
+    [/^GET \/api\/v1\/users\/all$/, 'admin', () => ({ users: ids().map(present), total: ids().length })],
+  ]
 }
 
 interface FakeGroup {

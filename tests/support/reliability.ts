@@ -67,6 +67,9 @@ export function reliabilityTest(
   else test(title, run, timeoutMs)
 }
 
+/** The long form of a test, for a machine with time; CI runs the short one. */
+export const isLong = process.env['TROUPE_RELIABILITY'] === 'long'
+
 async function write(line: ReliabilityLine): Promise<void> {
   const file = process.env['TROUPE_RELIABILITY_FILE']
   if (file !== undefined) await appendFile(file, `${JSON.stringify(line)}\n`)

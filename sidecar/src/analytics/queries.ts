@@ -1,5 +1,5 @@
 /** Reading what was recorded. */
-import { and, desc, eq, isNotNull } from 'drizzle-orm'
+import { and, desc, eq, inArray, isNotNull } from 'drizzle-orm'
 
 import type { Store } from '#store/store.ts'
 
@@ -39,4 +39,15 @@ export async function recentCharacters(store: Store, most: number): Promise<stri
     .orderBy(desc(calls.startedAtMs))
     .limit(RECENT_TURNS)
   return [...new Set(rows.flatMap(({ characterId }) => characterId ?? []))].slice(0, most)
+}
+
+/** Which of these pseudonyms of one answer stands in a record. */
+export async function findMessage(store: Store, names: readonly string[]): Promise<string | undefined> {
+  const { callRecords } = store.t
+  const [row] = await store.db
+    .select({ message: callRecords.message })
+    .from(callRecords)
+    .where(inArray(callRecords.message, [...names]))
+    .limit(1)
+  return row?.message ?? undefined
 }

@@ -23,7 +23,7 @@ function openOutput(): DestinationStream {
 }
 
 /** Name, code and stack frames of an error and its causes. Messages of foreign errors stay out: they may quote content. */
-function describeError(error: unknown): unknown {
+export function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return { name: typeof error }
   const frames = (error.stack ?? '').split('\n').filter((line) => line.trimStart().startsWith('at '))
   return {

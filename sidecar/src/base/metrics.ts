@@ -13,6 +13,12 @@ export interface Metrics {
   }): void
   /** A prompt that a model server refused as too long although our estimate said it fits. */
   promptRefused(model: string): void
+  /** `route` is a pattern, never an address. */
+  requestFinished(request: { method: string; route: string; status: number; ms: number }): void
 }
 
-export const silentMetrics: Metrics = { callFinished: () => undefined, promptRefused: () => undefined }
+export const silentMetrics: Metrics = {
+  callFinished: () => undefined,
+  promptRefused: () => undefined,
+  requestFinished: () => undefined,
+}

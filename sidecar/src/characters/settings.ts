@@ -56,6 +56,11 @@ const Settings = z.object({
   lore: Lore.catch({}).default({}),
   /** Tells the model in a few lines what was said in the turns that no longer fit. */
   summary: z.boolean().default(false).catch(false),
+  /** Keeps the texts of some turns, redacted and for some days; who talks to it is told so. Absent for none, as for most. */
+  sampling: z
+    .object({ share: z.number().gt(0).max(1).default(1), days: z.number().int().min(1).max(90).default(7) })
+    .optional()
+    .catch(undefined),
 })
 export type CharacterSettings = z.infer<typeof Settings>
 

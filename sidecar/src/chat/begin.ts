@@ -4,6 +4,7 @@
  */
 import { AppError, toAppError } from '#base/errors.ts'
 import type { Metrics } from '#base/metrics.ts'
+import { silentSpan, silentTrail, type Facts, type Span } from '#base/trail.ts'
 import { settingsOf } from '#characters/settings.ts'
 import type { Ask, Sampling } from '#prompt/ask.ts'
 import { compose } from '#prompt/compose.ts'
@@ -82,7 +83,10 @@ async function* beginWith(
   const [upstream] = candidates
   if (upstream === undefined) throw new AppError('unavailable', 'No server has the model any more; ask again')
   const profile = on.upstreams.profile(upstream)
+  const { span } = ask.trail ?? silentTrail
+  const composing = span.child('compose')
   const first = composeFor(ask, gathered, upstream, profile)
+  composing.end({ tokens: first.prompt.tokens })
   try {
     return yield* place(first, candidates, ask, on, journal, signal)
   } catch (thrown) {
@@ -122,23 +126,67 @@ async function* place(
   const [system] = prompt.messages
   if (speaker !== undefined && system?.role === 'system')
     void on.upstreams.measure(composed.upstream, system.text)
+  const steps = followCall(ask.trail?.span ?? silentSpan)
   const wish = {
     candidates,
-    call: () => modelCall(ask, composed, on.cacheSalt(trustDomain(ask))),
+    call: () => modelCall(ask, composed, on.cacheSalt(trustDomain(ask)), steps.send()),
     affinity: speaker === undefined ? 'no character' : `${speaker.characterId}@${String(speaker.version)}`,
     person: ask.person?.id ?? ask.keyId,
   }
   await on.admitted
-  const placed = yield* on.pool.place(wish, signal)
-  journal.decide({ ...composed, upstream: placed.upstream })
-  journal.queued(placed.queuedMs)
-  return { ...placed, prompt }
+  try {
+    const placed = yield* on.pool.place(wish, signal)
+    journal.decide({ ...composed, upstream: placed.upstream })
+    journal.queued(placed.queuedMs)
+    return { ...placed, prompt, release: steps.begun(placed.release) }
+  } catch (thrown) {
+    steps.failed(toAppError(thrown).code)
+    throw thrown
+  }
 }
 
 /** The people of one Open WebUI share their characters' prompts; the holder of a key shares with nobody. */
 const trustDomain = ({ surface, keyId }: Ask): string => (surface === 'open-webui' ? surface : keyId)
 
-function modelCall(ask: Ask, { upstream, prompt, speaker }: Composed, cacheSalt: string): ModelCall {
+/** Waiting for a place, then the call with the time to its first word; another server after a failure is another call. */
+function followCall(span: Span) {
+  const queueing = span.child('queue')
+  let calling = silentSpan
+  let waiting = silentSpan
+  const end = (facts?: Facts) => {
+    waiting.end(facts)
+    calling.end(facts)
+  }
+  return {
+    send() {
+      queueing.end()
+      end()
+      calling = span.child('model call')
+      waiting = calling.child('first token')
+      return calling.traceparent
+    },
+    begun(release: () => void) {
+      waiting.end()
+      const answering = calling.child('answer')
+      return () => {
+        release()
+        answering.end()
+        calling.end()
+      }
+    },
+    failed(errorCode: string) {
+      queueing.end({ errorCode })
+      end({ errorCode })
+    },
+  }
+}
+
+function modelCall(
+  ask: Ask,
+  { upstream, prompt, speaker }: Composed,
+  cacheSalt: string,
+  traceparent: string | undefined,
+): ModelCall {
   const prefix = prompt.parts.filter((part) => part.place === 'prefix' && !part.dropped)
   const responseFormat = ask.responseFormat ?? taskFormat(ask.task)
   const thinking = ask.thinking ?? (speaker && settingsOf(speaker.card).thinking)
@@ -159,5 +207,6 @@ function modelCall(ask: Ask, { upstream, prompt, speaker }: Composed, cacheSalt:
     ...(ask.logprobs === undefined ? {} : { logprobs: ask.logprobs }),
     cacheSalt,
     extra: ask.extra,
+    ...(traceparent === undefined ? {} : { traceparent }),
   }
 }

@@ -11,6 +11,8 @@ import type { Anatomy } from '#store/analytics-tables.ts'
 export interface JournalParts {
   /** HMAC of an id; `kind` keeps equal ids of different things apart. */
   pseudonym: (kind: 'person' | 'chat' | 'message', id: string) => string
+  /** Who objected or was erased is counted, but not known. */
+  isHidden?: (personId: string) => boolean
   now: () => number
   /** The number that a client sees for a failure before the first byte. */
   httpStatusOf: (code: ErrorCode) => number
@@ -126,8 +128,9 @@ export class Journal {
     this.#isClosed = true
     const { pseudonym, now } = this.#on
     const { person, conversation, task, isWarmUp } = this.#ask
+    const isHidden = person !== undefined && this.#on.isHidden?.(person.id) === true
     const named = (kind: 'person' | 'chat' | 'message', id: string | undefined) =>
-      id === undefined ? null : pseudonym(kind, id)
+      id === undefined || isHidden ? null : pseudonym(kind, id)
     return {
       id: this.#ask.requestId,
       startedAtMs: this.#startedAtMs,

@@ -37,21 +37,34 @@ const AT_ONCE = 2
 
 export const SUMMARY_TASK = 'conversation_summary'
 
-const Stored = z.array(z.object({ turns: z.number(), hash: z.string(), text: z.string() }))
-type StoredBlock = z.infer<typeof Stored>[number]
+/** By character. One value for a chat, so that a chat can be forgotten without knowing who spoke in it. */
+const Stored = z.record(
+  z.string(),
+  z.array(z.object({ turns: z.number(), hash: z.string(), text: z.string() })),
+)
+type Stored = z.infer<typeof Stored>
+type StoredBlock = Stored[string][number]
+
+/** Pseudonyms of the chats of a person. */
+const ChatNames = z.array(z.string())
+const MOST_CHATS = 1_000
 
 export interface Summaries {
   /** The blocks of this very chat, oldest first: those whose turns were edited since do not count. */
   recall(ask: Ask, speaker: Speaker): Promise<SummaryBlock[]>
   /** Writes the next block in the background when turns were cut that no block tells of. Returns at once. */
   extend(ask: Ask, answered: { speaker?: Speaker; prompt?: Prompt }, turn: Answer): void
+  /** Forgets all summaries of these chats and of these people; both are pseudonyms. */
+  forget(who: { persons: readonly string[]; chats: readonly string[] }): Promise<void>
+  /** The sentences about the chats of these people. */
+  texts(persons: readonly string[]): Promise<string[]>
   /** Ends what is being written. */
   close(): Promise<void>
 }
 
 interface SummaryParts {
   kv: Kv
-  pseudonym: (kind: 'chat', id: string) => string
+  pseudonym: (kind: 'person' | 'chat', id: string) => string
   log: Log
   now: () => number
 }
@@ -60,54 +73,101 @@ export function createSummaries({ kv, pseudonym, log, now }: SummaryParts): Summ
   const closing = new AbortController()
   const running = new Set<Promise<void>>()
 
+  const keyOf = (chat: string) => `summary:${chat}`
+  const chatsOf = (person: string) => `summary-chats:${person}`
+
+  const ownersOf = (chat: string) => `summary-owners:${chat}`
+
   /** Without the id of a chat nothing is kept: two chats could be taken for one. */
-  const keyOf = (ask: Ask, { characterId }: Speaker) => {
-    const chat = ownChat(ask)
-    return chat === undefined ? undefined : `summary:${pseudonym('chat', `${chat} ${characterId}`)}`
+  const chatOf = (ask: Ask) => {
+    const own = ownChat(ask)
+    return own === undefined ? undefined : pseudonym('chat', own)
   }
 
-  async function read(key: string): Promise<StoredBlock[]> {
+  async function read(chat: string): Promise<Stored> {
+    const text = await kv.get(keyOf(chat))
+    return text === undefined ? {} : Stored.catch({}).parse(JSON.parse(text))
+  }
+
+  async function namesAt(key: string): Promise<string[]> {
     const text = await kv.get(key)
-    return text === undefined ? [] : Stored.catch([]).parse(JSON.parse(text))
+    return text === undefined ? [] : ChatNames.catch([]).parse(JSON.parse(text))
   }
 
-  async function write(key: string, ask: Ask, turns: Turns, kept: readonly StoredBlock[], turn: Answer) {
-    if ((await kv.increment(`${key}:lease`, LEASE_MS)) > 1) return
+  async function addName(key: string, name: string): Promise<void> {
+    const others = (await namesAt(key)).filter((other) => other !== name)
+    await kv.set(key, JSON.stringify([name, ...others].slice(0, MOST_CHATS)), KEPT_MS)
+  }
+
+  /** So that whoever is erased can be erased here, and a chat that was deleted. */
+  async function rememberWhose(chat: string, { person, conversation }: Ask): Promise<void> {
+    if (person !== undefined) await addName(chatsOf(pseudonym('person', person.id)), chat)
+    if (conversation.chatId !== undefined)
+      await addName(ownersOf(pseudonym('chat', conversation.chatId)), chat)
+  }
+
+  async function write(
+    chat: string,
+    characterId: string,
+    ask: Ask,
+    turns: Turns,
+    kept: readonly StoredBlock[],
+    turn: Answer,
+  ) {
+    const lease = `${keyOf(chat)}:${characterId}:lease`
+    if ((await kv.increment(lease, LEASE_MS)) > 1) return
     const from = kept.at(-1)?.turns ?? 0
     const until = Math.min(turns.length, from + MOST_TURNS)
     const said = turns.slice(from, until).flatMap(({ messages }) => messages)
     const text = await collect(turn(summaryAsk(ask, said, createId(now())), closing.signal))
     if (text !== '') {
       const block = { turns: until, hash: hashOf(turns.slice(0, until)), text }
-      await kv.set(key, JSON.stringify([...kept, block]), KEPT_MS)
+      await rememberWhose(chat, ask)
+      const others = await read(chat)
+      await kv.set(keyOf(chat), JSON.stringify({ ...others, [characterId]: [...kept, block] }), KEPT_MS)
     }
-    await kv.delete(`${key}:lease`)
+    await kv.delete(lease)
   }
 
   return {
     async recall(ask, speaker) {
-      const key = settingsOf(speaker.card).summary ? keyOf(ask, speaker) : undefined
-      if (key === undefined) return []
+      const chat = settingsOf(speaker.card).summary ? chatOf(ask) : undefined
+      if (chat === undefined) return []
       // A chat goes on without them when the store does not answer.
-      const stored = await read(key).catch(() => [])
-      return validBlocks(stored, splitTurns(readConversation(ask.messages).history))
+      const stored = await read(chat).catch((): Stored => ({}))
+      const blocks = stored[speaker.characterId] ?? []
+      return validBlocks(blocks, splitTurns(readConversation(ask.messages).history))
     },
     extend(ask, { speaker, prompt }, turn) {
       const cutTurns = prompt?.cutTurns ?? 0
       const wants = speaker !== undefined && settingsOf(speaker.card).summary
-      const key = wants ? keyOf(ask, speaker) : undefined
-      if (key === undefined || cutTurns === 0 || running.size >= AT_ONCE) return
+      const chat = wants ? chatOf(ask) : undefined
+      if (chat === undefined || speaker === undefined || cutTurns === 0 || running.size >= AT_ONCE) return
       const turns = splitTurns(readConversation(ask.messages).history).slice(0, cutTurns)
-      const work = read(key)
+      const { characterId } = speaker
+      const work = read(chat)
         .then(async (stored) => {
-          const kept = validBlocks(stored, turns)
-          if ((kept.at(-1)?.turns ?? 0) < cutTurns) await write(key, ask, turns, kept, turn)
+          const kept = validBlocks(stored[characterId] ?? [], turns)
+          if ((kept.at(-1)?.turns ?? 0) < cutTurns) await write(chat, characterId, ask, turns, kept, turn)
         })
         .catch((thrown: unknown) => {
           log.warn({ errorCode: toAppError(thrown).code }, 'no summary of older turns could be written')
         })
         .finally(() => running.delete(work))
       running.add(work)
+    },
+    async forget({ persons, chats }) {
+      for (const list of [...persons.map(chatsOf), ...chats.map(ownersOf)]) {
+        for (const chat of await namesAt(list)) await kv.delete(keyOf(chat))
+        await kv.delete(list)
+      }
+    },
+    async texts(persons) {
+      const chats = (await Promise.all(persons.map((person) => namesAt(chatsOf(person))))).flat()
+      const stored = await Promise.all([...new Set(chats)].map(read))
+      return stored.flatMap((characters) =>
+        Object.values(characters).flatMap((blocks) => blocks.map(({ text }) => text)),
+      )
     },
     async close() {
       closing.abort()

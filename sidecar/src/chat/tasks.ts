@@ -24,6 +24,9 @@ const OPENINGS: readonly (readonly [task: string, opening: string])[] = [
   ['moa_response_generation', 'You have been provided with a set of responses from various models'],
 ]
 
+/** Those with a text of their own above, and those without. */
+const KNOWN_TASKS = new Set([...OPENINGS.map(([name]) => name), 'function_calling', 'default'])
+
 export interface TaskSigns {
   /** Value of the header; absent when empty or not configured. */
   header?: string | undefined
@@ -36,7 +39,8 @@ export interface TaskSigns {
 
 /** The name of the task, or undefined for a turn of a person. */
 export function taskOf(signs: TaskSigns): string | undefined {
-  if (signs.header !== undefined) return signs.header
+  // Another word may be anything that somebody wrote; it says no more than that this is a task.
+  if (signs.header !== undefined) return KNOWN_TASKS.has(signs.header) ? signs.header : 'task'
   const byText = taskByText(signs)
   if (byText !== undefined) return byText
   return signs.model === TASK_MODEL_ID ? 'task' : undefined

@@ -1,6 +1,7 @@
 /** One chat turn, from the ask to the record. The only file that knows the order of the steps. */
 import type { CallDetails, CallRecord } from '#analytics/record.ts'
 import { AppError, toAppError, type ErrorCode } from '#base/errors.ts'
+import { during, silentTrail } from '#base/trail.ts'
 import type { Ticket } from '#gateway/limits.ts'
 import type { Ask } from '#prompt/ask.ts'
 import type { Delta, Notice, Told } from '#providers/provider.ts'
@@ -11,6 +12,7 @@ import { begin, type BeginParts } from './begin.ts'
 import { citing, passageHits } from './citing.ts'
 import { gather, withOptions, type Gathered, type GatherParts } from './gather.ts'
 import { chosenGreeting, speak } from './greeting.ts'
+import type { Sampler } from './sampler.ts'
 import { Journal, type JournalParts } from './journal.ts'
 import type { Summaries } from './summary.ts'
 
@@ -20,6 +22,8 @@ export interface TurnParts extends JournalParts, GatherParts, Omit<BeginParts, '
   /** Throws AppError `unavailable` when no record could be written: an answer would be lost at its end. */
   admit: () => void
   summaries: Pick<Summaries, 'recall' | 'extend'>
+  /** Absent where nothing is ever kept. */
+  sampler?: Sampler
 }
 
 /**
@@ -34,15 +38,21 @@ export function createTurn(on: TurnParts): Turn {
   return async function* turn(ask, signal, ticket?: Ticket) {
     on.admit()
     const journal = new Journal(ask, on)
+    const { trail = silentTrail } = ask
     const close = async (status: CallRecord['status'], errorCode: ErrorCode | null = null) => {
       if (journal.isClosed || ticket?.refusal !== undefined) return
       const record = journal.close(status, errorCode)
       ticket?.spend(journal.spent(record))
-      await on.record(record, journal.details)
-      on.metrics.callFinished({ ...record, model: record.characterId ?? ask.model })
+      await during(trail.span, 'record', () => on.record(record, journal.details))
+      const { characterId, baseModel, person } = record
+      trail.note({ character: characterId, baseModel, person })
+      // Never what the client wrote: a label is kept for ever.
+      on.metrics.callFinished({ ...record, model: characterId ?? baseModel ?? 'none' })
     }
     try {
-      const gathered = await gather(ask, on)
+      const gathered = await during(trail.span, 'gather', () => gather(ask, on))
+      const sampling = on.sampler?.begin(ask, gathered.materials?.speaker)
+      if (sampling !== undefined) yield sampling.notice
       const parts = { ...on, admitted: ticket?.admitted }
       const deltas = yield* answer(withOptions(ask, gathered), gathered, parts, journal, signal)
       journal.found(passageHits(gathered.materials?.knowledge, journal.decided.prompt))
@@ -51,8 +61,10 @@ export function createTurn(on: TurnParts): Turn {
         journal.see(delta)
         const cited = sourcesBefore(delta)
         if (cited !== undefined) yield cited
+        sampling?.see(delta)
         if (delta.type === 'done') {
           await close('ok')
+          await sampling?.keep()
           on.summaries.extend(ask, journal.decided, turn)
         }
         yield delta

@@ -1,8 +1,15 @@
 /** What a command is. Each topic has a file of them in `commands/`. */
 import { AppError } from '#base/errors.ts'
 
+import type { House } from '#backup/backup.ts'
+
 import type { AdminApi } from './admin-api.ts'
 import type { Screen } from './screen.ts'
+
+export interface LocalHouse extends House {
+  /** Undefined: the one that is kept in the data folder. */
+  pseudonymSecret: string | undefined
+}
 
 export type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>
 
@@ -12,6 +19,9 @@ export interface Run {
   /** Opened when it is first asked for: some commands need no sidecar. */
   api: AdminApi
   screen: Screen
+  /** The databases and folders of this machine. Throws AppError `invalid` where the command line does not know them. */
+  house: () => LocalHouse
+  env: NodeJS.ProcessEnv
 }
 
 export interface Command {

@@ -1,6 +1,7 @@
 /** All commands, in the order in which the help shows them. */
 import type { Command } from './command.ts'
 import { analyticsCommands } from './commands/analytics.ts'
+import { backupCommands } from './commands/backup.ts'
 import { characterCommands } from './commands/characters.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { importCommands } from './commands/imports.ts'
@@ -11,6 +12,8 @@ import { knowledgeSourceCommands } from './commands/knowledge-sources.ts'
 import { lorebookCommands } from './commands/lorebooks.ts'
 import { modelCommands } from './commands/models.ts'
 import { openWebUiCommands } from './commands/openwebui.ts'
+import { privacyCommands } from './commands/privacy.ts'
+import { webhookCommands } from './commands/webhooks.ts'
 
 export const COMMANDS: readonly Command[] = [
   ...importCommands,
@@ -24,4 +27,7 @@ export const COMMANDS: readonly Command[] = [
   ...openWebUiCommands,
   ...keyCommands,
   ...analyticsCommands,
+  ...backupCommands,
+  ...privacyCommands,
+  ...webhookCommands,
 ]

@@ -2,10 +2,10 @@
 import type { Writable } from 'node:stream'
 import { parseArgs } from 'node:util'
 
-import { toAppError } from '#base/errors.ts'
+import { AppError, toAppError } from '#base/errors.ts'
 
 import { openAdminApi } from './admin-api.ts'
-import type { Command } from './command.ts'
+import type { Command, LocalHouse } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { createScreen } from './screen.ts'
 
@@ -39,6 +39,7 @@ export interface Terminal {
   env: NodeJS.ProcessEnv
   out: Writable & { isTTY?: boolean }
   err: Writable & { isTTY?: boolean }
+  house?: () => LocalHouse
 }
 
 /** Resolves with the exit code; whatever goes wrong is a sentence on `err`. */
@@ -53,7 +54,10 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
   }
 }
 
-async function dispatch(argv: readonly string[], { env, out, err }: Terminal): Promise<number> {
+async function dispatch(
+  argv: readonly string[],
+  { env, out, err, house = noHouse }: Terminal,
+): Promise<number> {
   const firstOption = argv.findIndex((word) => word.startsWith('-'))
   const words = firstOption === -1 ? argv : argv.slice(0, firstOption)
   const found = find(words)
@@ -82,5 +86,11 @@ async function dispatch(argv: readonly string[], { env, out, err }: Terminal): P
       return openAdminApi({ url, key: env['TROUPE_ADMIN_KEY'] })
     },
     screen,
+    house,
+    env,
   })
+}
+
+function noHouse(): never {
+  throw new AppError('invalid', 'This command works on the machine of the sidecar only')
 }

@@ -113,9 +113,6 @@ const SHAPE = new RegExp(
   `^troupe_([0-9A-Za-z]{${String(ID_CHARACTERS)}})_([0-9A-Za-z]{${String(SECRET_CHARACTERS)}})_([0-9A-Za-z]{${String(CHECKSUM_CHARACTERS)}})$`,
 )
 
-/** A key as it may stand in a text: scanners for secrets, and the log, know it by this. */
-export const KEY_IN_TEXT = /troupe_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}/g
-
 /** Other replicas are told of a revocation; who missed it learns of it when their copy of the row is this old. */
 const CACHE_MS = 5_000
 const CACHED_KEYS = 1_000

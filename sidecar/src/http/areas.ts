@@ -17,6 +17,8 @@ import { modelOperations } from './api/models.ts'
 import { previewOperations, requestOperations, roomOperations } from './api/prompts.ts'
 import { roleOperations } from './api/roles.ts'
 import { sessionOperations } from './api/sessions.ts'
+import { privacyOperations } from './api/privacy.ts'
+import { webhookOperations } from './api/webhooks.ts'
 import type { Area } from './openapi.ts'
 import { CompletionBody } from './v1/completions.ts'
 import { EmbeddingBody } from './v1/embeddings.ts'
@@ -90,6 +92,8 @@ export const AREAS: readonly Area[] = [
   admin('Audit', '/audit', auditOperations),
   admin('Open WebUI', '/session', sessionOperations),
   admin('Open WebUI', '/openwebui', openWebUiOperations),
+  admin('Privacy', '/privacy', privacyOperations),
+  admin('Webhooks', '/webhooks', webhookOperations),
   admin('Open WebUI', '/openwebui/events', eventOperations),
   {
     tag: 'Health',

@@ -2,6 +2,7 @@
  * Lets pass what the table of operations declares, and nothing else: a route without a permission there is served to nobody.
  * The router is hono's own, so that both understand a path alike.
  */
+import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 
 import type { MiddlewareHandler } from 'hono'
@@ -45,8 +46,14 @@ function guard(may: Permission, parts: AuthParts): MiddlewareHandler<AppEnv> {
   if (may !== 'metrics') return withKey(may, parts)
   // Prometheus on this machine needs no key.
   const scrapers = withKey('metrics', parts)
-  return (c, next) => (isLoopback(c.env.incoming.socket.remoteAddress) ? next() : scrapers(c, next))
+  return (c, next) => (isNear(c.env.incoming) ? next() : scrapers(c, next))
 }
+
+/** From this machine, and not through a proxy on it that speaks for the world. */
+const isNear = ({ socket, headers }: IncomingMessage) =>
+  isLoopback(socket.remoteAddress) &&
+  headers['x-forwarded-for'] === undefined &&
+  headers.forwarded === undefined
 
 function isLoopback(address = ''): boolean {
   const plain = address.replace(/^::ffff:/, '')

@@ -1,5 +1,6 @@
 /** All doors of HTTP, put together. */
-import { Hono, type MiddlewareHandler } from 'hono'
+import { Hono, type Context, type MiddlewareHandler } from 'hono'
+import { matchedRoutes } from 'hono/route'
 
 import { AppError, toAppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
@@ -28,6 +29,8 @@ import { lorebookRoutes, type LorebookParts } from './api/lorebooks.ts'
 import { previewRoutes, requestRoutes, roomRoutes, type PromptParts } from './api/prompts.ts'
 import { roleRoutes, type RoleParts } from './api/roles.ts'
 import { sessionRoutes, type SessionParts } from './api/sessions.ts'
+import { privacyRoutes, type PrivacyParts } from './api/privacy.ts'
+import { webhookRoutes, type WebhookParts } from './api/webhooks.ts'
 import { AREAS } from './areas.ts'
 import type { AuthParts } from './auth.ts'
 import type { AppEnv } from './env.ts'
@@ -61,7 +64,9 @@ export interface RouteParts
     OpenWebUiParts,
     KeyRouteParts,
     RoleParts,
-    SessionParts {
+    SessionParts,
+    PrivacyParts,
+    WebhookParts {
   keys: KeyRouteParts['keys']
   roles: RoleParts['roles']
   pageSessions: SessionParts['pageSessions']
@@ -70,6 +75,8 @@ export interface RouteParts
   lorebooks: Lorebooks
   embedTexts: EmbedTexts
   log: Log
+  visits: VisitParts['visits']
+  tracer: VisitParts['tracer']
   webDir: string
 }
 
@@ -152,7 +159,15 @@ function adminApi(on: RouteParts) {
   api.route('/roles', roleRoutes(on))
   api.route('/analytics', analyticsRoutes(on))
   api.route('/openwebui', openWebUiRoutes(on))
+  api.route('/privacy', privacyRoutes(on))
+  api.route('/webhooks', webhookRoutes(on))
   return api
+}
+
+/** The pattern of the route that answered: what stands in an address may be a name or a secret. */
+function routeOf(c: Context<AppEnv>): string {
+  const route = matchedRoutes(c).findLast(({ method }) => method !== 'ALL')
+  return route?.path ?? (c.req.path.startsWith('/troupe/') ? '/troupe/*' : 'none')
 }
 
 function observed(on: VisitParts): MiddlewareHandler<AppEnv> {
@@ -162,6 +177,6 @@ function observed(on: VisitParts): MiddlewareHandler<AppEnv> {
     c.set('logged', logged)
     c.header('x-request-id', requestId)
     await next()
-    finish()
+    finish(routeOf(c))
   }
 }

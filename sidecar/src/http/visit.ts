@@ -3,20 +3,26 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 
 import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
-import { KEY_IN_TEXT } from '#gateway/keys.ts'
+import type { Metrics } from '#base/metrics.ts'
+import type { Trail, Tracer } from '#base/trail.ts'
 
-export interface Visit {
+export interface Visit extends Trail {
   incoming: IncomingMessage
   outgoing: ServerResponse
   requestId: string
   /** For the line of log: ids and numbers, no query, no text. */
   logged: Record<string, string | number | boolean | null>
-  /** The handler is through: the line is written now, or when the answer has left. */
-  finish(): void
+  /**
+   * The handler is through: the line is written now, or when the answer has left. The route is its pattern: what stands in
+   * an address may be a name or a secret.
+   */
+  finish(route: string): void
 }
 
 export interface VisitParts {
   log: Log
+  visits: Pick<Metrics, 'requestFinished'>
+  tracer: Tracer
   now: () => number
 }
 
@@ -24,16 +30,31 @@ export function beginVisit(incoming: IncomingMessage, outgoing: ServerResponse, 
   const startedAtMs = on.now()
   const requestId = createId(startedAtMs)
   const logged: Visit['logged'] = {}
-  const write = () => {
-    const { method = '', url = '' } = incoming
-    // Somebody may have put a key where a name belongs.
-    const path = url.split('?', 1)[0]?.replace(KEY_IN_TEXT, 'troupe_…')
+  const { socket, method = '', headers } = incoming
+  const [readBefore, writtenBefore] = [socket.bytesRead, socket.bytesWritten]
+  const traceparent = headers['traceparent']
+  const span = on.tracer.start(method, typeof traceparent === 'string' ? traceparent : undefined)
+  const write = (route: string) => {
+    const { statusCode: status } = outgoing
     const ms = on.now() - startedAtMs
-    on.log.info({ requestId, method, path, status: outgoing.statusCode, ms, ...logged }, 'request')
+    // A body that came with the head was counted before us.
+    const bytesIn = Number(headers['content-length'] ?? socket.bytesRead - readBefore)
+    const bytesOut = socket.bytesWritten - writtenBefore
+    const answered = { requestId, method, route, status, ms, bytesIn, bytesOut }
+    on.log.info({ ...answered, ...logged }, 'request')
+    on.visits.requestFinished({ method, route, status, ms })
+    span.end({ ...answered, ...logged, name: `${method} ${route}` })
   }
-  const finish = () => {
-    if (outgoing.closed) write()
-    else outgoing.once('close', write)
+  return {
+    incoming,
+    outgoing,
+    requestId,
+    logged,
+    span,
+    note: (facts) => void Object.assign(logged, facts),
+    finish(route) {
+      if (outgoing.closed) write(route)
+      else outgoing.once('close', () => write(route))
+    },
   }
-  return { incoming, outgoing, requestId, logged, finish }
 }

@@ -1,6 +1,8 @@
 /** The admin's side of Open WebUI's REST interface, as far as we use it. Bodies as seen working on 0.12.4. */
 import { z } from 'zod'
 
+import { AppError } from '#base/errors.ts'
+
 import { expectAnswer, isMissing, openWire, refusal, type Wire } from './wire.ts'
 
 const AccessGrant = z.looseObject({
@@ -41,6 +43,9 @@ export interface ModelForm {
   /** Counts for a new row only: see `setAccess`. */
   access_grants?: readonly AccessGrant[]
 }
+
+/** Names and addresses are forgotten at once. */
+const UserList = z.object({ users: z.array(z.object({ id: z.string() })), total: z.number() })
 
 const Group = z.looseObject({ id: z.string(), name: z.string() })
 export type Group = Pick<z.infer<typeof Group>, 'id' | 'name'>
@@ -113,6 +118,8 @@ export interface OpenWebUi {
     setValves(id: string, valves: Readonly<Record<string, unknown>>): Promise<void>
   }
   getFeedback(id: string): Promise<Feedback | undefined>
+  /** Ids of all people there, also of those who wait for approval. Throws also for a list that is not whole. */
+  listUserIds(): Promise<Set<string>>
   /** False for a key that is unknown, or belongs to somebody who is no admin. */
   isAdminKey(): Promise<boolean>
   /** Ends running calls. */
@@ -131,6 +138,16 @@ export function openOpenWebUi({ url, apiKey }: { url: string; apiKey: string }):
         token: apiKey,
       })
       return isMissing(reply) ? undefined : expectAnswer(Feedback, reply)
+    },
+    async listUserIds() {
+      const reply = await wire.ask({ path: '/api/v1/users/all', token: apiKey })
+      const { users, total } = expectAnswer(UserList, reply)
+      if (users.length !== total)
+        throw new AppError(
+          'upstream',
+          'Open WebUI did not list all of its people; nobody is compared with it',
+        )
+      return new Set(users.map(({ id }) => id))
     },
     async isAdminKey() {
       // The usual question "who am I" is refused to keys. The answer to this one names secrets, so only its status is used.

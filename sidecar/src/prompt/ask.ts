@@ -1,4 +1,5 @@
 /** Ask: one chat request in our words. Everything below the door works on this; nobody below knows HTTP. */
+import type { Trail } from '#base/trail.ts'
 
 export interface TextPart {
   type: 'text'
@@ -100,6 +101,8 @@ export interface Ask {
   /** What the person tells the character of themselves. */
   persona?: string
   conversation: Conversation
+  /** Absent where nobody follows. */
+  trail?: Trail
 }
 
 /**

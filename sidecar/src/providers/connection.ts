@@ -87,7 +87,9 @@ export function openConnection(options: ProviderOptions, speaks: Omit<ServerWord
     },
     stream(request, signal) {
       const on = { ...parts, totalMs: options.totalTimeoutMs, idleMs: options.idleTimeoutMs }
-      return new Flow({ ...request, path: `${prefix}${request.path}`, headers }, signal, on)
+      const { traceparent } = request
+      const sent = traceparent === undefined ? headers : { ...headers, traceparent }
+      return new Flow({ ...request, path: `${prefix}${request.path}`, headers: sent }, signal, on)
     },
     close: () => connections.close(cancelled()),
   }

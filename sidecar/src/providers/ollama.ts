@@ -59,6 +59,7 @@ const driver: ProviderDriver = {
           {
             path: call.prompt === undefined ? '/api/chat' : '/api/generate',
             model: call.model,
+            traceparent: call.traceparent,
             body(callSignal) {
               const known = descriptions.known(call.model)
               if (known !== undefined) return toChatBody(call, known, keepAliveSeconds)

@@ -49,6 +49,7 @@ const driver: ProviderDriver = {
           {
             path: call.prompt === undefined ? `${api}/chat/completions` : `${api}/completions`,
             model: call.model,
+            traceparent: call.traceparent,
             body: () => toChatBody(call, ofVllm.has(call.model)),
             reader: (call.stream ? createReader : createWholeReader)(call.model, connection.words),
           },

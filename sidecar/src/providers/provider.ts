@@ -77,6 +77,8 @@ export interface ModelCall {
   cacheSalt?: string
   /** Unknown body fields of the client, for `/v1` servers only. */
   extra: Readonly<Record<string, unknown>>
+  /** For the server's own traces (w3.org/TR/trace-context). */
+  traceparent?: string
 }
 
 export interface BaseModel {

@@ -28,6 +28,7 @@ export interface StreamRequest<Item, State, Out> {
   path: string
   /** Named in error messages. */
   model: string
+  traceparent?: string | undefined
   /** May ask the server first; the signal ends with the call. */
   body: (signal: AbortSignal) => unknown
   reader: Reader<Item, State, Out>

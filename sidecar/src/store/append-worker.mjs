@@ -20,6 +20,8 @@ import Database from 'better-sqlite3'
 
 const database = new Database(workerData.file)
 database.pragma('synchronous = FULL')
+// As on the other connection: pages that are rearranged must not keep copies of rows that are deleted later.
+database.pragma('secure_delete = ON')
 database.pragma(`busy_timeout = ${String(workerData.busyTimeoutMs)}`)
 
 /** @type {Map<string, import('better-sqlite3').Statement>} */

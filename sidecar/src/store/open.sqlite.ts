@@ -33,6 +33,8 @@ export function openSqlite(file: string, migrationsFolder: string): Store {
   // FULL: a committed row survives a power cut. Records of one moment share a commit, so it costs nothing that matters.
   client.pragma('synchronous = FULL')
   client.pragma('foreign_keys = ON')
+  // What is deleted is overwritten: a file that somebody copies later must not tell of who was forgotten.
+  client.pragma('secure_delete = ON')
   client.pragma(`busy_timeout = ${String(BUSY_TIMEOUT_MS)}`)
   migrate(client, migrationsFolder)
   const database = drizzle(client)

@@ -31,4 +31,11 @@ export const {
   rollUpMarks,
   examQuestions,
   examRuns,
+  webhooks,
+  webhookDeliveries,
+  pseudonymEpochs,
+  objections,
+  tombstones,
+  erasures,
+  textSamples,
 } = defineTables(postgresKit)

@@ -6,6 +6,8 @@ import { defineAnalyticsTables } from './analytics-tables.ts'
 import type { Kit } from './kit.sqlite.ts'
 import { defineExamTables } from './exam-tables.ts'
 import { defineKnowledgeTables } from './knowledge-tables.ts'
+import { privacyTables } from './privacy-tables.ts'
+import { webhookTables } from './webhook-tables.ts'
 
 /** What a list shows of a card, worked out once when the version is made. */
 export interface CardSummary {
@@ -137,6 +139,8 @@ export function defineTables(k: Kit) {
     ...defineKnowledgeTables(k),
     ...defineAnalyticsTables(k),
     ...defineExamTables(k),
+    ...webhookTables(k),
+    ...privacyTables(k),
   }
 }
 

@@ -63,6 +63,12 @@ export function createPrometheus({ lanes, isDegraded, records }: PrometheusParts
     registers,
   })
   new Gauge({ name: 'troupe_processes', help: 'Processes behind this port', registers }).set(1)
+  const requests = new Counter({
+    name: 'troupe_http_requests_total',
+    help: 'Answered requests, by the pattern of their route',
+    labelNames: ['method', 'route', 'status'],
+    registers,
+  })
   observeLanes(lanes, registers)
   const turnedAway = new Counter({
     name: 'troupe_refused_total',
@@ -81,9 +87,13 @@ export function createPrometheus({ lanes, isDegraded, records }: PrometheusParts
   })
   observeRecords(records, registers)
   const ofAllWorkers = createClusterMetrics(registry)
+  const bounded = boundedLabel()
   return {
+    requestFinished({ method, route, status }) {
+      requests.inc({ method, route, status })
+    },
     callFinished({ kind, status, model, firstTokenMs, totalMs, ...at }) {
-      calls.inc({ kind, status, model })
+      calls.inc({ kind, status, model: bounded(model) })
       if (at.loadMs !== null && at.loadMs >= LOAD_MS)
         loads.inc({ server: at.upstream ?? '', model: at.baseModel ?? '', kind })
       total.observe({ kind }, totalMs / 1_000)
@@ -99,6 +109,17 @@ export function createPrometheus({ lanes, isDegraded, records }: PrometheusParts
       text: (await ofAllWorkers()) ?? (await registry.metrics()),
       mediaType: registry.contentType,
     }),
+  }
+}
+
+/** A cast may have thousands of characters; each value of a label is a series that Prometheus keeps. */
+const MOST_MODELS = 500
+
+function boundedLabel(): (value: string) => string {
+  const seen = new Set<string>()
+  return (value) => {
+    if (seen.size < MOST_MODELS) seen.add(value)
+    return seen.has(value) ? value : 'other'
   }
 }
 

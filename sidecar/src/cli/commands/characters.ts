@@ -146,7 +146,8 @@ const rollback = change((id, [version], { values }) => ({
   body: { version: numberOf(version), note: textOf(values, 'note') },
 }))
 const unpublish = change((id) => ({ path: characterPath(id, '/unpublish') }))
-const restore = change((id) => ({ path: characterPath(id, '/restore') }))
+/** With the backups: `restore` brings both back. */
+export const restoreCharacter = change((id) => ({ path: characterPath(id, '/restore') }))
 
 async function remove({ positionals, values, api, screen }: Run): Promise<number> {
   const id = required(positionals, 'Name the character to delete')
@@ -375,13 +376,6 @@ export const characterCommands: readonly Command[] = [
     summary: 'puts a character into the trash',
     options: { forever: { type: 'boolean' } },
     run: remove,
-  },
-  {
-    name: 'restore',
-    usage: 'restore ID',
-    summary: 'takes a character out of the trash',
-    options: {},
-    run: restore,
   },
   {
     name: 'groups',

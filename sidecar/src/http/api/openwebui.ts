@@ -10,6 +10,8 @@ import type { Operation } from '../openapi.ts'
 
 const SyncOptions = z.object({ dryRun: z.boolean().default(false), force: z.boolean().default(false) })
 
+const Reconcile = z.object({ force: z.boolean().default(false) })
+
 const NewFunction = z.object({ id: z.string().regex(/^[a-z][a-z0-9_]{0,63}$/), content: z.string() })
 
 export interface SyncReport {
@@ -23,8 +25,10 @@ export interface OpenWebUiParts {
     | {
         sync(options: { dryRun: boolean; force: boolean }): Promise<SyncReport>
         installFunction(id: string, content: string): Promise<{ action: string }>
-        /** Takes note of a rating or a deletion; returns before Open WebUI is asked for details. */
-        event(event: OpenWebUiEvent): void
+        /** Takes note of a rating, before Open WebUI is asked for details; a deletion is done when this resolves. */
+        event(event: OpenWebUiEvent): Promise<void>
+        /** Forgets the people who are not there any more. */
+        reconcile(options: { force: boolean }): Promise<{ erased: number; refused: boolean }>
       }
     | undefined
 }
@@ -42,6 +46,13 @@ export const openWebUiOperations: readonly Operation[] = [
     summary: 'Brings the cast to Open WebUI; a dry run says what it would do',
     may: 'admin',
     body: SyncOptions,
+  },
+  {
+    method: 'post',
+    path: '/people/reconcile',
+    summary: 'Forgets people who are not in Open WebUI any more; refuses when too many are missing',
+    may: 'owner',
+    body: Reconcile,
   },
   {
     method: 'post',
@@ -76,6 +87,10 @@ export function openWebUiRoutes(on: OpenWebUiParts) {
       const options = await readJson(SyncOptions, c.env.incoming)
       return c.json(await configured(on).sync(options))
     })
+    .post('/people/reconcile', async (c) => {
+      const options = await readJson(Reconcile, c.env.incoming)
+      return c.json(await configured(on).reconcile(options))
+    })
     .post('/functions', async (c) => {
       const { id, content } = await readJson(NewFunction, c.env.incoming)
       return c.json(await configured(on).installFunction(id, content))
@@ -84,7 +99,7 @@ export function openWebUiRoutes(on: OpenWebUiParts) {
 
 export function eventRoutes(on: OpenWebUiParts) {
   return new Hono<AppEnv>().post('/', async (c) => {
-    configured(on).event(await readJson(OpenWebUiEvent, c.env.incoming))
+    await configured(on).event(await readJson(OpenWebUiEvent, c.env.incoming))
     return c.body(null, 202)
   })
 }

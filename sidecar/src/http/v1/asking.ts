@@ -41,8 +41,8 @@ export async function completeAsk(said: SaidInBody, caller: Caller, on: AskingPa
     messageId: conversation.messageId,
     messages: said.messages,
   })
-  logged['model'] = said.model
   logged['task'] = task ?? null
+  caller.admitted()
   return {
     ...said,
     requestId,
@@ -51,6 +51,7 @@ export async function completeAsk(said: SaidInBody, caller: Caller, on: AskingPa
     mayUseBaseModels: principal.scopes.includes('base-models'),
     ...(cast === undefined ? {} : { mayAsk: (character) => allows(cast, character) }),
     conversation,
+    trail: caller,
     ...(person === undefined ? {} : { person }),
     ...(task === undefined ? {} : { task }),
   }

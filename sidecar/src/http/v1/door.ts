@@ -13,6 +13,8 @@ import { beginVisit, type Visit, type VisitParts } from '../visit.ts'
 
 export interface Caller extends Visit {
   principal: Principal
+  /** Who asks and what is known. */
+  admitted: () => void
 }
 
 /** Writes the answer. What it throws before the first byte becomes a status. */
@@ -44,7 +46,7 @@ export function createDoor(
       const path = incoming.url?.split('?', 1)[0] ?? ''
       const route = incoming.method === 'POST' ? known.get(path) : undefined
       if (route === undefined) return false
-      void admit(route, beginVisit(incoming, outgoing, on), on)
+      void admit(route, path, beginVisit(incoming, outgoing, on), on)
       return true
     },
   }
@@ -53,13 +55,17 @@ export function createDoor(
 /** Never rejects. */
 async function admit(
   route: { scope: Scope; serve: Serve },
+  path: string,
   visit: Visit,
   on: KeyParts & VisitParts,
 ): Promise<void> {
   const { incoming, outgoing, requestId, logged } = visit
+  const admitting = visit.span.child('admit')
   try {
     outgoing.setHeader('x-request-id', requestId)
-    await route.serve({ ...visit, principal: await authenticate(incoming, route.scope, on) })
+    const principal = await authenticate(incoming, route.scope, on)
+    logged['keyId'] = principal.keyId
+    await route.serve({ ...visit, principal, admitted: () => admitting.end() })
   } catch (thrown) {
     const error = toAppError(thrown)
     logged['errorCode'] = error.code
@@ -71,6 +77,7 @@ async function admit(
       writeError(outgoing, error)
     }
   } finally {
-    visit.finish()
+    admitting.end()
+    visit.finish(path)
   }
 }

@@ -53,10 +53,9 @@ async function embed(wish: EmbedWish, ticket: Ticket, gone: AbortSignal, on: Emb
 }
 
 export function embeddingHandler(on: EmbeddingParts) {
-  return async ({ incoming, outgoing, requestId, principal, logged }: Caller): Promise<void> => {
+  return async ({ incoming, outgoing, requestId, principal, logged, admitted }: Caller): Promise<void> => {
     const body = check(EmbeddingBody, parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
     const { model, dimensions } = body
-    logged['model'] = model
     const texts = [body.input].flat()
     const wish = {
       requestId,
@@ -75,7 +74,10 @@ export function embeddingHandler(on: EmbeddingParts) {
       },
       tokens: Math.ceil(texts.reduce((sum, { length }) => sum + length, 0) / CHARACTERS_PER_TOKEN),
     })
+    admitted()
     const { vectors, tokens = 0 } = await embed(wish, ticket, goneSignal(outgoing), on)
+    // Now it is a model's name, and not what somebody wrote in its place.
+    logged['baseModel'] = model
     const encode = body.encoding_format === 'base64' ? toBase64 : (vector: readonly number[]) => vector
     writeJson(outgoing, {
       object: 'list',

@@ -1,0 +1,280 @@
+/**
+ * Everything that a house would miss, as one encrypted file: the rows of both databases as of one moment, pictures,
+ * originals, and the secrets without which they could not be read. A zip archive inside of the age format
+ * (age-encryption.org), so that it can be opened without us: `age -d FILE > backup.zip`.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { copyFile, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+
+import { Decrypter, Encrypter } from 'age-encryption'
+import { ZipFile } from 'yazl'
+import { z } from 'zod'
+
+import { AppError } from '#base/errors.ts'
+import { splitLines } from '#base/ndjson.ts'
+import { countAll, loadDump, openDump, type Dump, type LoadedRows } from '#store/dump.ts'
+
+import { openBackupArchive, type BackupArchive } from './archive.ts'
+
+/** What is to be saved, or where it goes. */
+export interface House {
+  databaseUrl: string
+  analyticsDatabaseUrl: string
+  dataDir: string
+}
+
+/** One of the two; a recipient (`age1…`) needs its identity to be opened. */
+export interface BackupKey {
+  passphrase?: string
+  recipient?: string
+  identity?: string
+}
+
+export interface Summary {
+  madeAt: string
+  /** By `database/table`. */
+  tables: Record<string, { rows: number; sha256: string }>
+  files: number
+}
+
+const FORMAT = 1
+const MANIFEST = 'manifest.json'
+const ROWS_AT_ONCE = 500
+
+/** Folders and files of the data folder that belong to us; a reader of cards may be in the middle of others. */
+const FOLDERS = ['originals', 'pictures']
+const FILES = ['pseudonym-secret', 'field-key', 'erasures.jsonl']
+
+/** Merged, never replaced: whoever was erased after the backup stays erased. */
+const ERASURES = 'erasures.jsonl'
+
+const Manifest = z.object({
+  format: z.literal(FORMAT, 'is of another version of Troupe'),
+  madeAt: z.string(),
+  tables: z.record(z.string(), z.object({ rows: z.number(), sha256: z.string() })),
+  files: z.number(),
+})
+
+/** Consistent while others write. An unfinished file never has the name of a finished one. */
+export async function makeBackup(house: House, file: string, key: BackupKey): Promise<Summary> {
+  const encrypter = new Encrypter()
+  if (key.recipient !== undefined) encrypter.addRecipient(key.recipient)
+  else if (key.passphrase !== undefined) encrypter.setPassphrase(key.passphrase)
+  else throw new AppError('invalid', 'A backup holds secrets: give a passphrase file or a recipient')
+  const dumps = await openDumps(house)
+  const unfinished = `${file}.${randomBytes(6).toString('hex')}.part`
+  try {
+    const zip = new ZipFile()
+    const summary: Summary = { madeAt: new Date().toISOString(), tables: {}, files: 0 }
+    zip.on('error', () => undefined)
+    for (const [database, dump] of dumps)
+      for (const table of dump.tables) addTable(zip, `${database}/${table}`, dump.rows(table), summary)
+    for (const [name, at] of await filesOf(house.dataDir)) {
+      zip.addReadStreamLazy(`files/${name}`, { mtime: new Date(0) }, (give) =>
+        give(null, createReadStream(at)),
+      )
+      summary.files += 1
+    }
+    // Last, when everything before it was read.
+    zip.addReadStreamLazy(MANIFEST, {}, (give) =>
+      give(null, Readable.from([Buffer.from(JSON.stringify({ format: FORMAT, ...summary }))])),
+    )
+    zip.end()
+    const plain = Readable.toWeb(
+      Readable.from(zip.outputStream as AsyncIterable<Buffer>),
+    ) as ReadableStream<Uint8Array>
+    const sealed = await encrypter.encrypt(plain)
+    await pipeline(
+      Readable.fromWeb(sealed as never),
+      createWriteStream(unfinished, { mode: 0o600, flush: true }),
+    )
+    await rename(unfinished, file)
+    return summary
+  } finally {
+    await rm(unfinished, { force: true })
+    await Promise.all(dumps.map(([, dump]) => dump.close()))
+  }
+}
+
+/** Both moments as close to each other as can be. One database for both is read once. */
+async function openDumps(house: House): Promise<[string, Dump][]> {
+  const characters = await openDump(house.databaseUrl)
+  if (house.analyticsDatabaseUrl === house.databaseUrl) return [['characters', characters]]
+  return [
+    ['characters', characters],
+    ['analytics', await openDump(house.analyticsDatabaseUrl)],
+  ]
+}
+
+function addTable(zip: ZipFile, name: string, rows: AsyncGenerator<unknown>, summary: Summary): void {
+  const hash = createHash('sha256')
+  let count = 0
+  async function* lines() {
+    let text = ''
+    for await (const row of rows) {
+      text += `${JSON.stringify(row)}\n`
+      count += 1
+      if (text.length < 65_536) continue
+      hash.update(text)
+      yield Buffer.from(text)
+      text = ''
+    }
+    hash.update(text)
+    yield Buffer.from(text)
+    summary.tables[name] = { rows: count, sha256: hash.digest('hex') }
+  }
+  zip.addReadStreamLazy(`${name}.jsonl`, {}, (give) => give(null, Readable.from(lines())))
+}
+
+async function filesOf(dataDir: string): Promise<[string, string][]> {
+  const found: [string, string][] = []
+  for (const folder of FOLDERS)
+    for (const name of await readdir(path.join(dataDir, folder)).catch(() => []))
+      // Others are unfinished.
+      if (/^[0-9a-f]{64}(?:-\d+\.\w+)?$/.test(name))
+        found.push([`${folder}/${name}`, path.join(dataDir, folder, name)])
+  for (const name of FILES)
+    if (await readFile(path.join(dataDir, name)).catch(() => undefined))
+      found.push([name, path.join(dataDir, name)])
+  return found
+}
+
+export interface RestoreOptions {
+  /** Replaces what is there. */
+  force: boolean
+}
+
+/**
+ * Puts everything back; into each database in one transaction. The sidecar must not run. Whoever was erased since the backup
+ * was made is put down in the file of erasures, which the caller replays. Throws AppError `conflict` when something is there.
+ */
+export async function restoreBackup(
+  file: string,
+  house: House,
+  key: BackupKey,
+  { force }: RestoreOptions,
+): Promise<Summary> {
+  await mkdir(house.dataDir, { recursive: true, mode: 0o700 })
+  const isUsed = (await countAll(house.databaseUrl)) + (await countAll(house.analyticsDatabaseUrl)) > 0
+  if (isUsed && !force)
+    throw new AppError('conflict', 'The databases are not empty; --force replaces all that is in them')
+  const opened = path.join(house.dataDir, `restore-${randomBytes(6).toString('hex')}.zip`)
+  try {
+    await decrypt(file, opened, key)
+    const archive = await openBackupArchive(opened)
+    try {
+      const manifest = await readManifest(archive)
+      const databases = new Set(Object.keys(manifest.tables).map((name) => name.split('/')[0] ?? ''))
+      const home = (name: string) => (databases.has(name) ? name : 'characters')
+      await load(archive, manifest, 'characters', house.databaseUrl)
+      if (house.analyticsDatabaseUrl !== house.databaseUrl)
+        await load(archive, manifest, home('analytics'), house.analyticsDatabaseUrl)
+      else if (databases.has('analytics'))
+        throw new AppError(
+          'invalid',
+          'The backup has two databases; set ANALYTICS_DATABASE_URL to a second one',
+        )
+      await restoreFiles(archive, house.dataDir)
+      return manifest
+    } finally {
+      archive.close()
+    }
+  } finally {
+    await rm(opened, { force: true })
+  }
+}
+
+async function decrypt(file: string, to: string, key: BackupKey): Promise<void> {
+  const decrypter = new Decrypter()
+  if (key.identity !== undefined) decrypter.addIdentity(key.identity)
+  else if (key.passphrase !== undefined) decrypter.addPassphrase(key.passphrase)
+  else throw new AppError('invalid', 'The backup is encrypted: give its passphrase file or its identity file')
+  try {
+    const sealed = Readable.toWeb(createReadStream(file)) as ReadableStream<Uint8Array>
+    const plain = await decrypter.decrypt(sealed)
+    await pipeline(Readable.fromWeb(plain as never), createWriteStream(to, { mode: 0o600, flags: 'wx' }))
+  } catch (cause) {
+    throw new AppError('invalid', `${file} cannot be opened: another key, or the file is damaged`, { cause })
+  }
+}
+
+async function readManifest(archive: BackupArchive): Promise<Summary> {
+  const parsed = Manifest.safeParse(JSON.parse((await archive.read(MANIFEST)).toString('utf8')))
+  if (parsed.success) return parsed.data
+  throw new AppError('invalid', `The backup ${parsed.error.issues[0]?.message ?? 'is damaged'}`)
+}
+
+async function load(archive: BackupArchive, manifest: Summary, database: string, url: string): Promise<void> {
+  const tables = Object.keys(manifest.tables).filter((name) => name.startsWith(`${database}/`))
+  async function* batches(): AsyncGenerator<LoadedRows> {
+    for (const name of tables) yield* rowsOf(archive, name, manifest)
+  }
+  await loadDump(url, batches())
+}
+
+/** Throws when the rows are not those that were saved. */
+async function* rowsOf(archive: BackupArchive, name: string, manifest: Summary): AsyncGenerator<LoadedRows> {
+  const table = name.split('/')[1] ?? ''
+  const hash = createHash('sha256')
+  const lines = splitLines(Number.MAX_SAFE_INTEGER)
+  let rows: LoadedRows['rows'][number][] = []
+  let count = 0
+  for await (const chunk of await archive.stream(`${name}.jsonl`)) {
+    const bytes = chunk as Buffer
+    hash.update(bytes)
+    for (const line of lines.push(bytes)) rows.push(JSON.parse(line) as LoadedRows['rows'][number])
+    if (rows.length < ROWS_AT_ONCE) continue
+    count += rows.length
+    yield { table, rows }
+    rows = []
+  }
+  count += rows.length
+  yield { table, rows }
+  const saved = manifest.tables[name]
+  if (saved?.rows !== count || saved.sha256 !== hash.digest('hex'))
+    throw new AppError('invalid', `The table ${name} of the backup is damaged`)
+}
+
+async function restoreFiles(archive: BackupArchive, dataDir: string): Promise<void> {
+  for (const name of archive.names) {
+    if (!name.startsWith('files/')) continue
+    const [folder = '', base] = name.slice('files/'.length).split('/')
+    const isKnown = base === undefined ? FILES.includes(folder) : FOLDERS.includes(folder)
+    if (!isKnown) continue
+    const to = path.join(dataDir, folder, ...(base === undefined ? [] : [path.basename(base)]))
+    await mkdir(path.dirname(to), { recursive: true, mode: 0o700 })
+    if (folder === ERASURES) await mergeErasures(to, await archive.read(name))
+    else {
+      const unfinished = `${to}.${randomBytes(6).toString('hex')}`
+      await pipeline(await archive.stream(name), createWriteStream(unfinished, { mode: 0o600, flush: true }))
+      await rename(unfinished, to)
+    }
+  }
+}
+
+async function mergeErasures(to: string, saved: Buffer): Promise<void> {
+  const here = await readFile(to, 'utf8').catch(() => '')
+  const lines = new Set(`${saved.toString('utf8')}\n${here}`.split('\n').filter((line) => line !== ''))
+  await writeFile(`${to}.merged`, `${[...lines].join('\n')}\n`, { mode: 0o600 })
+  const handle = await open(`${to}.merged`, 'r')
+  await handle.sync()
+  await handle.close()
+  await rename(`${to}.merged`, to)
+}
+
+/** Names that sort by time; the oldest beyond `keep` are deleted. */
+export async function rotateBackups(folder: string, keep: number): Promise<string[]> {
+  const names = (await readdir(folder)).filter((name) => /^troupe-.*\.age$/.test(name)).sort()
+  const old = names.slice(0, Math.max(0, names.length - keep))
+  for (const name of old) await rm(path.join(folder, name))
+  return old
+}
+
+/** So that a lost data folder loses no erasure: the file lies beside the backups as well. */
+export async function copyErasures(dataDir: string, folder: string): Promise<void> {
+  await copyFile(path.join(dataDir, ERASURES), path.join(folder, ERASURES)).catch(() => undefined)
+}

@@ -1,0 +1,157 @@
+/** Forgetting people and chats, for good: also what comes late, and what comes back out of a backup. */
+import { eq, inArray } from 'drizzle-orm'
+
+import { createId } from '#base/ids.ts'
+import type { Log } from '#base/log.ts'
+import type { Store } from '#store/store.ts'
+
+import { countRows, deleteRows, forgetChats, namesIn, peopleSeen } from './personal-rows.ts'
+import type { Pseudonyms } from './pseudonyms.ts'
+import { createSigner, type SignedReceipt } from './receipt.ts'
+import { openRegister, type Register } from './register.ts'
+
+export interface Erasure {
+  /** Durable from the first moment: whatever stops it, the next start ends it. */
+  person(id: string, source: string): Promise<SignedReceipt>
+  /** Texts and links of a chat; its numbers stay. */
+  chat(id: string): Promise<void>
+  /** Erases once more whoever was erased: for a restored backup, for events that came late, and for a kill in the middle. How many people and chats were found. */
+  replay(): Promise<number>
+  /** People who are gone at the source, by what is left of them here: their pseudonyms. How many. */
+  gone(
+    existingIds: ReadonlySet<string>,
+    options: { force: boolean },
+  ): Promise<{ erased: number; refused: boolean }>
+  publicKey: string
+}
+
+export interface ErasureParts {
+  stores: Readonly<Record<'characters' | 'analytics', Store>>
+  pseudonyms: Pseudonyms
+  register: Register
+  /** Texts that are kept outside of the databases. */
+  forgetTexts: (who: { persons: readonly string[]; chats: readonly string[] }) => Promise<void>
+  secret: string
+  log: Log
+  now: () => number
+}
+
+/** A list of people that is cut, or of another Open WebUI, must not erase a house: more than this share is left to a person. */
+const LARGEST_SHARE = 0.2
+const ALWAYS_ALLOWED = 5
+
+/** Statements take so many names at once. */
+const NAMES_AT_ONCE = 500
+
+export function createErasure(on: ErasureParts): Erasure {
+  const { stores, register, pseudonyms } = on
+  const { roles } = stores.characters.t
+  const signer = createSigner(on.secret)
+  const each = <T>(work: (store: Store) => Promise<T>) =>
+    Promise.all(Object.entries(stores).map(async ([name, store]) => [name, await work(store)] as const))
+
+  /** What leads to these people, and the people themselves. */
+  async function wipe(persons: readonly string[]): Promise<void> {
+    for (let at = 0; at < persons.length; at += NAMES_AT_ONCE) {
+      const some = persons.slice(at, at + NAMES_AT_ONCE)
+      await on.forgetTexts({ persons: some, chats: [] })
+      await each((store) => deleteRows(store, some))
+    }
+  }
+
+  async function wipeChats(chats: readonly string[]): Promise<void> {
+    await on.forgetTexts({ persons: [], chats })
+    await each((store) => forgetChats(store, chats))
+  }
+
+  async function erasePerson(id: string, source: string): Promise<SignedReceipt> {
+    const persons = pseudonyms.all('person', id)
+    await register.bury('person', [id, ...persons])
+    const before = Object.fromEntries(await each((store) => countRows(store, persons)))
+    await wipe(persons)
+    // The only table that knows the id itself.
+    await stores.characters.db.delete(roles).where(eq(roles.personId, id))
+    const after = Object.fromEntries(await each((store) => countRows(store, persons)))
+    const subject = register.hashOf('person', id)
+    const erasureId = createId(on.now())
+    const signed = signer.sign({
+      id: erasureId,
+      erasedAt: new Date(on.now()).toISOString(),
+      subject,
+      rowsBefore: before,
+      rowsAfter: after,
+    })
+    const { erasures } = stores.characters.t
+    const receipt = { ...signed } as Record<string, unknown>
+    await stores.characters.db
+      .insert(erasures)
+      .values({ id: erasureId, subject, source, atMs: on.now(), receipt })
+    return signed
+  }
+
+  async function buriedIn(column: 'person' | 'chat'): Promise<string[]> {
+    const names = await each((store) => namesIn(store, column))
+    const all = new Set(names.flatMap(([, found]) => [...found]))
+    return [...all].filter((name) => register.isBuried(column, name))
+  }
+
+  return {
+    publicKey: signer.publicKey,
+    person: erasePerson,
+    async chat(id) {
+      const chats = pseudonyms.all('chat', id)
+      await register.bury('chat', [id, ...chats])
+      await wipeChats(chats)
+    },
+    async replay() {
+      const persons = await buriedIn('person')
+      const chats = await buriedIn('chat')
+      if (persons.length > 0) await wipe(persons)
+      if (chats.length > 0) await wipeChats(chats)
+      if (persons.length + chats.length > 0)
+        on.log.info(
+          { people: persons.length, chats: chats.length },
+          'erased ones had come back and were erased again',
+        )
+      return persons.length + chats.length
+    },
+    async gone(existingIds, { force }) {
+      // Pseudonyms of older epochs cannot be told from those of strangers, and are nobody's any more.
+      const seen = await each((store) => peopleSeen(store, pseudonyms.knownSinceMs))
+      const here = new Set(seen.flatMap(([, persons]) => persons))
+      const existing = new Set([...existingIds].flatMap((id) => pseudonyms.all('person', id)))
+      const missing = [...here].filter((name) => !existing.has(name))
+      const most = Math.max(ALWAYS_ALLOWED, here.size * LARGEST_SHARE)
+      const refused = !force && (existingIds.size === 0 || missing.length > most)
+      if (refused && missing.length > 0)
+        on.log.warn(
+          { missing: missing.length, people: here.size },
+          'more people are missing in Open WebUI than seems right; look at it, then run "privacy reconcile --force"',
+        )
+      if (refused || missing.length === 0) return { erased: 0, refused: refused && missing.length > 0 }
+      await register.bury('person', missing)
+      await wipe(missing)
+      return { erased: missing.length, refused: false }
+    },
+  }
+}
+
+/** For databases that were just put back, before anybody uses them: erases whoever was erased. How many people and chats were found. */
+export async function replayErasures(
+  stores: ErasureParts['stores'],
+  { secret, dataDir, log, now }: { secret: string; dataDir: string } & Pick<ErasureParts, 'log' | 'now'>,
+): Promise<number> {
+  const register = await openRegister({ store: stores.characters, secret, dataDir, now })
+  const nobody = { of: () => '', all: () => [], rotate: nothing, refresh: () => Promise.resolve(0) }
+  const pseudonyms: Pseudonyms = { ...nobody, knownSinceMs: 0, startedAtMs: 0 }
+  const { t, db } = stores.analytics
+  const erasure = createErasure({
+    ...{ stores, register, pseudonyms, secret, log, now },
+    async forgetTexts({ chats }) {
+      if (chats.length > 0) await db.delete(t.textSamples).where(inArray(t.textSamples.chat, [...chats]))
+    },
+  })
+  return erasure.replay()
+}
+
+const nothing = () => Promise.resolve()
