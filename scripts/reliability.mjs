@@ -1,0 +1,50 @@
+/**
+ * Breaks and attacks what runs, and prints one table of it: `npm run reliability`, or `npm run reliability -- identity` for
+ * some files. Ends with 1 where a test fails or one of the counters that must be 0 is not. `./scripts/test install` gets what
+ * it needs.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+/** @typedef {import('../tests/support/reliability.ts').ReliabilityLine} Line */
+
+const ROOT = path.join(import.meta.dirname, '..')
+const COUNTERS = /** @type {const} */ (['lost', 'duplicated', 'in', 'leaked'])
+
+const folder = mkdtempSync(path.join(tmpdir(), 'troupe-reliability-'))
+const file = path.join(folder, 'lines.jsonl')
+const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'reliability', ...process.argv.slice(2)]
+const child = spawn(process.execPath, args, {
+  cwd: ROOT,
+  stdio: 'inherit',
+  env: { ...process.env, TROUPE_RELIABILITY_FILE: file },
+})
+const code = await new Promise((resolve) => child.on('close', (ended) => resolve(ended ?? 1)))
+report(existsSync(file) ? readFileSync(file, 'utf8') : '')
+rmSync(folder, { recursive: true, force: true })
+process.exitCode = code
+
+/** @param {string} text */
+function report(text) {
+  /** @type {Line[]} */
+  const lines = text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line))
+  lines.sort((a, b) => a.test - b.test || a.name.localeCompare(b.name))
+  console.log(`\n${'no.'.padStart(4)}  ${'test'.padEnd(34)} ${COUNTERS.join('  ')}  seconds  seen`)
+  for (const { test, name, passed, counters, figures, seconds } of lines) {
+    const counts = COUNTERS.map((counter) => String(counters[counter]).padStart(counter.length)).join('  ')
+    const seen = Object.entries(figures).map(([what, value]) => `${what} ${value}`)
+    const verdict = passed ? '' : ' FAILED'
+    console.log(
+      `${String(test).padStart(4)}  ${(name + verdict).padEnd(34)} ${counts}  ${String(seconds).padStart(7)}  ${seen.join(', ')}`,
+    )
+  }
+  const sums = COUNTERS.map(
+    (counter) => `${counter} ${lines.reduce((sum, line) => sum + line.counters[counter], 0)}`,
+  )
+  console.log(`\n${lines.filter(({ passed }) => passed).length} of ${lines.length} hold; ${sums.join(', ')}`)
+}
