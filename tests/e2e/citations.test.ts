@@ -3,7 +3,7 @@
 import path from 'node:path'
 
 import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 
 import { launchBrowser, readEverything, signInByForm, startStack, type Stack } from '../support/stack.ts'
 
@@ -42,9 +42,8 @@ beforeAll(async () => {
   const form = new FormData()
   form.append('files', new Blob([HANDBOOK]), 'harbour.md')
   await stack.send('POST', '/troupe/api/knowledge/characters/benno/documents', form)
-  await expect
-    .poll(async () => (await found('When was the lamp of Skerry Point lit?')).length, { timeout: 60_000 })
-    .toBeGreaterThan(0)
+  const isFound = async () => (await found('When was the lamp of Skerry Point lit?')).length > 0
+  await vi.waitUntil(isFound, { timeout: 60_000, interval: 300 })
   await stack.troupe('sync')
   page = (await signInByForm(browser, stack.openWebUiUrl, stack.user)).page
 })
