@@ -192,7 +192,7 @@ reliabilityTest(
       expect(restored.said['erasedAgain']).toBe(1)
       const after = await everything(place)
       for (const [table, rows] of Object.entries(before)) {
-        if (/tombstones/.test(table)) continue
+        if (table.includes('tombstones')) continue
         const kept = new Set(after[table])
         const wanted = rows.filter((row) => !row.includes(seven))
         tally.counters.lost += wanted.filter((row) => !kept.has(row)).length

@@ -110,7 +110,7 @@ async function openDumps(house: House): Promise<[string, Dump][]> {
   ]
 }
 
-function addTable(zip: ZipFile, name: string, rows: AsyncGenerator<unknown>, summary: Summary): void {
+function addTable(zip: ZipFile, name: string, rows: AsyncGenerator, summary: Summary): void {
   const hash = createHash('sha256')
   let count = 0
   async function* lines() {

@@ -68,7 +68,7 @@ export async function countRows(store: Store, persons: readonly string[]): Promi
   const counts: Record<string, number> = {}
   for (const { name, table, of } of personalTables(store)) {
     const [row] = await store.db
-      .select({ rows: sql<number>`count(*)` })
+      .select({ rows: sql<number | string>`count(*)` })
       .from(table)
       .where(of(persons))
     counts[name] = Number(row?.rows ?? 0)

@@ -179,7 +179,7 @@ async function insertPostgres(
 
 /** A column that counts goes on after the highest number. */
 async function countOn(client: pg.Client, table: string, columns: readonly SQLiteColumn[]): Promise<void> {
-  for (const { name } of columns.filter(({ columnType }) => /Serial/.test(columnType)))
+  for (const { name } of columns.filter(({ columnType }) => columnType.includes('Serial')))
     await client.query(
       `select setval(pg_get_serial_sequence('"${table}"', '${name}'), coalesce((select max("${name}") from "${table}"), 0) + 1, false)`,
     )
