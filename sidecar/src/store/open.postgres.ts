@@ -71,9 +71,12 @@ export async function openPostgres(
 
 /** One statement for all tables, so that a commit costs one round trip; `$1`, `$2` … are the rows of each as JSON. */
 function insertAll(additions: readonly Rows[]): string {
-  const inserts = additions.map(({ table }, at) => {
+  const inserts = additions.map(({ table, rows }, at) => {
     const name = `"${getTableName(table)}"`
-    return `insert into ${name} select * from json_populate_recordset(null::${name}, $${String(at + 1)}::json) on conflict do nothing`
+    // What no row gives is the database's to give: a number that it counts up, a default.
+    const given = namesOf(table).filter(([key]) => rows.some((row) => row[key] !== undefined))
+    const columns = given.map(([, column]) => `"${column}"`).join(', ')
+    return `insert into ${name} (${columns}) select ${columns} from json_populate_recordset(null::${name}, $${String(at + 1)}::json) on conflict do nothing`
   })
   const last = inserts.pop() ?? ''
   const others = inserts.map((insert, at) => `t${String(at)} as (${insert})`)
