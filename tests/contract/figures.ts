@@ -95,10 +95,9 @@ export function describeFigures(url: () => string): void {
       expect(rows.reduce((sum, row) => sum + Number(row['calls']), 0)).toBe(truth.length)
       expect(total?.['cost']).toBeCloseTo(truth.length * 0.0015, 9)
     }
-    expect((await figure('overview', { fromMs: NOW - 200 * DAY_MS })).base).toMatchObject({
-      grain: 'month',
-      n: 540,
-    })
+    const { base } = await figure('overview', { fromMs: NOW - 200 * DAY_MS })
+    expect(base).toMatchObject({ grain: 'month', n: inPeriod(base.fromMs, base.toMs).length })
+    expect(base.n).toBeGreaterThan(100)
   })
 
   test('percentiles of a merged period are those of all its calls', async () => {
