@@ -298,7 +298,9 @@ export const Environment = z.object({
   PLUGINS: list
     .transform((items) => items.filter((item) => item !== ''))
     .default([])
-    .describe('Modules of others that bring sources for characters, separated by ";"; they run with all rights'),
+    .describe(
+      'Modules of others that bring sources for characters, separated by ";"; they run with all rights',
+    ),
   REDIS_URL: optional
     .refine((value) => value === undefined || (URL.canParse(value) && /^rediss?:\/\//.test(value)), {
       error: 'is not an address such as redis://127.0.0.1:6379',

@@ -3,7 +3,6 @@
  * PostgreSQL. `npm run bench -- figures` takes 100,000 calls; `npm run bench -- figures --rows=10000000` the year of a large
  * house (about an hour and 12 GB of disk). Each figure is asked for over the whole year, a quarter, a month and a day.
  */
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -38,13 +37,12 @@ const BATCH = 2_000
 
 export async function measure(options: readonly string[]): Promise<{ title: string; rows: Row[] }> {
   const wish = options.find((option) => option.startsWith('--rows='))
-  const count = wish === undefined ? 100_000 : Number(wish.slice('--rows='.length))
+  const count = wish === undefined ? 20_000 : Number(wish.slice('--rows='.length))
   const engines = options.filter((option) => option === '--sqlite' || option === '--postgres')
   const rows: Row[] = []
   if (engines.length === 0 || engines.includes('--sqlite')) {
     const dir = mkdtempSync(path.join(tmpdir(), 'troupe-figures-'))
     rows.push(...(await measureOn('SQLite', `file:${path.join(dir, 'year.sqlite')}`, count)))
-    console.log(execFileSync('du', ['-sh', dir]).toString().trim())
     rmSync(dir, { recursive: true, force: true })
   }
   const bin = await findPostgres()
@@ -56,16 +54,18 @@ export async function measure(options: readonly string[]): Promise<{ title: stri
   return { title: `Figures over a year of ${count.toLocaleString('en')} calls`, rows }
 }
 
+const say = (line: string) => void process.stdout.write(`${line}\n`)
+
 async function measureOn(engine: string, url: string, count: number): Promise<Row[]> {
   const store = await openStore(url)
   const calendar = createCalendar('Europe/Berlin', NOW)
   const generatedAtMs = performance.now()
   await generate(store, count)
   const rolledAtMs = performance.now()
-  console.log(`${engine}: ${count} calls written in ${((rolledAtMs - generatedAtMs) / 1_000).toFixed(0)} s`)
+  say(`${engine}: ${count} calls written in ${((rolledAtMs - generatedAtMs) / 1_000).toFixed(0)} s`)
   const rollUp = createRollUp({ store, calendar, now: () => NOW, retention: { recordDays: 400, months: 25 } })
   await rollUp.run()
-  console.log(`${engine}: rolled up in ${((performance.now() - rolledAtMs) / 1_000).toFixed(0)} s`)
+  say(`${engine}: rolled up in ${((performance.now() - rolledAtMs) / 1_000).toFixed(0)} s`)
   const rows: Row[] = []
   for (const figure of FIGURES) {
     const times: number[] = []
@@ -112,7 +112,7 @@ async function generate(store: Store, count: number): Promise<void> {
       ),
       rowsOf(store.t.loreHits, lore),
     ])
-    if (at % 1_000_000 === 0 && at > 0) console.log(`${at} of ${count} written`)
+    if (at % 1_000_000 === 0 && at > 0) say(`${at} of ${count} written`)
   }
 
   function call(number: number) {
