@@ -1,6 +1,6 @@
 /**
  * How long the dashboard waits: a year of calls is generated, rolled up, and every figure is asked for, on SQLite and on
- * PostgreSQL. `npm run bench -- figures` takes 100,000 calls; `npm run bench -- figures --rows=10000000` the year of a large
+ * PostgreSQL. `npm run bench -- figures` takes 20,000 calls; `npm run bench -- figures --rows=10000000` the year of a large
  * house (about an hour and 12 GB of disk). Each figure is asked for over the whole year, a quarter, a month and a day.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
