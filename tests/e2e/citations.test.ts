@@ -71,7 +71,11 @@ async function ask(words: string): Promise<void> {
 const sources = () => page.getByRole('button', { name: /\bsources?\b/i })
 
 test('a question about the handbook is answered with a card that opens the passage', async () => {
-  await ask('When was the lamp of Skerry Point first lit?')
+  // What a busy machine does not find within a turn's deadline is left out of it.
+  for (let tries = 0; tries < 4; tries++) {
+    await ask('When was the lamp of Skerry Point first lit?')
+    if ((await sources().count()) > 0) break
+  }
   await page.getByText('Looked at', { exact: false }).first().waitFor()
   await sources().last().click()
   const card = page.getByRole('button', { name: /handbook/i }).first()
