@@ -36,7 +36,7 @@ const asked = (durationMs: number) => whole({ mode: 'closed', connections: 16, d
 const toldAtOnce = (durationMs: number) => streamed(AT_ONCE, { mode: 'closed', connections: 16, durationMs })
 
 /** V8 compiles what is new in each kind of request, on the core that is measured: both kinds twice, until that is over. */
-const LONG_WARM_UPS: readonly Load[] = [asked(6_000), toldAtOnce(2_000), asked(4_000), toldAtOnce(2_000)]
+const LONG_WARM_UPS: readonly Load[] = [asked(5_000), toldAtOnce(2_000), asked(3_000), toldAtOnce(1_000)]
 
 interface Sizes {
   saturationMs: number
@@ -74,7 +74,7 @@ export const QUICK: Plan = {
 
 export const FULL: Plan = {
   rounds: 5,
-  rampRounds: 3,
+  rampRounds: 2,
   warmUps: LONG_WARM_UPS,
   slots: slotsOf({
     saturationMs: 3_000,

@@ -3,7 +3,7 @@ import type { Report, Row } from '../../../scripts/bench.mjs'
 import type { SlotName } from './plan.ts'
 import type { SlotRecord } from './runner.ts'
 import { median } from './statistics.ts'
-import { ALL_FEATURES, CONTROL, DIRECT, PASS_THROUGH } from './targets.ts'
+import { ALL_FEATURES, CONTROL, DIRECT, isOurs, PASS_THROUGH } from './targets.ts'
 
 /** A figure over all rounds, with what its reader has to know. */
 interface Figure {
@@ -174,9 +174,8 @@ export function composeReport(records: readonly SlotRecord[], title: string): Re
   return { title: title + remark, rows: [...rows, ...facts(records)] }
 }
 
-/** Of ours and the control: what a peer loses is its own affair. */
 function facts(records: readonly SlotRecord[]): Row[] {
-  const own = records.filter(({ target }) => [DIRECT, CONTROL, PASS_THROUGH, ALL_FEATURES].includes(target))
+  const own = records.filter(({ target }) => isOurs(target))
   const sum = (pick: Pick) => own.reduce((total, record) => total + pick(record), 0)
   const none = { unit: '', most: 0, failsAt: 0 } as const
   return [

@@ -8,7 +8,7 @@ import type { Load, LoadResult, Order } from './load.ts'
 import { cpuMsOf, machineTimesMs, memoryBytesOf } from './machine.ts'
 import type { Cores, Part } from './parts.ts'
 import type { Plan, Slot, SlotName } from './plan.ts'
-import type { Target } from './targets.ts'
+import { isOurs, type Target } from './targets.ts'
 
 /** Above this share of its core, mock server and load client are what is measured. */
 const MOST_OWN_SHARE = 0.85
@@ -69,18 +69,21 @@ export async function probe(load: Part, target: Target): Promise<string | undefi
   return undefined
 }
 
-/** Throws where a request failed: a target that refuses would be measured as if it worked. */
-async function warm(load: Part, target: Target, what: Load): Promise<void> {
+/** What failed meanwhile; a target that refuses would be measured as if it worked. */
+async function warm(load: Part, target: Target, what: Load): Promise<Record<string, number>> {
   const { errors } = await carryOut(load, target, what)
-  if (Object.keys(errors).length > 0)
+  if (Object.keys(errors).length > 0 && isOurs(target.name))
     throw new Error(`${target.name} failed while it was warming up: ${JSON.stringify(errors)}`)
+  return errors
 }
 
 export async function measureAll(bench: Bench): Promise<SlotRecord[]> {
   const { targets, plan, load, say } = bench
   for (const target of targets) {
-    for (const warmUp of plan.warmUps) await warm(load, target, warmUp)
-    say(`${target.name} is warm`)
+    const failed = []
+    for (const warmUp of plan.warmUps) failed.push(...Object.entries(await warm(load, target, warmUp)))
+    const remark = failed.map(([what, count]) => `${count} ${what}`).join(', ')
+    say(`${target.name} is warm${remark === '' ? '' : ` (${remark})`}`)
   }
   const records: SlotRecord[] = []
   for (let round = 1; round <= plan.rounds; round += 1) {
@@ -88,8 +91,8 @@ export async function measureAll(bench: Bench): Promise<SlotRecord[]> {
     for (const slot of plan.slots) {
       if (slot.name === 'ramp' && round > plan.rampRounds) continue
       for (const target of order) {
-        // It waits for the last stream as long as patience lasts, and would fail again.
-        if (slot.name === 'ramp' && hasFailed(records, slot.name, target)) continue
+        // The last answer is awaited as long as patience lasts; once is enough.
+        if (isTooSlow(records, slot.name, target)) continue
         records.push(await measureSlot(bench, { round, slot, target }))
       }
     }
@@ -98,9 +101,11 @@ export async function measureAll(bench: Bench): Promise<SlotRecord[]> {
   return records
 }
 
-const hasFailed = (records: readonly SlotRecord[], slot: SlotName, { name }: Target): boolean =>
+const UNFINISHED = 'not finished in time'
+
+const isTooSlow = (records: readonly SlotRecord[], slot: SlotName, { name }: Target): boolean =>
   records.some(
-    ({ slot: before, target, result }) => before === slot && target === name && result.finished < result.sent,
+    (before) => before.slot === slot && before.target === name && UNFINISHED in before.result.errors,
   )
 
 interface Turn {

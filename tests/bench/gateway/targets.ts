@@ -41,6 +41,9 @@ export const CONTROL = 'control'
 export const PASS_THROUGH = 'troupe pass-through'
 export const ALL_FEATURES = 'troupe all features'
 
+/** What a peer loses is its own affair. */
+export const isOurs = (name: string): boolean => [DIRECT, CONTROL, PASS_THROUGH, ALL_FEATURES].includes(name)
+
 export const chatUrl = (url: string) => `${url}/v1/chat/completions`
 
 export const startDirect: StartTarget = ({ mockUrl }) =>
