@@ -1,7 +1,6 @@
 /**
  * Where people stand in the databases. A convention finds them, so that a new table is covered by itself: a column `person`
  * or `chat` holds a pseudonym, `recordId` the id of a call record, and `message` the pseudonym of an answer.
- * `catalogue.ts` holds every table to it.
  */
 import {
   and,
