@@ -98,9 +98,17 @@ function clean(value: unknown, trail: Trail | undefined, notebook: Notebook): un
 }
 
 function cleanItems(items: unknown[], trail: Trail | undefined, notebook: Notebook): void {
+  // One more than are kept, so that whoever keeps them still sees that there were too many.
+  if (isLorebook(trail) && items.length > LIMITS.loreEntries) items.length = LIMITS.loreEntries + 1
   for (const [index, item] of items.entries())
     items[index] = clean(item, { key: index, above: trail }, notebook)
 }
+
+/** The entries of a card's lorebook, or of a lorebook of its own; not a list of that name in what we do not know. */
+const isLorebook = (trail: Trail | undefined): boolean =>
+  trail?.key === 'entries' && (trail.above === undefined || LOREBOOKS.has(trail.above.key))
+
+const LOREBOOKS = new Set<Trail['key']>(['character_book', 'data'])
 
 function cleanFields(fields: Fields, trail: Trail | undefined, notebook: Notebook): void {
   for (const key of Object.keys(fields)) {
