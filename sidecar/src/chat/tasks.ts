@@ -53,8 +53,9 @@ function taskByText({ stream, messageId, messages }: TaskSigns): string | undefi
   return OPENINGS.find(([, opening]) => text.startsWith(opening))?.[0]
 }
 
-const list = (name: string) => ({
-  [name]: { type: 'array', items: { type: 'string' }, minItems: 1, maxItems: 5 },
+/** A small model does not know when to end: one tag of it may fill all that it may write, for two minutes. */
+const list = (name: string, mostCharacters: number) => ({
+  [name]: { type: 'array', items: { type: 'string', maxLength: mostCharacters }, minItems: 1, maxItems: 5 },
 })
 const answerOf = (properties: Record<string, unknown>) => ({
   type: 'object',
@@ -66,9 +67,9 @@ const answerOf = (properties: Record<string, unknown>) => ({
 /** What Open WebUI looks for in the answer to a task; anything else it throws away. */
 const ANSWERS: Readonly<Record<string, object>> = {
   title_generation: answerOf({ title: { type: 'string', minLength: 1, maxLength: 80 } }),
-  tags_generation: answerOf(list('tags')),
-  follow_up_generation: answerOf(list('follow_ups')),
-  query_generation: answerOf(list('queries')),
+  tags_generation: answerOf(list('tags', 40)),
+  follow_up_generation: answerOf(list('follow_ups', 160)),
+  query_generation: answerOf(list('queries', 160)),
 }
 
 /**
