@@ -30,12 +30,17 @@ export interface TurnParts extends JournalParts, GatherParts, Omit<BeginParts, '
  * Streams the answer, with notices for who waits for it. Ends with exactly one `done`, which is handed out only after the call's record is committed.
  * Throws AppError before or after any delta; the record is committed before that as well. Stops within 100 ms when
  * `signal` aborts or the consumer leaves the loop. No model is asked before the ticket is admitted; what is refused there leaves no
- * record, so that a flood writes nothing. The caller ends the ticket; without one nothing limits the turn.
+ * record, so that a flood writes nothing. The caller ends the ticket. Undefined only for what we ask ourselves: nothing limits
+ * such a turn, so whoever wraps this has to hand the ticket on.
  */
-export type Turn = (ask: Ask, signal: AbortSignal, ticket?: Ticket) => AsyncGenerator<Told, void, undefined>
+export type Turn = (
+  ask: Ask,
+  signal: AbortSignal,
+  ticket: Ticket | undefined,
+) => AsyncGenerator<Told, void, undefined>
 
 export function createTurn(on: TurnParts): Turn {
-  return async function* turn(ask, signal, ticket?: Ticket) {
+  return async function* turn(ask, signal, ticket) {
     on.admit()
     const journal = new Journal(ask, on)
     const { trail = silentTrail } = ask
@@ -65,7 +70,7 @@ export function createTurn(on: TurnParts): Turn {
         if (delta.type === 'done') {
           await close('ok')
           await sampling?.keep()
-          on.summaries.extend(ask, journal.decided, turn)
+          on.summaries.extend(ask, journal.decided, (own, ending) => turn(own, ending, undefined))
         }
         yield delta
       }

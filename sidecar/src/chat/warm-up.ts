@@ -88,7 +88,7 @@ export function createWarmUp({
     if (version === undefined || read.get(id) === version.number) return
     const { isOurs, end } = await claim(`${id}@${String(version.number)}`)
     try {
-      if (isOurs) for await (const _ of turn(askOf(id, createId(now())), signal));
+      if (isOurs) for await (const _ of turn(askOf(id, createId(now())), signal, undefined));
     } catch (thrown) {
       await end()
       throw thrown

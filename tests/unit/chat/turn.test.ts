@@ -105,7 +105,7 @@ function openTurn(
   })
   const run = async (ask: Ask, signal = new AbortController().signal) => {
     const deltas: Told[] = []
-    for await (const delta of turn(ask, signal)) deltas.push(delta)
+    for await (const delta of turn(ask, signal, undefined)) deltas.push(delta)
     return deltas
   }
   return { turn, run, calls, records, details, version }
@@ -145,7 +145,8 @@ describe('an answer', () => {
       order.push('committed')
     }
     const { turn } = openTurn(() => say(text('Hi'), DONE), { record })
-    for await (const delta of turn(sampleAsk(), new AbortController().signal)) order.push(delta.type)
+    for await (const delta of turn(sampleAsk(), new AbortController().signal, undefined))
+      order.push(delta.type)
     expect(order).toEqual(['text', 'committed', 'done'])
   })
 
@@ -213,7 +214,7 @@ describe('a failure', () => {
 describe('a client that leaves', () => {
   test('is recorded as cancelled when it stops reading', async () => {
     const { turn, records } = openTurn(() => say(text('One'), text('Two'), DONE))
-    for await (const delta of turn(sampleAsk(), new AbortController().signal)) {
+    for await (const delta of turn(sampleAsk(), new AbortController().signal, undefined)) {
       expect(delta).toEqual(text('One'))
       break
     }
@@ -475,7 +476,7 @@ describe('with documents', () => {
     const { turn } = open([passage], () => say(DONE))
     const told: Told[] = []
     const all = async () => {
-      for await (const each of turn(sampleAsk(), new AbortController().signal)) told.push(each)
+      for await (const each of turn(sampleAsk(), new AbortController().signal, undefined)) told.push(each)
     }
     await expect(all()).rejects.toMatchObject({ code: 'upstream' })
     expect(told).toEqual([])
