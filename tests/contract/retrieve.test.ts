@@ -10,7 +10,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { AppError } from '#base/errors.ts'
 import { createLog } from '#base/log.ts'
+import { createEmbeddings } from '#knowledge/embeddings.ts'
 import { openKnowledgeSearch, type KnowledgeSearch } from '#knowledge/open.ts'
+import { createSearchIndex } from '#knowledge/search-index.ts'
 import type { EmbedTexts } from '#rag/embedder.ts'
 import { openStore } from '#store/open.ts'
 import type { Store } from '#store/store.ts'
@@ -193,6 +195,20 @@ describe('when something is missing', () => {
     expect(passages[0]).toMatchObject({ text: TOWN[0], similarity: null })
     expect(trace).toMatchObject({ gate: { reason: 'words' }, notes: [] })
     expect(await search.index.health()).toMatchObject({ words: { ok: true }, embedding: null })
+  })
+
+  test('a PostgreSQL without pgvector is said where a model would make vectors', async () => {
+    const parts = { store, lexical: search.index.lexical, vectors: undefined, log }
+    const health = (model?: string) =>
+      createSearchIndex({
+        ...parts,
+        embeddings: createEmbeddings({ store, ...(model !== undefined && { model, embed: meaning }) }),
+      }).health()
+    expect((await health('meaning')).vectors).toMatchObject({
+      ok: false,
+      message: expect.stringMatching(/pgvector.*CHROMA_URL/),
+    })
+    expect((await health()).vectors).toBeNull()
   })
 
   test('a model server that is gone, or late, is said and done without', async () => {

@@ -8,7 +8,7 @@ import type { Store } from '#store/store.ts'
 
 import { createEmbeddings } from './embeddings.ts'
 import { createRetrieval, type Retrieval } from './retrieve.ts'
-import { createSearchIndex, type SearchIndex } from './search-index.ts'
+import { createSearchIndex, NO_VECTORS, type SearchIndex } from './search-index.ts'
 
 export interface KnowledgeSearchOptions extends EngineOptions {
   store: Store
@@ -34,6 +34,7 @@ export async function openKnowledgeSearch(options: KnowledgeSearchOptions): Prom
     ...(embeddingModel === undefined ? {} : { embed, model: embeddingModel }),
   })
   const { lexical, vectors } = engines
+  if (vectors === undefined && embeddingModel !== undefined) log.warn(NO_VECTORS)
   const index = createSearchIndex({ store, lexical, vectors, embeddings, log })
   const retrieval = createRetrieval({
     ...{ store, index, now },

@@ -28,7 +28,7 @@ interface Running {
 
 export interface IndexHealth {
   words: { ok: boolean; message?: string }
-  /** Null where vectors are not used. */
+  /** Null where there is neither a store of them nor a model that makes any. */
   vectors: { ok: boolean; kind: string; message?: string } | null
   /** Null without a model. */
   embedding: { ok: boolean; model: string; message?: string } | null
@@ -70,6 +70,10 @@ export interface SearchIndexParts {
   /** How often a store of vectors that missed something is tried again, in milliseconds. */
   retryMs?: number
 }
+
+/** The one way to be without a store of vectors: see `Engines` in `rag/index.ts`. */
+export const NO_VECTORS =
+  'PostgreSQL has no pgvector, or does not let this role create the extension: words alone find passages. Install it, or set CHROMA_URL'
 
 /** Pieces in one call of an index: some milliseconds of its thread, between which searches get their turn. */
 const BATCH = 64
@@ -247,6 +251,11 @@ export function createSearchIndex(on: SearchIndexParts): SearchIndex {
     return { rebuilt }
   }
 
+  async function healthOfVectors(): Promise<IndexHealth['vectors']> {
+    if (vectors !== undefined) return { kind: vectors.kind, ...(await told(vectors.ping())) }
+    return embeddings.model === undefined ? null : { kind: 'pgvector', ok: false, message: NO_VECTORS }
+  }
+
   return {
     lexical,
     vectors,
@@ -298,20 +307,15 @@ export function createSearchIndex(on: SearchIndexParts): SearchIndex {
     catchUp,
     async health() {
       const signal = AbortSignal.timeout(PING_MS)
-      const told = (promise: Promise<unknown>) =>
-        promise.then(
-          () => ({ ok: true }),
-          (thrown: unknown) => ({ ok: false, message: toAppError(thrown).message }),
-        )
       const { model } = embeddings
       const [words, meaning, embedding] = await Promise.all([
         told(lexical.ping()),
-        vectors === undefined ? null : told(vectors.ping()),
+        healthOfVectors(),
         model === undefined ? null : told(embeddings.fingerprint(signal)),
       ])
       return {
         words,
-        vectors: vectors === undefined || meaning === null ? null : { kind: vectors.kind, ...meaning },
+        vectors: meaning,
         embedding: model === undefined || embedding === null ? null : { model, ...embedding },
       }
     },
@@ -323,6 +327,12 @@ export function createSearchIndex(on: SearchIndexParts): SearchIndex {
     },
   }
 }
+
+const told = (promise: Promise<unknown>): Promise<{ ok: boolean; message?: string }> =>
+  promise.then(
+    () => ({ ok: true }),
+    (thrown: unknown) => ({ ok: false, message: toAppError(thrown).message }),
+  )
 
 function* batches<T>(items: readonly T[]): Generator<readonly T[]> {
   for (let start = 0; start < items.length; start += BATCH) yield items.slice(start, start + BATCH)
