@@ -191,13 +191,21 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const summaries = createSummaries({
     kv,
     pseudonym: (kind, id) => privacy.pseudonyms.of(kind, id),
+    isBuried: (kind, name) => privacy.isBuried(kind, name),
     log,
     now,
   })
   const privacy: Privacy = await openPrivacy({
     ...{ stores: { characters: store, analytics }, vault, secret, dataDir: config.dataDir, log, now },
     pseudonymDays: config.pseudonymDays,
-    texts: { forget: (who) => summaries.forget(who), texts: (persons) => summaries.texts(persons) },
+    texts: {
+      async forget(who) {
+        await summaries.forget(who)
+        // Sessions of the pages, and counts of limits.
+        if (who.persons.length > 0) await kv.forget(who.persons)
+      },
+      texts: (persons) => summaries.texts(persons),
+    },
   })
   isErased = (person) => privacy.isBuried('person', person)
   const named = privacy.pseudonyms.of

@@ -54,6 +54,32 @@ export function describeKv(open: () => Promise<KvSubject>, scale = 1): void {
     expect([await kv.get('a'), await kv.get('b')]).toEqual([undefined, 'two'])
   })
 
+  test('forgets every kind of value under a name, and whatever names it', async () => {
+    const name = 'p-0123456789abcdef'
+    const rules = (who: string) => [
+      { kind: 'window' as const, key: `rate:${who}:chat`, most: 2, windowMs: 5_000 * scale },
+      { kind: 'lease' as const, key: `running:${who}`, most: 2, ttlMs: 5_000 * scale },
+      { kind: 'sum' as const, key: `used:${who}:tokens`, most: 10, amount: 4, ttlMs: 5_000 * scale },
+    ]
+    for (const who of [name, 'other']) {
+      await kv.begin(`used:${who}:tokens`, 0, 5_000 * scale)
+      await kv.claim('a', rules(who))
+      await kv.set(`session:${who.length}`, JSON.stringify({ person: who }), 5_000 * scale)
+    }
+    await kv.forget([name, 'nobody-has-this-name'])
+    await kv.forget([])
+    expect(await kv.claim('b', rules(name))).toMatchObject({ outcome: 'unknown' })
+    await kv.begin(`used:${name}:tokens`, 0, 5_000 * scale)
+    expect(await kv.claim('b', rules(name))).toMatchObject({
+      standings: [{ left: 1 }, { left: 1 }, { left: 6 }],
+    })
+    expect(await kv.claim('b', rules('other'))).toMatchObject({
+      standings: [{ left: 0 }, { left: 0 }, { left: 2 }],
+    })
+    expect(await kv.get(`session:${name.length}`)).toBeUndefined()
+    expect(await kv.get('session:5')).toBe('{"person":"other"}')
+  })
+
   test('a window grants what fits into every stretch of its length, and tells how long to wait', async () => {
     const rule = { kind: 'window' as const, key: 'w', most: 3, windowMs: 100 * scale }
     expect(await kv.claim('a', [rule])).toMatchObject({ outcome: 'granted', standings: [{ left: 2 }] })

@@ -24,6 +24,7 @@ const SECRET = 'a pseudonym secret that is long enough for this test'
 const FIELD_KEY = 'a field secret that is long enough for this test, too'
 
 const idOf = (number: number) => `person-${String(number)}-${'x'.repeat(12)}`
+const chatOf = (number: number) => `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`
 const said = (number: number) => `marker-of-what-${String(number)}-said`
 
 async function chat(app: TestApp, model: string, number: number): Promise<string> {
@@ -38,7 +39,7 @@ async function chat(app: TestApp, model: string, number: number): Promise<string
     key: CONNECTION_KEY,
     headers: {
       'x-openwebui-user-jwt': jwt,
-      'x-troupe-chat-id': `chat-of-${String(number)}`,
+      'x-troupe-chat-id': chatOf(number),
       'x-troupe-message-id': `answer-${String(number)}-${String(Math.random())}`,
     },
     body: { model, stream: true, messages: [{ role: 'user', content: `Hello, ${said(number)}` }] },
@@ -105,7 +106,10 @@ reliabilityTest(
       hasOlderRecords: false,
     })
     const names = (numbers: readonly number[]) =>
-      numbers.flatMap((number) => [idOf(number), said(number), ...pseudonyms.all('person', idOf(number))])
+      numbers.flatMap((number) => [
+        ...[idOf(number), chatOf(number), said(number)],
+        ...[...pseudonyms.all('person', idOf(number)), ...pseudonyms.all('chat', chatOf(number))],
+      ])
     const rows = async (number: number) => {
       const answer = await app.request('GET', `/troupe/api/privacy/people/${idOf(number)}`)
       const state = (await answer.json()) as { rows: { analytics: Record<string, number> } }

@@ -207,6 +207,7 @@ describe('who somebody is', () => {
     const parts = {
       kv,
       pseudonym: (_kind: string, id: string) => id,
+      isBuried: () => false,
       log: createLog('silent'),
       now: Date.now,
     }

@@ -121,3 +121,23 @@ export function mostInWindow(timesUs: readonly number[], windowUs: number): numb
   })
   return most
 }
+
+/** Every key with what it holds, as text: for a search for what must not be there. */
+export async function dumpRedis(url: string): Promise<string> {
+  const redis = new Redis(url)
+  const read: Record<string, (key: string) => Promise<unknown>> = {
+    string: (key) => redis.get(key),
+    zset: (key) => redis.zrange(key, '0', '-1'),
+    hash: (key) => redis.hgetall(key),
+    set: (key) => redis.smembers(key),
+    list: (key) => redis.lrange(key, 0, -1),
+  }
+  const lines: string[] = []
+  for await (const keys of redis.scanStream() as AsyncIterable<string[]>)
+    for (const key of keys) {
+      const kind = await redis.type(key)
+      lines.push(`${key} ${JSON.stringify(await read[kind]?.(key))}`)
+    }
+  redis.disconnect()
+  return lines.join('\n')
+}

@@ -41,7 +41,7 @@ export function createSampler(on: SamplerParts): Sampler {
       return {
         notice: {
           type: 'status',
-          text: `This character keeps turns for ${String(sampling.days)} days, without names and addresses, so that its author can make it better`,
+          text: `This character keeps turns for ${String(sampling.days)} days, with mail addresses and numbers taken out, so that its author can make it better`,
           isDone: true,
         },
         see(told) {

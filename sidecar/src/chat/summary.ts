@@ -65,11 +65,13 @@ export interface Summaries {
 interface SummaryParts {
   kv: Kv
   pseudonym: (kind: 'person' | 'chat', id: string) => string
+  /** True for a pseudonym of who was erased. */
+  isBuried: (kind: 'person' | 'chat', name: string) => boolean
   log: Log
   now: () => number
 }
 
-export function createSummaries({ kv, pseudonym, log, now }: SummaryParts): Summaries {
+export function createSummaries({ kv, pseudonym, isBuried, log, now }: SummaryParts): Summaries {
   const closing = new AbortController()
   const running = new Set<Promise<void>>()
 
@@ -106,6 +108,11 @@ export function createSummaries({ kv, pseudonym, log, now }: SummaryParts): Summ
       await addName(ownersOf(pseudonym('chat', conversation.chatId)), chat)
   }
 
+  /** Erased while it was written: it must not come back. */
+  const isErased = ({ person, conversation: { chatId } }: Ask) =>
+    (person !== undefined && isBuried('person', pseudonym('person', person.id))) ||
+    (chatId !== undefined && isBuried('chat', pseudonym('chat', chatId)))
+
   async function write(
     chat: string,
     characterId: string,
@@ -120,7 +127,7 @@ export function createSummaries({ kv, pseudonym, log, now }: SummaryParts): Summ
     const until = Math.min(turns.length, from + MOST_TURNS)
     const said = turns.slice(from, until).flatMap(({ messages }) => messages)
     const text = await collect(turn(summaryAsk(ask, said, createId(now())), closing.signal))
-    if (text !== '') {
+    if (text !== '' && !isErased(ask)) {
       const block = { turns: until, hash: hashOf(turns.slice(0, until)), text }
       await rememberWhose(chat, ask)
       const others = await read(chat)
@@ -157,10 +164,13 @@ export function createSummaries({ kv, pseudonym, log, now }: SummaryParts): Summ
       running.add(work)
     },
     async forget({ persons, chats }) {
-      for (const list of [...persons.map(chatsOf), ...chats.map(ownersOf)]) {
+      for (const list of chats.map(ownersOf)) {
         for (const chat of await namesAt(list)) await kv.delete(keyOf(chat))
         await kv.delete(list)
       }
+      const own = (await Promise.all(persons.map((person) => namesAt(chatsOf(person))))).flat()
+      // The sentences, and the lists that lead to them.
+      if (own.length > 0) await kv.forget([...own, ...persons.map(chatsOf)])
     },
     async texts(persons) {
       const chats = (await Promise.all(persons.map((person) => namesAt(chatsOf(person))))).flat()

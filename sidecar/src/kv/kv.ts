@@ -59,6 +59,11 @@ export interface Kv {
   /** Adds one and answers the new count; the first count starts the life of `ttlMs`, later ones do not lengthen it. */
   increment(key: string, ttlMs: number): Promise<number>
   delete(key: string): Promise<void>
+  /**
+   * Deletes every value in whose key or text one of these names stands, of whatever kind. They have to be names that nothing
+   * else can hold (pseudonyms). Looks at everything that is kept: for what is asked for rarely.
+   */
+  forget(names: readonly string[]): Promise<void>
 
   /**
    * All rules at once, or nothing: exact over all who share the store, by its clock and not theirs. `id` names the claim in

@@ -122,6 +122,12 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
       kept.delete(key)
       return Promise.resolve()
     },
+    forget(names) {
+      const holds = (text: string) => names.some((name) => text.includes(name))
+      for (const [key, { value }] of kept) if (holds(key) || holds(value)) kept.delete(key)
+      for (const map of [logs, leases]) for (const key of map.keys()) if (holds(key)) map.delete(key)
+      return Promise.resolve()
+    },
     claim: (id, rules) => Promise.resolve(claim(id, rules)),
     begin(key, sum, ttlMs) {
       if (find(key) === undefined) keep(kept, key, { value: String(sum), untilMs: now() + ttlMs })

@@ -22,6 +22,8 @@ const RECONNECT_MS = 1_000
 const MOST_FAILURES = 3
 const PAUSE_MS = 5_000
 
+const KEYS_AT_ONCE = 500
+
 /** One Redis may serve other programs. */
 const PREFIX = 'troupe:'
 
@@ -91,6 +93,25 @@ export async function openRedisKv({ url, now }: RedisKvOptions): Promise<Kv> {
     await settle(id, { leases, sums })
   }
 
+  /** Keys of one step of a walk over all of ours, without the prefix. */
+  async function step(cursor: string): Promise<{ next: string; keys: string[] }> {
+    const [next, found] = await ask(() => redis.scan(cursor, 'MATCH', `${PREFIX}*`, 'COUNT', KEYS_AT_ONCE))
+    return { next, keys: found.map((key) => key.slice(PREFIX.length)) }
+  }
+
+  async function forget(names: readonly string[]): Promise<void> {
+    const holds = (text: string) => names.some((name) => text.includes(name))
+    let cursor = '0'
+    do {
+      const { next, keys } = await step(cursor)
+      // Null for what is no text.
+      const values = keys.length === 0 ? [] : await ask(() => redis.mget(keys))
+      const doomed = keys.filter((key, at) => holds(key) || holds(values[at] ?? ''))
+      if (doomed.length > 0) await tell(() => redis.del(doomed))
+      cursor = next
+    } while (cursor !== '0')
+  }
+
   const heard = new Map<string, Set<(text: string) => void>>()
   ears.on('message', (channel: string, text: string) => {
     for (const listener of heard.get(channel) ?? []) listener(text)
@@ -102,6 +123,7 @@ export async function openRedisKv({ url, now }: RedisKvOptions): Promise<Kv> {
     set: (key, value, ttlMs) => tell(() => redis.set(key, value, 'PX', whole(ttlMs))),
     increment: (key, ttlMs) => ask(async () => Number(await run(INCREMENT, [key], [whole(ttlMs)]))),
     delete: (key) => tell(() => redis.del(key)),
+    forget,
     async claim(id, rules) {
       const keys = rules.map(keyOf)
       const args = [id, ...rules.flatMap(argsOf)]

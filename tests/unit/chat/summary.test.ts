@@ -18,18 +18,22 @@ let nowMs: number
 let kv: Kv
 let summaries: Summaries
 let asked: Ask[]
+let buried: Set<string>
 
 beforeEach(() => {
   nowMs = 0
   kv = openMemoryKv({ now: () => nowMs })
   asked = []
+  buried = new Set()
   summaries = open()
 })
 
+const nameOf = (kind: string, id: string) => `<${kind} ${id}>`
 const open = () =>
   createSummaries({
     kv,
-    pseudonym: (_kind, id) => `p${String(id.length)}`,
+    pseudonym: nameOf,
+    isBuried: (kind, name) => buried.has(`${kind} ${name}`),
     log: createLog('silent'),
     now: () => nowMs,
   })
@@ -144,4 +148,27 @@ test('a summary cannot bring marks of chat templates into a prompt', () => {
     PROFILE,
   )
   expect(messageText(prompt.messages[1] ?? user(''))).not.toContain('<|im_')
+})
+
+describe('forgetting', () => {
+  const askAs = (id: string, chatId: string) => ({ ...askOf(chat(40), chatId), person: { id } })
+  const recalled = async (id: string, chatId: string) =>
+    (await summaries.recall(askAs(id, chatId), speaker())).length
+
+  test('a person or a chat takes all of theirs, and nothing of others', async () => {
+    for (const id of ['ann', 'ben']) for (const at of ['1', '2']) await turn(askAs(id, `${id}-${at}`))
+    await summaries.forget({ persons: [nameOf('person', 'ann')], chats: [nameOf('chat', 'ben-1')] })
+    const left = ['ann-1', 'ann-2', 'ben-1', 'ben-2'].map((name) => recalled(name.slice(0, 3), name))
+    expect(await Promise.all(left)).toEqual([0, 0, 0, 1])
+    expect(await summaries.texts(['ann', 'ben'].map((id) => nameOf('person', id)))).toHaveLength(1)
+    expect(await kv.get(`summary-owners:${nameOf('chat', 'ann-1')}`)).toBeUndefined()
+  })
+
+  test.each(['person ann', 'chat ann-1'])('what was being written of %s does not come back', async (name) => {
+    buried.add(`${name.split(' ')[0] ?? ''} <${name}>`)
+    await turn(askAs('ann', 'ann-1'))
+    expect(asked).toHaveLength(1)
+    expect(await recalled('ann', 'ann-1')).toBe(0)
+    expect(await summaries.texts([nameOf('person', 'ann')])).toEqual([])
+  })
 })
