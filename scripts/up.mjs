@@ -209,6 +209,8 @@ async function openSidecar(settings, secrets, env, apiKey) {
   const own = {
     ...env,
     ...modelServers,
+    // Whoever presses Ctrl-C at home does not wait for minutes; less than `stop` gives it.
+    TROUPE_DRAIN_SECONDS: env['TROUPE_DRAIN_SECONDS'] || '5',
     TROUPE_HOST: settings.host,
     TROUPE_PORT: String(settings.port),
     TROUPE_PUBLIC_URL: env['TROUPE_PUBLIC_URL'] || settings.sidecarUrl,

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { SetupError } from './failure.mjs'
 
-/** A server that does not end within this time after SIGTERM is killed. The sidecar drains for up to 10 s. */
+/** A server that does not end within this time after SIGTERM is killed. The sidecar drains for 5 s. */
 const GRACE_MS = 12_000
 const POLL_MS = 100
 /** One answer to a question like "are you up?" may take this long. */

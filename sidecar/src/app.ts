@@ -25,6 +25,7 @@ import { createLimits } from '#gateway/limits.ts'
 import { createPageSessions } from '#gateway/page-sessions.ts'
 import { createRoles } from '#gateway/roles.ts'
 import { openUsage } from '#gateway/usage.ts'
+import { createDraining } from '#http/draining.ts'
 import { httpStatusOf } from '#http/errors.ts'
 import { doors } from '#http/routes.ts'
 import { openKv } from '#kv/open.ts'
@@ -64,8 +65,10 @@ import { keepSecret } from './secret.ts'
 export interface App {
   log: Log
   listen(): Promise<{ url: string }>
-  /** Stops accepting, lets running answers finish for at most `drainMs`, then closes everything. */
+  /** Sends newcomers away, lets running answers finish for at most `drainMs`, ends them in order, then closes everything. */
   close(drainMs?: number): Promise<void>
+  /** A close that waits for answers ends them now. */
+  hurry(): void
 }
 
 export interface AppOptions {
@@ -254,6 +257,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     return turn(ask, signal, ticket)
   }
 
+  const draining = createDraining({ log, visits: metrics, tracer, now })
   const { generation, app } = doors({
     turn: turnOfPerson,
     embedTexts: createEmbedTexts({ upstreams, record: recorder.add, metrics, httpStatusOf, now }),
@@ -287,6 +291,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     addRating: recorder.addRating,
     health: () =>
       checkHealth({
+        isLeaving: draining.hasBegun,
         stores: { characters: store },
         records: {
           ...{ state: recorder.state, store: analytics },
@@ -314,7 +319,8 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_TIMEOUT_MS },
     (incoming, outgoing) => {
       // Never rejects: hono turns what is thrown into an answer.
-      if (!generation.serves(incoming, outgoing)) void listener(incoming, outgoing)
+      const answer = () => generation.serve(incoming, outgoing) ?? listener(incoming, outgoing)
+      draining.serve(incoming, outgoing, answer)
     },
   )
   // A first look at the model servers, so that the first question does not wait for it.
@@ -324,8 +330,9 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   return {
     log,
     listen: () => listen(server, config),
+    hurry: draining.hurry,
     async close(drainMs = 0) {
-      await drain(server, drainMs)
+      await draining.begin(server, drainMs)
       upkeep.stop()
       await following?.stop()
       await imports.close()
@@ -416,18 +423,5 @@ function listen(server: Server, { host, port }: Config): Promise<{ url: string }
       const taken = typeof address === 'object' && address !== null ? address.port : port
       resolve({ url: `http://${host.includes(':') ? `[${host}]` : host}:${String(taken)}` })
     })
-  })
-}
-
-function drain(server: Server, drainMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const end = setTimeout(() => {
-      server.closeAllConnections()
-    }, drainMs)
-    server.close(() => {
-      clearTimeout(end)
-      resolve()
-    })
-    server.closeIdleConnections()
   })
 }

@@ -62,6 +62,8 @@ export interface Config {
     budgetPerMonth: number | undefined
   }
   prices: Prices
+  /** Running answers get this long to finish when the process has to go. */
+  drainMs: number
   /** A standby of the database of records that figures are read from; undefined for none. */
   analyticsReplicaUrl: string | undefined
   /** Connections to PostgreSQL that all replicas together may hold. */
@@ -238,6 +240,14 @@ export const Environment = z.object({
   TROUPE_ANSWER_SECONDS: positive
     .default(1_800)
     .describe('How long a whole answer may take; Open WebUI itself gives up after 300 s'),
+  TROUPE_DRAIN_SECONDS: z.coerce
+    .number({ error: 'is not a number' })
+    .int('must be a whole number')
+    .min(0, 'may not be below 0')
+    .default(120)
+    .describe(
+      'How long running answers may go on after SIGTERM before they end with an error; a second signal ends them at once',
+    ),
   TROUPE_KEEP_MODEL_SECONDS: z.coerce
     .number({ error: 'is not a number' })
     .int('must be a whole number')
@@ -463,6 +473,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       budgetPerMonth: values.TROUPE_BUDGET_PER_MONTH,
     },
     prices: values.TROUPE_PRICES,
+    drainMs: values.TROUPE_DRAIN_SECONDS * 1_000,
     analyticsReplicaUrl: values.ANALYTICS_REPLICA_URL,
     databaseConnections: values.DATABASE_CONNECTIONS,
     recordsAreStrict: values.ANALYTICS_STRICT,

@@ -10,10 +10,11 @@ import { openApp } from './app.ts'
 import { ConfigError, readConfig, type Config } from './config.ts'
 import { superviseWorkers } from './workers.ts'
 
-/** Running answers get this long to finish after SIGTERM. */
-const DRAIN_MS = 10_000
-/** And what is behind them (stores, Open WebUI) this long to close. */
-const CLOSE_MS = 10_000
+/** After their time is over, answers get this long for their last words, and what is behind them (stores, Open WebUI) to close. */
+const CLOSE_MS = 15_000
+
+/** Ctrl-C in a terminal reaches a worker twice: by itself, and from the process above it. What comes later is meant. */
+const SAME_SIGNAL_MS = 500
 
 /** The pages lie beside the bundle, or in `dist/` when the source runs. */
 function findWebDir(): string {
@@ -25,19 +26,22 @@ async function main(): Promise<void> {
   const config = readConfig(process.env)
   if (config.workers === 1 || cluster.isWorker) return serve(config)
   const log = createLog(config.logLevel)
-  process.exit(await superviseWorkers({ count: config.workers, stopMs: DRAIN_MS + CLOSE_MS, log }))
+  process.exit(await superviseWorkers({ count: config.workers, stopMs: config.drainMs + CLOSE_MS, log }))
 }
 
 async function serve(config: Config): Promise<void> {
   const app = await openApp(config, { webDir: findWebDir() })
   const { url } = await app.listen()
   if (!cluster.isWorker) app.log.info({ url }, 'listening')
-  let isStopping = false
+  let stoppedAtMs: number | undefined
   const stop = (signal: NodeJS.Signals) => {
-    if (isStopping) return
-    isStopping = true
+    if (stoppedAtMs !== undefined) {
+      if (performance.now() - stoppedAtMs > SAME_SIGNAL_MS) app.hurry()
+      return
+    }
+    stoppedAtMs = performance.now()
     app.log.info({ signal }, 'stopping')
-    app.close(DRAIN_MS).then(
+    app.close(config.drainMs).then(
       () => process.exit(0),
       (error: unknown) => {
         app.log.error({ error }, 'did not stop cleanly')
@@ -52,7 +56,6 @@ async function serve(config: Config): Promise<void> {
   }
   process.once('uncaughtException', crash)
   process.once('unhandledRejection', crash)
-  // Ctrl-C in a terminal reaches a worker twice: by itself, and from the process above it.
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
 }

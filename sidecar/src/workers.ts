@@ -34,10 +34,10 @@ export function superviseWorkers({ count, stopMs, log }: Supervising): Promise<n
   }
 
   function stop(signal?: NodeJS.Signals): void {
+    for (const worker of startedAtMs.keys()) worker.process.kill('SIGTERM')
     if (isStopping) return
     isStopping = true
     log.info({ signal, workers: startedAtMs.size }, 'stopping')
-    for (const worker of startedAtMs.keys()) worker.process.kill('SIGTERM')
     setTimeout(() => {
       code = 1
       for (const worker of startedAtMs.keys()) worker.process.kill('SIGKILL')

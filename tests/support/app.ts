@@ -77,21 +77,28 @@ export async function openTestApp(
     dataDir,
     logged,
     request,
-    async importCard(over = {}) {
-      const form = new FormData()
-      const card = { spec: 'chara_card_v3', spec_version: '3.0', data: sampleCard(over) }
-      form.append('files', new Blob([JSON.stringify(card)]), 'card.json')
-      const answer = await request('POST', '/troupe/api/characters/import', { body: form })
-      const { results } = (await answer.json()) as { results: { id?: string; status: string }[] }
-      const id = results[0]?.id
-      if (id === undefined) throw new Error(`The card was not imported: ${JSON.stringify(results)}`)
-      return id
-    },
+    importCard: (over) => importCard(url, over),
     async close() {
       await app.close()
       await rm(dataDir, { recursive: true, force: true })
     },
   }
+}
+
+/** Imports a card as a JSON file and returns its id. */
+export async function importCard(url: string, over: Parameters<typeof sampleCard>[0] = {}): Promise<string> {
+  const form = new FormData()
+  const card = { spec: 'chara_card_v3', spec_version: '3.0', data: sampleCard(over) }
+  form.append('files', new Blob([JSON.stringify(card)]), 'card.json')
+  const answer = await fetch(`${url}/troupe/api/characters/import`, {
+    method: 'POST',
+    body: form,
+    headers: { authorization: `Bearer ${ADMIN_KEY}` },
+  })
+  const { results } = (await answer.json()) as { results: { id?: string; status: string }[] }
+  const id = results[0]?.id
+  if (id === undefined) throw new Error(`The card was not imported: ${JSON.stringify(results)}`)
+  return id
 }
 
 /** The events of a stream, the last one as the word `[DONE]`; comments are left out. */

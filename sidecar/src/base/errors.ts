@@ -40,6 +40,10 @@ export class AppError extends Error {
   }
 }
 
+/** Why a signal was aborted, where whoever did it said so in our words. */
+export const endedBy = ({ aborted, reason }: AbortSignal): AppError | undefined =>
+  aborted && reason instanceof AppError ? reason : undefined
+
 /**
  * Anything thrown becomes an AppError; an unknown error keeps its message to itself (it may quote content). One of ours that
  * a library wrapped in its own comes out again.

@@ -1,6 +1,6 @@
 /** Vectors of texts, and the record of having made them. */
 import type { CallRecord } from '#analytics/record.ts'
-import { toAppError, type ErrorCode } from '#base/errors.ts'
+import { endedBy, toAppError, type ErrorCode } from '#base/errors.ts'
 import type { Metrics } from '#base/metrics.ts'
 import type { Embedding } from '#providers/provider.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
@@ -56,14 +56,15 @@ export function createEmbedTexts(on: EmbedParts): EmbedTexts {
       await close({ status: 'ok', errorCode: null, promptTokens: tokens, loadMs })
       return embedding
     } catch (thrown) {
-      const { code } = toAppError(thrown)
+      const error = endedBy(signal) ?? toAppError(thrown)
+      const { code } = error
       await close({
         status: code === 'cancelled' ? 'cancelled' : 'failed',
         errorCode: code,
         promptTokens: null,
         loadMs: null,
       })
-      throw thrown
+      throw error
     }
   }
 }

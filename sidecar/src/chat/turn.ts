@@ -1,6 +1,6 @@
 /** One chat turn, from the ask to the record. The only file that knows the order of the steps. */
 import type { CallDetails, CallRecord } from '#analytics/record.ts'
-import { AppError, toAppError, type ErrorCode } from '#base/errors.ts'
+import { AppError, endedBy, toAppError, type ErrorCode } from '#base/errors.ts'
 import { during, silentTrail } from '#base/trail.ts'
 import type { Ticket } from '#gateway/limits.ts'
 import type { Ask } from '#prompt/ask.ts'
@@ -75,7 +75,7 @@ export function createTurn(on: TurnParts): Turn {
         yield delta
       }
     } catch (thrown) {
-      const error = toAppError(thrown)
+      const error = endedBy(signal) ?? toAppError(thrown)
       await close(error.code === 'cancelled' ? 'cancelled' : 'failed', error.code)
       throw error
     } finally {

@@ -10,6 +10,8 @@ import type { UpstreamState } from '#providers/upstreams.ts'
 import type { Store } from '#store/store.ts'
 
 export interface HealthParts {
+  /** The process is being stopped: it serves whom it has, and nobody new. */
+  isLeaving: boolean
   stores: Readonly<Record<string, Pick<Store, 'ping'>>>
   records: {
     state: () => RecorderState
@@ -22,7 +24,10 @@ export interface HealthParts {
   knowledge: () => Promise<IndexHealth>
 }
 
-export async function checkHealth({ stores, records, upstreams, knowledge }: HealthParts): Promise<Health> {
+export async function checkHealth({ isLeaving, ...on }: HealthParts): Promise<Health> {
+  // At once: whoever asks is to send nobody here any more.
+  if (isLeaving) return { status: 'unavailable', checks: { process: LEAVING } }
+  const { stores, records, upstreams, knowledge } = on
   const checks: Health['checks'] = {}
   const answers = async ({ ping }: Pick<Store, 'ping'>): Promise<Check> =>
     ping().then(
@@ -46,6 +51,8 @@ export async function checkHealth({ stores, records, upstreams, knowledge }: Hea
 }
 
 type Check = Health['checks'][string]
+
+const LEAVING: Check = { ok: false, message: 'Troupe is being stopped here; answers that run are finished' }
 
 function recordsCheck(state: RecorderState, isStrict: boolean): Check {
   const { isFailing, isSpilling, isNearlyFull, pending, dropped, quarantined } = state

@@ -23,8 +23,8 @@ export type Serve = (caller: Caller) => Promise<void>
 export interface Door {
   /** What it serves, by POST. */
   paths: readonly string[]
-  /** Says whether the request was for one of them; the answer then follows by itself. */
-  serves(incoming: IncomingMessage, outgoing: ServerResponse): boolean
+  /** Undefined when the request is for none of them. Resolves when the answer is written; never rejects. */
+  serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> | undefined
 }
 
 /** A path without a declared scope is served to nobody: the program does not start. */
@@ -42,12 +42,10 @@ export function createDoor(
   )
   return {
     paths: [...known.keys()],
-    serves(incoming, outgoing) {
+    serve(incoming, outgoing) {
       const path = incoming.url?.split('?', 1)[0] ?? ''
       const route = incoming.method === 'POST' ? known.get(path) : undefined
-      if (route === undefined) return false
-      void admit(route, path, beginVisit(incoming, outgoing, on), on)
-      return true
+      return route && admit(route, path, beginVisit(incoming, outgoing, on), on)
     },
   }
 }
