@@ -25,7 +25,7 @@ export async function freePort(): Promise<number> {
 
 /** Starts `dist/main.js` and waits until it is ready. Throws with its output when it ends before that. */
 export async function startSidecar(env: Record<string, string>): Promise<SidecarProcess> {
-  const port = await freePort()
+  const port = Number(env['TROUPE_PORT'] ?? (await freePort()))
   const startedAtMs = performance.now()
   const child = spawn(process.execPath, [path.resolve('dist/main.js')], {
     env: {
