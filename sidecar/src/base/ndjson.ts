@@ -10,7 +10,7 @@ const BYTE_ORDER_MARK = 0xfeff
 
 export interface LineSplitter {
   /** Nothing is kept, and the beginning of the text is behind. */
-  readonly isEmpty: boolean
+  isEmpty(): boolean
   /** The lines that this chunk completes, without their line ends (LF or CRLF). Throws AppError `upstream` for an overlong one. */
   push(chunk: Uint8Array): string[]
   /** The unfinished last line; empty when the text ended in a line break. */
@@ -46,7 +46,7 @@ export function createLineSplitter(maxLineBytes: number = MAX_LINE_BYTES): LineS
   }
 
   return {
-    get isEmpty() {
+    isEmpty() {
       return keptBytes === 0 && !isFirst
     },
     push(chunk) {

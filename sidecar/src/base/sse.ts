@@ -26,7 +26,7 @@ export function splitEvents(maxEventBytes: number = MAX_LINE_BYTES) {
   }
   return {
     push(chunk: Uint8Array): SseEvent[] {
-      const data = splitter.isEmpty && collector.isEmpty ? loneData(chunk) : undefined
+      const data = splitter.isEmpty() && collector.isEmpty() ? loneData(chunk) : undefined
       if (data === undefined || data.length > maxEventBytes) return collect(splitter.push(chunk))
       return [{ event: 'message', data }]
     },
@@ -71,7 +71,7 @@ function createCollector(maxEventBytes: number) {
 
   return {
     /** No line of an event that is not closed yet. */
-    get isEmpty() {
+    isEmpty() {
       return data === undefined && name === ''
     },
     /** Takes one line; answers the event that it closes. */

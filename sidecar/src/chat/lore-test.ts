@@ -31,7 +31,7 @@ interface TestParts {
 export async function testLore({ budgetTokens = DEFAULT_BUDGET_TOKENS, ...tested }: LoreTest, on: TestParts) {
   const materials = await materialsFor(tested, on)
   const { history, last } = readConversation(tested.messages)
-  const { active, asked, trace } = calledUpLore(materials, [...history, last], budgetTokens)
+  const { active, asked, explain } = calledUpLore(materials, [...history, last], budgetTokens)
   const always = fixedLore(materials).map(({ entry, book }) => ({
     ...{ book, entry: entry.label, place: entry.place, reason: 'it is always on, in the prefix' },
     ...{ tokens: estimateTokens(entry.content), text: entry.content },
@@ -41,7 +41,7 @@ export async function testLore({ budgetTokens = DEFAULT_BUDGET_TOKENS, ...tested
   }))
   return {
     active: [...always, ...called],
-    trace: trace.map(({ entry, book, isActive, reason, tokens }) => ({
+    trace: explain().map(({ entry, book, isActive, reason, tokens }) => ({
       ...{ book, entry: entry.label, isActive, reason, tokens },
     })),
     tokens: called.reduce((sum, { tokens }) => sum + tokens, 0),

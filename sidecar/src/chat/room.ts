@@ -63,7 +63,7 @@ export async function roomOf(
   return {
     ...{ model: upstream.model.name, contextTokens, replyTokens, parts, personaTokens },
     isCounted: exact !== undefined,
-    loreTokens: prompt.lore.some(({ isActive }) => !isActive) ? loreTokens : 0,
+    loreTokens: prompt.lore().some(({ isActive }) => !isActive) ? loreTokens : 0,
     historyTokens,
     turns: Math.floor(historyTokens / TURN_TOKENS),
   }

@@ -45,7 +45,7 @@ export function createTurn(on: TurnParts): Turn {
     const journal = new Journal(ask, on)
     const { trail = silentTrail } = ask
     const close = async (status: CallRecord['status'], errorCode: ErrorCode | null = null) => {
-      if (journal.isClosed || ticket?.refusal !== undefined) return
+      if (journal.isClosed || ticket?.refusal() !== undefined) return
       const record = journal.close(status, errorCode)
       ticket?.spend(journal.spent(record))
       await during(trail.span, 'record', () => on.record(record, journal.details))

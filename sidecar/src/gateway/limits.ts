@@ -48,7 +48,7 @@ export interface Ticket {
   /** Resolves when the call may begin; undefined without a rate. Rejects with AppError `limited` or `quota`. */
   admitted: Promise<Allowance | undefined>
   /** What `admitted` was rejected with. */
-  readonly refusal: AppError | undefined
+  refusal(): AppError | undefined
   /** What a call used; several calls of one request add up. */
   spend(spent: Spent): void
   /** Frees the place and settles the sums. Has to be called once; never throws, and waits for nothing. */
@@ -201,9 +201,7 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
       )
       return {
         admitted: deciding.then(({ allowance }) => allowance),
-        get refusal() {
-          return refused
-        },
+        refusal: () => refused,
         spend(one) {
           spent.push(one)
         },

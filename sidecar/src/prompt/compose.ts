@@ -116,21 +116,19 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     tools: offered.tools,
     budget,
     tokens: prefixTokens + looseTokens + spent(summaries) + sum(kept.map(({ tokens }) => tokens)),
-    get rereadTokens() {
-      return rereadTokens(arrangement, messages, after.length, layout === 'sillytavern' && called.movesPrefix)
-    },
+    rereadTokens: () =>
+      rereadTokens(arrangement, messages, after.length, layout === 'sillytavern' && called.movesPrefix),
     prefixHash: system.hash,
     cutTurns,
     passages: materials.knowledge === undefined ? [] : citable(materials.knowledge, [...prefix, ...passages]),
-    get lore() {
-      return called.trace.map(({ entry, book, isActive, reason, tokens }) => ({
+    lore: () =>
+      called.explain().map(({ entry, book, isActive, reason, tokens }) => ({
         label: entry.label,
         book,
         isActive,
         reason,
         tokens,
-      }))
-    },
+      })),
   }
 }
 

@@ -136,7 +136,9 @@ const printed = (entry: LoreEntry, values: MacroValues): string =>
 /** An entry sees what stands before the lore, and other entries do not see what it sets: which one comes first is chance. */
 const copyOf = (variables: Variables): Shared => ({ variables: new Map(variables) })
 
-export interface CalledUp extends Activation {
+export interface CalledUp extends Pick<Activation, 'active'> {
+  /** One line for every entry, in the books' order. */
+  explain: () => Activation['trace']
   movesPrefix: boolean
   /** What a text of the tail asks for. */
   outlet: (name: string) => string
@@ -173,9 +175,7 @@ export function calledUpLore(
       render: (entry) => printed(entry, values(entry)),
       hidden: (entry) => hiddenKeys(entry.content, values(entry)),
       draw: (id, count) => materials.scene?.dice(`lore ${id}`)(String(count)) ?? 0,
-      get greeting() {
-        return (greeting ??= { number: greetingOf(card, messages, materials) }).number
-      },
+      greeting: () => (greeting ??= { number: greetingOf(card, messages, materials) }).number,
       character: { names: [card.name, spokenName(card)], tags: card.tags },
       sources: sourceTexts(materials),
       ...limitsOf(lore),
@@ -191,9 +191,7 @@ export function calledUpLore(
   for (const { entry } of setting) expand(entry.content, values(entry, { variables }))
   return {
     ...{ active, asked, outlet: (name) => textAt(name, asked), setsVariables: setting.length > 0 },
-    get trace() {
-      return activation.trace
-    },
+    explain: () => activation.trace,
     movesPrefix: books.some(({ movesPrefix }) => movesPrefix),
   }
 }
@@ -203,7 +201,7 @@ const NO_LORE: CalledUp = {
   asked: [],
   outlet: () => '',
   setsVariables: false,
-  trace: [],
+  explain: () => [],
   movesPrefix: false,
 }
 

@@ -125,9 +125,9 @@ export interface Prompt {
   /** Turns (a user message and what follows it) left out at the beginning of the history. */
   cutTurns: number
   /** What the model server reads again in the next turn, besides what is new then; estimated when it is asked for. */
-  readonly rereadTokens: number
+  rereadTokens: () => number
   /** Every entry of the lorebooks: whether it was called up, and why or why not. Worked out when it is asked for. */
-  readonly lore: readonly LoreLine[]
+  lore: () => readonly LoreLine[]
 }
 
 export interface LoreLine {

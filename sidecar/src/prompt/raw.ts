@@ -27,8 +27,8 @@ export function composeRaw(
     prefixHash: NO_PREFIX,
     cutTurns: 0,
     passages: [],
-    rereadTokens: 0,
-    lore: [],
+    rereadTokens: () => 0,
+    lore: () => [],
   }
 }
 

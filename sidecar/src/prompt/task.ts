@@ -37,8 +37,8 @@ export function composeTask(ask: Pick<Ask, 'messages' | 'sampling'>, profile: Mo
     prefixHash: NO_PREFIX,
     cutTurns: 0,
     passages: [],
-    rereadTokens: 0,
-    lore: [],
+    rereadTokens: () => 0,
+    lore: () => [],
   }
 }
 

@@ -24,7 +24,7 @@ export function openSqliteLexicalIndex(file: string): LexicalIndex {
       return (await thread.call('search', argument)) as LexicalResult
     },
     count: async (scope) => Number(await thread.call('count', scopeWord(scope))),
-    ping: () => tell('ping', undefined),
+    ping: () => thread.ping(),
     close: () => thread.close(),
   }
 }

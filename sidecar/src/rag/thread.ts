@@ -6,6 +6,8 @@ import { AppError } from '#base/errors.ts'
 export interface Thread {
   /** Rejects with AppError `unavailable` when the thread fails or ends. Arguments and answer are copied. */
   call(method: string, argument: unknown): Promise<unknown>
+  /** Rejects as `call`. A thread that nobody asked yet is not started for it: each takes 10 MB. */
+  ping(): Promise<void>
   close(): Promise<void>
 }
 
@@ -51,15 +53,20 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
   const failed = (reason: string, cause?: unknown) =>
     new AppError('unavailable', `${what} cannot be used: ${reason}`, { cause })
 
+  function call(method: string, argument: unknown): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      worker ??= start()
+      lastId += 1
+      waiting.set(lastId, { resolve, reject })
+      worker.ref()
+      worker.postMessage({ id: lastId, method, argument })
+    })
+  }
+
   return {
-    call(method, argument) {
-      return new Promise((resolve, reject) => {
-        worker ??= start()
-        lastId += 1
-        waiting.set(lastId, { resolve, reject })
-        worker.ref()
-        worker.postMessage({ id: lastId, method, argument })
-      })
+    call,
+    async ping() {
+      if (worker !== undefined) await call('ping', undefined)
     },
     async close() {
       if (worker === undefined) return

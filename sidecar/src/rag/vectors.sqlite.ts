@@ -46,7 +46,7 @@ export function openSqliteVectorStore(file: string, { isNative = true } = {}): V
     },
     count: async (fingerprint, scope) =>
       Number(await thread.call('count', { fingerprint, scope: scopeWord(scope) })),
-    ping: () => tell('ping', undefined),
+    ping: () => thread.ping(),
     close: () => thread.close(),
   }
 }

@@ -270,8 +270,8 @@ describe('decorators', () => {
 
   test('35 know with which greeting the chat began', () => {
     const entry = v3({ content: '@@is_greeting 1\nx' })
-    expect(isOn(entry, says('cat'), { settings: { greeting: 0 } })).toBe(false)
-    expect(isOn(entry, says('cat'), { settings: { greeting: 1 } })).toBe(true)
+    expect(isOn(entry, says('cat'), { settings: { greeting: () => 0 } })).toBe(false)
+    expect(isOn(entry, says('cat'), { settings: { greeting: () => 1 } })).toBe(true)
     expect(isOn(entry, says('cat'))).toBe(false)
   })
 

@@ -211,7 +211,11 @@ describe('lore that the conversation calls up', () => {
       '<details type="reasoning">reef</details>',
       '<context>reef</context>',
     ])
-      expect(about(`${unspoken} Hm?`).lore.filter(({ isActive }) => isActive)).toHaveLength(1)
+      expect(
+        about(`${unspoken} Hm?`)
+          .lore()
+          .filter(({ isActive }) => isActive),
+      ).toHaveLength(1)
   })
 
   test('takes a quarter of the prompt at most, and never the place of persona or words', () => {
@@ -223,8 +227,8 @@ describe('lore that the conversation calls up', () => {
       .map((part) => part.tokens)
     expect(spent.reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(budget.promptTokens / 4)
     expect(tokens).toBeLessThanOrEqual(budget.promptTokens)
-    expect(lore).toHaveLength(14)
-    expect(lore.at(-1)?.reason).toContain('no room')
+    expect(lore()).toHaveLength(14)
+    expect(lore().at(-1)?.reason).toContain('no room')
   })
 })
 
@@ -319,7 +323,8 @@ test('a key may be the name of the person or of the character', () => {
   }
   const active = (words: string, userName: string) =>
     compose(sampleAsk({ messages: [user(words)] }), sampleMaterials(card, userName), PROFILE)
-      .lore.filter(({ isActive }) => isActive)
+      .lore()
+      .filter(({ isActive }) => isActive)
       .map(({ label }) => label)
   expect(active('a friend of Tom', 'Tom')).toEqual(['friend of {{user}}'])
   expect(active('a friend of Tom', 'Ada')).toEqual([])

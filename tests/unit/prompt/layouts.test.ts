@@ -91,9 +91,11 @@ describe('the layout like SillyTavern', () => {
     const plain = withBook()
     const deep = withBook(entry('DEEP', 4, { depth: 4 }))
     const prefix = withBook({ ...entry('BEFORE', 0), keys: ['nothing'] })
-    expect(plain.rereadTokens).toBe(messageTokens(user('The reef?')))
-    expect(deep.rereadTokens).toBe(deep.messages.slice(1).reduce((sum, each) => sum + messageTokens(each), 0))
-    expect(prefix.rereadTokens).toBe(prefix.messages.reduce((sum, each) => sum + messageTokens(each), 0))
+    expect(plain.rereadTokens()).toBe(messageTokens(user('The reef?')))
+    expect(deep.rereadTokens()).toBe(
+      deep.messages.slice(1).reduce((sum, each) => sum + messageTokens(each), 0),
+    )
+    expect(prefix.rereadTokens()).toBe(prefix.messages.reduce((sum, each) => sum + messageTokens(each), 0))
   })
 })
 
@@ -107,7 +109,7 @@ test('the cache layout keeps the same note and lore in the last user message, an
   expect(messages.slice(-1).map(messageText)).toEqual([
     '[World: DEEP]\n\n[Note to Mira Holt: Be kind.]\n\n[Note to Mira Holt: Briefly.]\n\nThe reef?',
   ])
-  expect(rereadTokens).toBe(messages.slice(-1).reduce((sum, each) => sum + messageTokens(each), 0))
+  expect(rereadTokens()).toBe(messages.slice(-1).reduce((sum, each) => sum + messageTokens(each), 0))
 })
 
 test('a note that makes no sense is no note', () => {

@@ -109,17 +109,28 @@ function toActivation(open: readonly OpenBook[], turn: Turn): Activation {
   const active = turn
     .active()
     .sort((a, b) => a.item.entry.order - b.item.entry.order || a.item.position - b.item.position)
-  return {
-    active: active.map(({ item, reason, printed: { text, tokens } }) => ({
-      entry: item.entry,
-      book: item.open.book.name,
-      text,
-      reason,
-      tokens,
-    })),
-    get trace() {
-      return open.flatMap((each) => traceOf(each, turn))
-    },
+  const entries = active.map(({ item, reason, printed: { text, tokens } }) => ({
+    entry: item.entry,
+    book: item.open.book.name,
+    text,
+    reason,
+    tokens,
+  }))
+  return new TurnActivation(entries, () => open.flatMap((each) => traceOf(each, turn)))
+}
+
+/** A class, since an object literal with a getter gets a hidden class of its own each time (docs/performance.md). */
+class TurnActivation implements Activation {
+  readonly active: ActiveEntry[]
+  readonly #explain: () => TraceLine[]
+
+  constructor(active: ActiveEntry[], explain: () => TraceLine[]) {
+    this.active = active
+    this.#explain = explain
+  }
+
+  get trace(): TraceLine[] {
+    return this.#explain()
   }
 }
 

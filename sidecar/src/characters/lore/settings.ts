@@ -21,7 +21,7 @@ export interface LoreSettings {
   /** A number from 0 up to 1 for an entry in the turn that has so many messages; always the same for the same. */
   draw: (entryId: string, messageCount: number) => number
   /** The greeting with which the chat began: 0 for the first message of the card. Undefined when it is not known. */
-  readonly greeting?: number | undefined
+  greeting?: () => number | undefined
   /** Who answers, for entries that are meant for some only. */
   character: LoreCharacter
   /** Texts that nobody said, for entries that look into them too. */

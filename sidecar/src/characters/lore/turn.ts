@@ -224,7 +224,7 @@ export class Turn {
       return `it waits for ${String(decorators.afterAnswers)} answers`
     if (decorators.everyAnswers !== undefined && this.#answers % decorators.everyAnswers !== 0)
       return `it counts only after every ${String(decorators.everyAnswers)} answers`
-    if (decorators.greeting !== undefined && decorators.greeting !== this.#run.settings.greeting)
+    if (decorators.greeting !== undefined && decorators.greeting !== this.#run.settings.greeting?.())
       return 'the chat began with another greeting'
     if (decorators.firesOnce && this.#run.lasting.hasMatched(item))
       return 'it was called up before, once is all'
