@@ -4,16 +4,25 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import path from 'node:path'
 
+/** After a collection, in MB: what the process holds, and what the system gave it. */
+export interface Memory {
+  heldMb: number
+  residentMb: number
+}
+
 export interface SidecarProcess {
   url: string
   child: ChildProcess
   /** Milliseconds from spawn to the first `ready`. */
   startMs: number
+  memory(): Promise<Memory>
   /** SIGKILL: what a power cut looks like to a process. */
   kill(): Promise<void>
   /** SIGTERM, and waits. */
   stop(): Promise<void>
 }
+
+const MB = 1_048_576
 
 export async function freePort(): Promise<number> {
   const server = createServer()
@@ -27,7 +36,8 @@ export async function freePort(): Promise<number> {
 export async function startSidecar(env: Record<string, string>): Promise<SidecarProcess> {
   const port = Number(env['TROUPE_PORT'] ?? (await freePort()))
   const startedAtMs = performance.now()
-  const child = spawn(process.execPath, [path.resolve('dist/main.js')], {
+  const probe = ['--expose-gc', '--import', new URL('memory-probe.mjs', import.meta.url).href]
+  const child = spawn(process.execPath, [...probe, path.resolve('dist/main.js')], {
     env: {
       PATH: process.env['PATH'],
       TROUPE_PORT: String(port),
@@ -36,11 +46,11 @@ export async function startSidecar(env: Record<string, string>): Promise<Sidecar
       TROUPE_PARALLEL_TURNS: '1000',
       ...env,
     },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })
   let output = ''
-  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()))
   const url = `http://127.0.0.1:${String(port)}`
   while (!(await isReady(url))) {
     if (child.exitCode !== null)
@@ -59,6 +69,11 @@ export async function startSidecar(env: Record<string, string>): Promise<Sidecar
     url,
     child,
     startMs: performance.now() - startedAtMs,
+    async memory() {
+      child.send('memory')
+      const [{ heapUsed, external, rss }] = (await once(child, 'message')) as [NodeJS.MemoryUsage]
+      return { heldMb: (heapUsed + external) / MB, residentMb: rss / MB }
+    },
     kill: () => end('SIGKILL'),
     stop: () => end('SIGTERM'),
   }
