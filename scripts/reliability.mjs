@@ -1,12 +1,14 @@
 /**
  * Breaks and attacks what runs, and prints one table of it: `npm run reliability`, or `npm run reliability -- identity` for
- * some files. Ends with 1 where a test fails or one of the counters that must be 0 is not. `./scripts/test install` gets what
- * it needs.
+ * some files. `--long` takes the long form of tests that have one, `--rounds=200` so many rounds of those that repeat
+ * themselves. Ends with 1 where a test fails or one of the counters that must be 0 is not. `./scripts/test install` and
+ * `npm run build` get what it needs.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { parseArgs } from 'node:util'
 
 /** @typedef {import('../tests/support/reliability.ts').ReliabilityLine} Line */
 
@@ -15,11 +17,22 @@ const COUNTERS = /** @type {const} */ (['lost', 'duplicated', 'in', 'leaked'])
 
 const folder = mkdtempSync(path.join(tmpdir(), 'troupe-reliability-'))
 const file = path.join(folder, 'lines.jsonl')
-const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'reliability', ...process.argv.slice(2)]
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { long: { type: 'boolean' }, rounds: { type: 'string' } },
+})
+if (values.rounds !== undefined && !/^[1-9]\d*$/.test(values.rounds))
+  throw new Error(`--rounds=${values.rounds} is not a whole number`)
+const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'reliability', ...positionals]
 const child = spawn(process.execPath, args, {
   cwd: ROOT,
   stdio: 'inherit',
-  env: { ...process.env, TROUPE_RELIABILITY_FILE: file },
+  env: {
+    ...process.env,
+    TROUPE_RELIABILITY_FILE: file,
+    ...(values.long === true && { TROUPE_RELIABILITY: 'long' }),
+    ...(values.rounds !== undefined && { TROUPE_RELIABILITY_ROUNDS: values.rounds }),
+  },
 })
 const code = await new Promise((resolve) => child.on('close', (ended) => resolve(ended ?? 1)))
 report(existsSync(file) ? readFileSync(file, 'utf8') : '')

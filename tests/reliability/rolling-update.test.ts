@@ -19,7 +19,7 @@ import { reliabilityTest } from '../support/reliability.ts'
 
 const REPLICAS = 3
 const CLIENTS = 24
-const WORDS = 40
+const WORDS = 30
 const BETWEEN_WORDS_MS = 25
 
 const bin = await findPostgres()

@@ -17,7 +17,7 @@ import { hasRedis, startRedis } from '../support/redis.ts'
 import { reliabilityTest, type Tally } from '../support/reliability.ts'
 
 const STREAMS = 50
-const WINDOW_SECONDS = 3
+const WINDOW_SECONDS = 2
 
 const bin = await findPostgres()
 

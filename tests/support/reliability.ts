@@ -70,6 +70,9 @@ export function reliabilityTest(
 /** The long form of a test, for a machine with time; CI runs the short one. */
 export const isLong = process.env['TROUPE_RELIABILITY'] === 'long'
 
+/** Rounds of a test that repeats itself: `npm run reliability -- --rounds=200`, or what CI has time for. */
+export const roundsOr = (few: number): number => Number(process.env['TROUPE_RELIABILITY_ROUNDS'] ?? few)
+
 async function write(line: ReliabilityLine): Promise<void> {
   const file = process.env['TROUPE_RELIABILITY_FILE']
   if (file !== undefined) await appendFile(file, `${JSON.stringify(line)}\n`)
