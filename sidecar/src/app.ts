@@ -104,7 +104,8 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
 
   const connections = connectionsOf(config)
   const store = await openStore(config.databaseUrl, { connections })
-  const analytics = await openStore(config.analyticsDatabaseUrl, { connections })
+  // Its records can wait beside us, so it may come later.
+  const analytics = await openStore(config.analyticsDatabaseUrl, { connections, mayBeAway: true })
   // A database that is a file is as near as an outbox would be.
   const outbox = analytics.engine === 'postgres' ? await openOutbox(config.outbox) : undefined
   // Before it is known who was erased, nobody is; what came in between is found by the first replay.
@@ -119,7 +120,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     {
       ...{ url: config.analyticsDatabaseUrl, replicaUrl: config.analyticsReplicaUrl },
       ...{ connections, timeZone: config.timeZone, retention: config.retention },
-      everyMs: ROLL_UP_EVERY_MS,
+      ...{ everyMs: ROLL_UP_EVERY_MS, mostLagMs: MOST_LAG_MS },
     },
     log,
   )
@@ -325,7 +326,8 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   )
   // A first look at the model servers, so that the first question does not wait for it.
   upstreams.find(undefined).catch(() => undefined)
-  for (const id of (await recentCharacters(analytics, config.warmCharacters)).reverse()) warmUp.want(id)
+  const recent = await recentCharacters(analytics, config.warmCharacters).catch(() => [])
+  for (const id of recent.reverse()) warmUp.want(id)
 
   return {
     log,
@@ -361,6 +363,9 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
 
 /** What happened a minute ago is in the figures. */
 const ROLL_UP_EVERY_MS = 60_000
+
+/** Of the standby that figures are read from. */
+const MOST_LAG_MS = 60_000
 
 /** Pools that may be open at once: characters, records, figures, and their replica. */
 const MOST_POOLS = 4

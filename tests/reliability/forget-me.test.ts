@@ -103,7 +103,7 @@ reliabilityTest(
     const store = await openStore(`file:${path.join(dataDir, 'troupe.sqlite')}`)
     const pseudonyms = await openPseudonyms({
       ...{ store, vault: createVault([FIELD_KEY]), secret: SECRET, now: Date.now },
-      hasOlderRecords: false,
+      hasOlderRecords: () => Promise.resolve(false),
     })
     const names = (numbers: readonly number[]) =>
       numbers.flatMap((number) => [

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 
+import pg from 'pg'
+
 import { freePort } from './process.ts'
 
 const execute = promisify(execFile)
@@ -50,7 +52,19 @@ export interface PostgresServer {
   /** Ends it as a power cut would; `restart` lets it recover. */
   crash(): Promise<void>
   restart(): Promise<void>
+  /** A streaming replica of it. */
+  startStandby(): Promise<Standby>
   /** Ends it and takes its data away. */
+  stop(): Promise<void>
+}
+
+export interface Standby {
+  url: string
+  /** It goes on receiving, and shows nothing of it. */
+  pause(): Promise<void>
+  resume(): Promise<void>
+  /** It receives nothing more, as behind a broken wire. */
+  cut(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -85,8 +99,29 @@ export async function startPostgres(
     asOwner(control, ['-D', data, '-w', '-l', path.join(dir, 'log'), '-o', settings, 'start'])
   const crash = () => asOwner(control, ['-D', data, '-m', 'immediate', '-w', 'stop'])
   await start()
+
+  async function startStandby(): Promise<Standby> {
+    const copy = path.join(dir, `standby-${String(await freePort())}`)
+    await asOwner(path.join(bin, 'pg_basebackup'), [
+      ...['-h', '127.0.0.1', '-p', String(port), '-U', 'postgres', '-D', copy],
+      ...['-R', '-X', 'stream', '-c', 'fast', '--no-sync'],
+    ])
+    const standbyPort = await freePort()
+    const own = settings.replace(`-p ${String(port)}`, `-p ${String(standbyPort)}`)
+    await asOwner(control, ['-D', copy, '-w', '-l', path.join(dir, 'standby.log'), '-o', own, 'start'])
+    const url = `postgres://postgres@127.0.0.1:${String(standbyPort)}/postgres`
+    return {
+      url,
+      pause: () => tell(url, 'select pg_wal_replay_pause()'),
+      resume: () => tell(url, 'select pg_wal_replay_resume()'),
+      cut: () => tell(url, `alter system set primary_conninfo = ''`, 'select pg_reload_conf()'),
+      stop: () => asOwner(control, ['-D', copy, '-m', 'immediate', '-w', 'stop']),
+    }
+  }
+
   return {
     url: `postgres://postgres@127.0.0.1:${String(port)}/postgres`,
+    startStandby,
     port,
     crash,
     restart: start,
@@ -95,5 +130,15 @@ export async function startPostgres(
       await crash().catch(() => undefined)
       await rm(dir, { recursive: true, force: true })
     },
+  }
+}
+
+async function tell(url: string, ...statements: string[]): Promise<void> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    for (const statement of statements) await client.query(statement)
+  } finally {
+    await client.end()
   }
 }

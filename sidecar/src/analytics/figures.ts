@@ -41,6 +41,8 @@ export interface FigureQuery {
   surface?: string | undefined
   /** What each row of `usage`, `errors`, `ratings` and `costs` is about. */
   by?: Dimension | undefined
+  /** What leaves the house has to have everything that was recorded: a standby is not asked. */
+  mustBeWhole?: boolean
   /** Groups of fewer people are not told of, and counts are rounded to multiples of it; null tells everything. */
   smallest: number | null
 }

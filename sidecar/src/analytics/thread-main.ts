@@ -13,16 +13,13 @@ import { makeFigure, type Figure, type FigureQuery } from './figures.ts'
 import { createRollUp } from './roll-up.ts'
 import type { FigureDesk, FiguresOptions, ToThread } from './thread.ts'
 
-/** A standby that is further behind is not asked. */
-const MOST_LAG_MS = 60_000
-
 /** Rolling up takes at most a tenth of the time. */
 const LEAST_PAUSE = 9
 
 const FORGET_EVERY_MS = 3_600_000
 
 const options = workerData as FiguresOptions
-const store = await openStore(options.url, { connections: options.connections })
+const store = await openStore(options.url, { connections: options.connections, mayBeAway: true })
 const replica =
   options.replicaUrl === undefined
     ? undefined
@@ -61,13 +58,24 @@ async function keepUpToDate(): Promise<void> {
 }
 
 async function answer(query: FigureQuery): Promise<Figure> {
-  const lagMs = await replica?.lagMs().catch(() => null)
-  const isUsable = lagMs !== null && lagMs !== undefined && lagMs <= MOST_LAG_MS
-  const from: Store = replica !== undefined && isUsable ? replica : store
-  const figure = await makeFigure(query, { store: from, calendar, now: Date.now })
-  if (replica === undefined) return figure
-  const source = from === replica ? ('replica' as const) : ('primary' as const)
-  return { ...figure, base: { ...figure.base, source, replicaLagMs: lagMs ?? null } }
+  const make = (from: Store) => makeFigure(query, { store: from, calendar, now: Date.now })
+  if (replica === undefined) return make(store)
+  const position = await store.position().catch(() => undefined)
+  const lagMs = await replica.lagMs(position).catch(() => null)
+  const told = ({ base, ...figure }: Figure, source: 'primary' | 'replica'): Figure => ({
+    ...figure,
+    base: { ...base, source, replicaLagMs: lagMs },
+  })
+  // While the primary is away the standby is what there is; its figures say how old they are.
+  const isUsable = lagMs !== null && (position === undefined || lagMs <= options.mostLagMs)
+  if (query.mustBeWhole !== true && isUsable)
+    try {
+      return told(await make(replica), 'replica')
+    } catch (thrown) {
+      // A standby breaks off what is in the way of its changes, and may not have our newest tables yet.
+      if (toAppError(thrown).code === 'invalid') throw thrown
+    }
+  return told(await make(store), 'primary')
 }
 
 const desk: Omit<FigureDesk, 'close' | 'calendar'> = { figure: answer, bringUpToDate }

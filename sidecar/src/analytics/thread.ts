@@ -13,6 +13,8 @@ export interface FiguresOptions {
   url: string
   /** A standby of it. */
   replicaUrl: string | undefined
+  /** A standby that is further behind is not asked. */
+  mostLagMs: number
   connections: number
   timeZone: string
   retention: Retention

@@ -67,6 +67,7 @@ interface Parts {
 /** So long at most another process goes on recording somebody who objected here. */
 const REFRESH_MS = 15_000
 const UPKEEP_MS = 6 * 3_600_000
+const AGAIN_MS = 60_000
 const DAY_MS = 86_400_000
 
 export async function openPrivacy(on: Parts): Promise<Privacy> {
@@ -75,7 +76,7 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
   const register = await openRegister({ store: characters, secret, dataDir: on.dataDir, now })
   const pseudonyms = await openPseudonyms({
     ...{ store: characters, vault, secret, now },
-    hasOlderRecords: await hasRecords(analytics),
+    hasOlderRecords: () => hasRecords(analytics),
   })
   const samples = createSamples({ store: analytics, vault, now })
   const erasure = createErasure({
@@ -108,13 +109,18 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
       },
     )
   }
-  const timers = [
+  const timers: NodeJS.Timeout[] = [
     setInterval(() => inTurn(() => Promise.all([register.refresh(), pseudonyms.refresh()])), REFRESH_MS),
     setInterval(() => inTurn(upkeep), UPKEEP_MS),
   ]
   for (const timer of timers) timer.unref()
-  // Ends what a kill cut off.
-  inTurn(upkeep)
+  // Ends what a kill cut off; a database that is away at the start is waited for.
+  const upkeepAtStart = () =>
+    upkeep().catch((thrown: unknown) => {
+      timers.push(setTimeout(() => inTurn(upkeepAtStart), AGAIN_MS).unref())
+      throw thrown
+    })
+  inTurn(upkeepAtStart)
 
   const rowsOf = async (personId: string) => {
     const persons = pseudonyms.all('person', personId)

@@ -30,8 +30,8 @@ interface Parts {
   vault: Vault
   secret: string
   now: () => number
-  /** True where records were made before there were epochs: their pseudonyms go on. */
-  hasOlderRecords: boolean
+  /** Asked once in the life of a house: where records were made before there were epochs, their pseudonyms go on. */
+  hasOlderRecords: () => Promise<boolean>
 }
 
 const DAY_MS = 86_400_000
@@ -77,7 +77,7 @@ export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
 
   await load()
   if (known.length === 0) {
-    await begin(1, on.hasOlderRecords ? '' : freshSalt())
+    await begin(1, (await on.hasOlderRecords()) ? '' : freshSalt())
     await load()
   }
 

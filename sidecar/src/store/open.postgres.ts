@@ -1,4 +1,6 @@
 /** PostgreSQL 14 or newer through pg: for more than one process. */
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import { getTableColumns, getTableName } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import { migrate } from 'drizzle-orm/node-postgres/migrator'
@@ -7,9 +9,10 @@ import pg from 'pg'
 
 import { AppError } from '#base/errors.ts'
 
+import { arrive } from './arriving.postgres.ts'
 import { postgresKit } from './kit.postgres.ts'
 import { openPool } from './pool.postgres.ts'
-import type { Db, Rows, Store } from './store.ts'
+import type { Db, Rows, Store, StoreOptions } from './store.ts'
 import { defineTables } from './tables.ts'
 
 /** A process alone stays well within PostgreSQL's own default of 100. */
@@ -22,19 +25,28 @@ const MIGRATION_LOCK = 7_218_031
 
 const UNIQUE_VIOLATION = '23505'
 
-/** Of a standby: 0 while it has replayed all it received, else the age of the last transaction that it shows. */
+/**
+ * Of a standby: 0 when it shows all up to a position of the primary, else the age of the last transaction that it shows. What it
+ * received says nothing: one that is cut off has received little and shows all of it.
+ */
 const LAG = `select case
-  when not pg_is_in_recovery() or pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
-  else coalesce(extract(epoch from now() - pg_last_xact_replay_timestamp()), 0) * 1000 end as lag`
+  when not pg_is_in_recovery() or pg_last_wal_replay_lsn() >= $1::pg_lsn then 0
+  else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000 end as lag`
+
+/** A standby that is well shows within this time what was there before. */
+const CATCH_UP_MS = 200
+const LOOK_EVERY_MS = 25
 
 export async function openPostgres(
   url: string,
   migrationsFolder: string,
-  { connections = CONNECTIONS, isReplica = false }: { connections?: number; isReplica?: boolean } = {},
+  { connections = CONNECTIONS, isReplica = false, mayBeAway = false }: StoreOptions = {},
 ): Promise<Store> {
   const pool = openPool(url, connections)
+  const closing = new AbortController()
+  const migrate = () => migrateUnderLock(url, migrationsFolder)
   if (!isReplica)
-    await migrateUnderLock(url, migrationsFolder).catch(async (cause: unknown) => {
+    await (mayBeAway ? arrive(pool, migrate, closing.signal) : migrate()).catch(async (cause: unknown) => {
       await pool.end()
       throw new AppError(
         'unavailable',
@@ -61,11 +73,24 @@ export async function openPostgres(
     async ping() {
       await pool.run('select 1', [], PING_MS)
     },
-    async lagMs() {
-      const [row] = await pool.run(LAG, [], PING_MS)
-      return Math.round(Number(row?.['lag']))
+    async position() {
+      const [row] = await pool.run('select pg_current_wal_lsn()::text as position', [], PING_MS)
+      return String(row?.['position'])
     },
-    close: () => pool.end(),
+    async lagMs(position) {
+      const untilMs = performance.now() + CATCH_UP_MS
+      for (;;) {
+        const [row] = await pool.run(LAG, [position ?? null], PING_MS)
+        const lag = row?.['lag'] ?? null
+        const lagMs = lag === null ? null : Math.round(Number(lag))
+        if (lagMs === 0 || position === undefined || performance.now() > untilMs) return lagMs
+        await sleep(LOOK_EVERY_MS)
+      }
+    },
+    close() {
+      closing.abort()
+      return pool.end()
+    },
   }
 }
 

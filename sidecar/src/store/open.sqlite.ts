@@ -73,6 +73,7 @@ export function openSqlite(file: string, migrationsFolder: string): Store {
       if (appender !== undefined) await appender.append(additions)
       else addHere(additions)
     },
+    position: () => Promise.resolve(''),
     lagMs: () => Promise.resolve(0),
     // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous, this engine is not
     async atomically(writes) {

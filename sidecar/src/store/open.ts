@@ -4,20 +4,13 @@ import { fileURLToPath } from 'node:url'
 
 import { AppError } from '#base/errors.ts'
 
-import type { Store } from './store.ts'
+import type { Store, StoreOptions } from './store.ts'
 
 /** Beside this file when the source runs, beside the bundle's chunks when that runs. */
 function migrationsDir(dialect: 'sqlite' | 'postgres'): string {
   const dir = fileURLToPath(new URL(`./migrations/${dialect}`, import.meta.url))
   if (existsSync(dir)) return dir
   throw new AppError('internal', `The migrations are missing at ${dir}; run "npm run build" again`)
-}
-
-export interface StoreOptions {
-  /** The most that are opened to a PostgreSQL. */
-  connections?: number
-  /** A read replica has no tables of its own to bring up to date. */
-  isReplica?: boolean
 }
 
 /**

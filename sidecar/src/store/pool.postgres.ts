@@ -13,6 +13,8 @@ const ANSWER_MS = 30_000
 const DATA_FAULT = /^2[23]/
 
 export interface Pool extends pg.Pool {
+  /** Nobody gets a connection: the tables are not up to date yet. */
+  isHeld: boolean
   /**
    * Runs one statement. Throws AppError `unavailable` when no connection is free, the server does not answer or `withinMs`
    * is over, and `invalid` when the data itself is refused.
@@ -27,10 +29,17 @@ type Connected = (
 ) => void
 
 class OurPool extends pg.Pool implements Pool {
+  isHeld = false
+
   // Both forms of pg: pool.query() itself comes through here.
   override connect(): Promise<pg.PoolClient>
   override connect(done: Connected): void
   override connect(done?: Connected): Promise<pg.PoolClient> | undefined {
+    if (this.isHeld) {
+      if (done === undefined) return Promise.reject(noConnection(undefined))
+      queueMicrotask(() => done(noConnection(undefined)))
+      return undefined
+    }
     if (done === undefined)
       return super.connect().catch((cause: unknown) => {
         throw noConnection(cause)

@@ -21,6 +21,18 @@ export const rowsOf = <T extends SQLiteTable>(table: T, rows: readonly T['$infer
   rows,
 })
 
+export interface StoreOptions {
+  /** The most that are opened to a PostgreSQL. */
+  connections?: number
+  /** A read replica has no tables of its own to bring up to date. */
+  isReplica?: boolean
+  /**
+   * A PostgreSQL that cannot be reached is no reason to reject: until it can, and its tables are up to date, all that is asked of
+   * the store fails with `unavailable`. One that is there and refuses us still is.
+   */
+  mayBeAway?: boolean
+}
+
 export interface Store {
   readonly engine: 'sqlite' | 'postgres'
   readonly db: Db
@@ -37,7 +49,12 @@ export interface Store {
   isDuplicate(error: unknown): boolean
   /** Throws AppError `unavailable` when the database does not answer within a second. */
   ping(): Promise<void>
-  /** How far a read replica is behind, in milliseconds; 0 for a database that is none. */
-  lagMs(): Promise<number>
+  /** How far its changes have come, for `lagMs` of a read replica. */
+  position(): Promise<string>
+  /**
+   * How far a read replica is behind that position of its primary, in milliseconds; 0 once it shows everything up to there, and
+   * null when it cannot tell. Without a position: the age of the last change that it shows.
+   */
+  lagMs(position?: string): Promise<number | null>
   close(): Promise<void>
 }

@@ -90,7 +90,8 @@ export function analyticsRoutes(on: AnalyticsParts) {
       const toMs = to === undefined ? on.now() : readMoment(to, 'to', calendar)
       const fromMs = from === undefined ? toMs - USUAL_PERIOD_MS : readMoment(from, 'from', calendar)
       const smallest = reaches(c.var.principal.role, 'owner') ? null : SMALLEST_GROUP
-      const made = await on.figures.figure({ figure, fromMs, toMs, ...filter, smallest })
+      const mustBeWhole = format === 'csv'
+      const made = await on.figures.figure({ figure, fromMs, toMs, ...filter, smallest, mustBeWhole })
       if (format === 'json') return c.json(made)
       c.header('content-type', 'text/csv; charset=utf-8')
       c.header('content-disposition', `attachment; filename="troupe-${figure}.csv"`)
