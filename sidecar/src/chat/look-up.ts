@@ -1,4 +1,6 @@
 /** What a character's documents say to the last message. Never holds up a turn for long, and never fails it. */
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import type { Passage as Piece, Retrieval, RetrievalTrace, WholeDocument } from '#knowledge/retrieve.ts'
 import { messageText, type Ask } from '#prompt/ask.ts'
 import { shareContext } from '#prompt/budget.ts'
@@ -26,6 +28,9 @@ const CHARACTERS_PER_TOKEN = 4
 /** About 1,500 tokens: more helps recall little and small models less. */
 const MOST_CHARACTERS = 6_000
 
+/** Some milliseconds are usual. */
+const WHOLE_MS = 1_000
+
 /** Undefined for a character without documents, and where they say nothing to it. */
 export async function lookUp(
   ask: Ask,
@@ -43,7 +48,8 @@ export async function lookUp(
   )
   // Documents that stand there always are told before what changes; beside others they would be numbered anew each turn.
   const isAlone = character.sources.length === 0 && foreign.labels.size === 0
-  const whole = isAlone && baseIds.length > 0 ? await retrieval.whole(baseIds, budgetCharacters) : undefined
+  const whole =
+    isAlone && baseIds.length > 0 ? await wholeOf(retrieval, baseIds, budgetCharacters) : undefined
   if (whole !== undefined) {
     return { knowledge: { passages: numbered(whole.map(ofWhole), foreign.labels), isWhole: true } }
   }
@@ -63,6 +69,16 @@ export async function lookUp(
     isWhole: false,
   }
   return { knowledge, ...(own !== undefined && { trace: own.trace }) }
+}
+
+/** Undefined also where the database does not give it in time: the search, which then is asked, says what is wrong. */
+function wholeOf(
+  retrieval: SourceParts['retrieval'],
+  baseIds: readonly string[],
+  mostCharacters: number,
+): Promise<readonly WholeDocument[] | undefined> {
+  const found = retrieval.whole(baseIds, mostCharacters).catch(() => undefined)
+  return Promise.race([found, sleep(WHOLE_MS, undefined, { ref: false })])
 }
 
 type Found = Omit<Passage, 'reference'>

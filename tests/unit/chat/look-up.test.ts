@@ -54,6 +54,13 @@ const look = (on: SourceParts, messages = [user('When was it lit?')], sources: r
   lookUp(sampleAsk({ messages }), { id: 'mira', sources }, PROFILE, on)
 
 describe('looking up', () => {
+  test('a database that is away fails no turn: the search is asked, and says so', async () => {
+    const { on, asked } = parts({ passages: [piece()] })
+    on.retrieval.whole = () => Promise.reject(new Error('away'))
+    expect((await look(on))?.knowledge.passages).toHaveLength(1)
+    expect(asked).toHaveLength(1)
+  })
+
   test('a character without documents asks nobody', async () => {
     const { on, asked } = parts({}, [])
     expect(await look(on)).toBeUndefined()
