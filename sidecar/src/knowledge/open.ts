@@ -47,8 +47,11 @@ export async function openKnowledgeSearch(options: KnowledgeSearchOptions): Prom
     await retrieval.calibrate(undefined, closing.signal)
   }
   const preparing = prepare().catch((thrown: unknown) => {
-    const { code, message } = toAppError(thrown)
-    if (!closing.signal.aborted) log.warn({ code }, message)
+    if (!closing.signal.aborted)
+      log.warn(
+        { errorCode: toAppError(thrown).code },
+        'knowledge could not be made ready; looked at again at the next start',
+      )
   })
   return {
     ...retrieval,

@@ -311,7 +311,7 @@ export function createSearchIndex(on: SearchIndexParts): SearchIndex {
       const [words, meaning, embedding] = await Promise.all([
         told(lexical.ping()),
         healthOfVectors(),
-        model === undefined ? null : told(embeddings.fingerprint(signal)),
+        model === undefined ? null : told(embeddings.fingerprint(signal).catch(withoutForeignWords)),
       ])
       return {
         words,
@@ -326,6 +326,16 @@ export function createSearchIndex(on: SearchIndexParts): SearchIndex {
       await Promise.all([lexical.close(), vectors?.close()])
     },
   }
+}
+
+/** Anybody may ask how we are, and a server that refuses may quote what it was asked. */
+function withoutForeignWords(thrown: unknown): never {
+  const { code, facts } = toAppError(thrown)
+  if (facts['status'] === undefined || code === 'model_not_found') throw thrown
+  throw new AppError(
+    code,
+    `It refuses to embed (${String(facts['status'])}); what it says, POST /v1/embeddings tells`,
+  )
 }
 
 const told = (promise: Promise<unknown>): Promise<{ ok: boolean; message?: string }> =>

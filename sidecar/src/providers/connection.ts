@@ -52,9 +52,15 @@ export interface Connection {
 
 export function openConnection(options: ProviderOptions, speaks: Omit<ServerWords, 'name'>): Connection {
   const base = new URL(options.baseUrl)
-  const words: ServerWords = { ...speaks, name: base.origin }
+  const proof = authorization(base, options.apiKey)
+  const secrets = [(proof.authorization ?? '').replace(/^\w+ /, ''), decodeURIComponent(base.password)]
+  const words: ServerWords = {
+    ...speaks,
+    name: base.origin,
+    secrets: secrets.filter((secret) => secret !== ''),
+  }
   const prefix = base.pathname.replace(/\/+$/, '')
-  const headers = { 'content-type': 'application/json', ...authorization(base, options.apiKey) }
+  const headers = { 'content-type': 'application/json', ...proof }
   const connections = keepConnections(base.origin, options.connectTimeoutMs)
   const parts: ExchangeParts = { connections, words, silenceMs: options.headersTimeoutMs }
   const document = (request: WireRequest, signal: AbortSignal): Promise<Reply> =>

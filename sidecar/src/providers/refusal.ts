@@ -15,6 +15,8 @@ export interface ServerWords {
   whenForbidden: string
   /** What to do when it does not have a model. */
   whenMissing: (model: string) => string
+  /** What we prove ourselves with. A server that quotes a request in its refusal must not hand it on to who asks us. */
+  secrets?: readonly string[]
 }
 
 export interface Refusal {
@@ -106,7 +108,7 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
 
 /** An error answer in place of a stream. `facts.status` is the status that the server gave. */
 export function refusalError(status: number, body: string, model: string, server: ServerWords): AppError {
-  const refusal = readRefusal(body)
+  const refusal = readRefusal(withoutSecrets(body, server))
   if (refusal.isOverflow) return overflowError(refusal, model)
   const at = `${server.title} at ${server.name}`
   const facts = { status }
@@ -128,13 +130,18 @@ export function refusalError(status: number, body: string, model: string, server
 
 /** An error that arrives inside a stream that began well. */
 export function brokenError(error: unknown, model: string, server: ServerWords): AppError {
-  const refusal = readRefusal(error)
+  const refusal = readRefusal(
+    withoutSecrets(typeof error === 'string' ? error : JSON.stringify(error), server),
+  )
   if (refusal.isOverflow) return overflowError(refusal, model)
   return new AppError(
     'upstream',
     `${server.title} at ${server.name} gave up in the middle of an answer: ${refusal.message}`,
   )
 }
+
+const withoutSecrets = (text: string, { secrets = [] }: ServerWords): string =>
+  secrets.reduce((left, secret) => left.replaceAll(secret, '[our key]'), text)
 
 function overflowError({ promptTokens, contextTokens }: Refusal, model: string): AppError {
   const tokens = (count: number | undefined) => (count === undefined ? '' : ` (${count} tokens)`)

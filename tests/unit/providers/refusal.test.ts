@@ -13,6 +13,19 @@ const WORDS = {
 const LLAMA_CPP =
   '{"error":{"code":400,"message":"request (12030 tokens) exceeds the available context size (4096 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":12030,"n_ctx":4096}}'
 
+test('a server that quotes what it was sent does not give our key away', () => {
+  const said = `Bearer ${'k'.repeat(400)} may not do this`
+  const words = { ...WORDS, secrets: ['k'.repeat(400), 'other'] }
+  for (const error of [
+    refusalError(500, said, 'm', words),
+    refusalError(500, JSON.stringify({ error: { message: said } }), 'm', words),
+    brokenError({ message: said }, 'm', words),
+  ]) {
+    expect(error.message).not.toContain('kkk')
+    expect(error.message).toContain('[our key]')
+  }
+})
+
 describe('a prompt that is too long is recognised', () => {
   test.each([
     ['llama.cpp', LLAMA_CPP],
