@@ -1,5 +1,5 @@
 /** Forgetting people and chats, for good: also what comes late, and what comes back out of a backup. */
-import { eq, inArray } from 'drizzle-orm'
+import { and, inArray, like } from 'drizzle-orm'
 
 import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
@@ -40,12 +40,17 @@ export interface ErasureParts {
 const LARGEST_SHARE = 0.2
 const ALWAYS_ALLOWED = 5
 
+/** Stands in the audit in place of an id. */
+const FORGOTTEN = 'a forgotten person'
+
 /** Statements take so many names at once. */
 const NAMES_AT_ONCE = 500
 
 export function createErasure(on: ErasureParts): Erasure {
   const { stores, register, pseudonyms } = on
-  const { roles } = stores.characters.t
+  const { roles, auditEvents } = stores.characters.t
+  /** The audit says that a role was given, and to whom. */
+  const isOfRole = like(auditEvents.action, 'role_%')
   const signer = createSigner(on.secret)
   const each = <T>(work: (store: Store) => Promise<T>) =>
     Promise.all(Object.entries(stores).map(async ([name, store]) => [name, await work(store)] as const))
@@ -64,13 +69,35 @@ export function createErasure(on: ErasureParts): Erasure {
     await each((store) => forgetChats(store, chats))
   }
 
+  /** The only places that know the id itself. */
+  async function wipeIds(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return
+    const { db } = stores.characters
+    await db.delete(roles).where(inArray(roles.personId, [...ids]))
+    await db
+      .update(auditEvents)
+      .set({ target: FORGOTTEN })
+      .where(and(isOfRole, inArray(auditEvents.target, [...ids])))
+  }
+
+  async function buriedIds(): Promise<string[]> {
+    const { db } = stores.characters
+    const [given, audited] = await Promise.all([
+      db.select({ id: roles.personId }).from(roles),
+      db.select({ id: auditEvents.target }).from(auditEvents).where(isOfRole).groupBy(auditEvents.target),
+    ])
+    const ids = new Set([...given, ...audited].map(({ id }) => id))
+    // Of those whom the comparison found, only pseudonyms were known.
+    const names = (id: string) => [id, ...pseudonyms.all('person', id)]
+    return [...ids].filter((id) => names(id).some((name) => register.isBuried('person', name)))
+  }
+
   async function erasePerson(id: string, source: string): Promise<SignedReceipt> {
     const persons = pseudonyms.all('person', id)
     await register.bury('person', [id, ...persons])
     const before = Object.fromEntries(await each((store) => countRows(store, persons)))
     await wipe(persons)
-    // The only table that knows the id itself.
-    await stores.characters.db.delete(roles).where(eq(roles.personId, id))
+    await wipeIds([id])
     const after = Object.fromEntries(await each((store) => countRows(store, persons)))
     const subject = register.hashOf('person', id)
     const erasureId = createId(on.now())
@@ -106,6 +133,7 @@ export function createErasure(on: ErasureParts): Erasure {
     async replay() {
       const persons = await buriedIn('person')
       const chats = await buriedIn('chat')
+      await wipeIds(await buriedIds())
       if (persons.length > 0) await wipe(persons)
       if (chats.length > 0) await wipeChats(chats)
       if (persons.length + chats.length > 0)
@@ -130,6 +158,9 @@ export function createErasure(on: ErasureParts): Erasure {
         )
       if (refused || missing.length === 0) return { erased: 0, refused: refused && missing.length > 0 }
       await register.bury('person', missing)
+      const ids = await buriedIds()
+      await register.bury('person', ids)
+      await wipeIds(ids)
       await wipe(missing)
       return { erased: missing.length, refused: false }
     },
