@@ -13,6 +13,8 @@ export interface Memory {
 export interface SidecarProcess {
   url: string
   child: ChildProcess
+  /** All that it has written to stdout and stderr. */
+  output(): string
   /** Milliseconds from spawn to the first `ready`. */
   startMs: number
   memory(): Promise<Memory>
@@ -68,6 +70,7 @@ export async function startSidecar(env: Record<string, string>): Promise<Sidecar
   return {
     url,
     child,
+    output: () => output,
     startMs: performance.now() - startedAtMs,
     async memory() {
       child.send('memory')
