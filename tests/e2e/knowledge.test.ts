@@ -223,12 +223,12 @@ describe.skipIf(!hasPolicyManual())('long documents (needs the Debian package de
     expect(
       Math.min(...rounds.map(({ beside, reading }) => reading.mainShare - beside.mainShare)),
     ).toBeLessThan(0.3)
-    const quiet = rounds.filter(({ reading }) => reading.waitShare < MOST_WAITING)
-    if (quiet.length === 0)
+    const isShown = rounds.some(isUndisturbed)
+    if (!isShown && rounds.every(({ reading }) => reading.waitShare >= MOST_WAITING))
       process.stdout.write(
         'The machine is too busy to say anything about single gaps: see the shares of waiting\n',
       )
-    else expect(quiet.some(isUndisturbed)).toBe(true)
+    else expect(isShown).toBe(true)
   })
 
   const told = (what: string, { gapP50Ms, gapP99Ms, lagP99Ms, mainShare, waitShare }: Measured): string =>

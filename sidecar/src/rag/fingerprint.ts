@@ -18,7 +18,7 @@ interface KnownModel {
   isEnglish?: true
 }
 
-/** Measured with all-MiniLM on Cranfield and XQuAD (`tests/e2e/retrieval.test.ts`). */
+/** Measured with all-MiniLM on Cranfield and XQuAD (`npm run bench -- retrieval`). */
 const KNOWN_WEIGHT = 0.7
 /** It may want prefixes that it does not get. */
 const UNKNOWN_WEIGHT = 0.4

@@ -59,14 +59,15 @@ const ENOUGH_STRENGTH = 2.2
 const NEARNESS_SPARED = 0.1
 
 export function decide(input: GateInput): Verdict {
-  const { strength, coverage, isTold } = shared(input)
+  const { strength, coverage, isTold, isSaying } = shared(input)
   const least = isTold && isImpersonal(input.text) ? LEAST_STRENGTH_OF_QUESTION : LEAST_STRENGTH
   const hasWords = strength >= least && coverage >= LEAST_COVERAGE
   const verdict = (passes: boolean, reason: Verdict['reason']) => ({ passes, reason, strength, coverage })
   const nothing = verdict(false, input.lexical.hits.length === 0 ? 'nothing found' : 'small talk')
   const { similarity, floor } = input
   if (similarity === undefined || floor === undefined) return hasWords ? verdict(true, 'words') : nothing
-  if (similarity >= floor) return verdict(true, hasWords ? 'both' : 'meaning')
+  // One word of conversation is near to the emptiest of the pieces, whatever that is about.
+  if (similarity >= floor && isSaying) return verdict(true, hasWords ? 'both' : 'meaning')
   const spared = strength >= ENOUGH_STRENGTH || similarity >= floor - NEARNESS_SPARED
   return hasWords && spared ? verdict(true, 'words') : nothing
 }
@@ -76,8 +77,16 @@ function isImpersonal(text: string): boolean {
   return words.some((word) => QUESTION_WORDS.has(word)) && !words.some((word) => PERSONAL_WORDS.has(word))
 }
 
-/** Of the best of the first hits; `isTold` when it has a word that is not of conversation. */
-function shared({ words, lexical }: GateInput): { strength: number; coverage: number; isTold: boolean } {
+interface Shared {
+  strength: number
+  coverage: number
+  /** The question has a word that is not of conversation. */
+  isSaying: boolean
+  /** The best of the first hits has it as well. */
+  isTold: boolean
+}
+
+function shared({ words, lexical }: GateInput): Shared {
   const { hits, counts, total } = lexical
   const isTelling = words.map((word) => !isStopWord(word) && !CHATTY.has(word))
   const rarity = words.map(
@@ -93,6 +102,7 @@ function shared({ words, lexical }: GateInput): { strength: number; coverage: nu
   return {
     strength: best.strength / rarityOf(1, Math.max(total, 1)),
     coverage: all === 0 ? 0 : best.strength / all,
+    isSaying: isTelling.includes(true),
     isTold: best.has.some((index) => isTelling[index] === true),
   }
 }

@@ -42,6 +42,13 @@ test('nearness lets a question through that has other words', () => {
   expect(asked(text, {}, { similarity: 0.2, floor: 0.35 })).toMatchObject({ passes: false })
 })
 
+test.each(['hello', 'ok, cool', 'thanks!', 'good night'])(
+  '"%s" asks for nothing, however near it is to a piece',
+  (text) => {
+    expect(asked(text, {}, { similarity: 0.5, floor: 0.35 }).passes).toBe(false)
+  },
+)
+
 test('shared words count less when nothing is near', () => {
   const has = { lamp: 3, brass: 3 }
   const text = 'a brass lamp'
