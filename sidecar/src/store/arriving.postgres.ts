@@ -5,6 +5,8 @@ import pg from 'pg'
 
 import type { Pool } from './pool.postgres.ts'
 
+type Held = Pick<Pool, 'isHeld'>
+
 /** A server that is silent, or tables that take their time, hold up a start for so long. */
 const PATIENCE_MS = 5_000
 
@@ -17,7 +19,7 @@ const AWAY = /^(08|53|57)/
  * Resolves when the tables are up to date, or when the server is away: then the pool is held until they are. Rejects with what
  * `migrate` threw when the server is there and refuses.
  */
-export async function arrive(pool: Pool, migrate: () => Promise<void>, closing: AbortSignal): Promise<void> {
+export async function arrive(pool: Held, migrate: () => Promise<void>, closing: AbortSignal): Promise<void> {
   pool.isHeld = true
   const first = migrate()
   const isThere = first.then(
@@ -34,23 +36,21 @@ export async function arrive(pool: Pool, migrate: () => Promise<void>, closing: 
 
 /** Never rejects. Whatever refuses us from now on may be mended by who reads of it at /readyz. */
 async function keepTrying(
-  pool: Pool,
+  pool: Held,
   first: Promise<void>,
   migrate: () => Promise<void>,
   closing: AbortSignal,
 ): Promise<void> {
-  let attempt = first
-  while (!closing.aborted) {
+  for (let attempt = first; ; attempt = migrate()) {
     try {
       await attempt
       pool.isHeld = false
       return
     } catch {
       await sleep(AGAIN_MS, undefined, { signal: closing, ref: false }).catch(() => undefined)
-      attempt = migrate()
+      if (closing.aborted) return
     }
   }
-  attempt.catch(() => undefined)
 }
 
 const isAway = (cause: unknown) => !(cause instanceof pg.DatabaseError) || AWAY.test(cause.code ?? '')
