@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 
 import { ADMIN_KEY, CONNECTION_KEY, importCard, readEvents } from '../support/app.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
@@ -25,7 +25,7 @@ let ollama: FakeOllama
 let dataDir: string
 let sidecar: SidecarProcess
 
-beforeEach(async () => {
+beforeAll(async () => {
   if (bin === undefined) return
   postgres = await startPostgres(bin)
   redis = await startRedis()
@@ -46,15 +46,17 @@ beforeEach(async () => {
     OLLAMA_BASE_URL: ollama.origin,
   })
   await allServe()
+  await everybodyKnowsMira()
 })
-afterEach(async () => {
+afterAll(async () => {
   if (bin === undefined) return
   await sidecar.stop()
   await Promise.all([ollama.close(), redis.stop(), postgres.stop()])
   await rm(dataDir, { recursive: true, force: true })
 })
 
-const allServe = () => expect.poll(() => figure('troupe_processes'), { timeout: 20_000 }).toBe(WORKERS)
+const allServe = () =>
+  vi.waitFor(async () => expect(await figure('troupe_processes')).toBe(WORKERS), { timeout: 20_000 })
 
 const childrenOf = (pid = 0): number[] =>
   readFileSync(`/proc/${String(pid)}/task/${String(pid)}/children`, 'utf8')
@@ -95,7 +97,7 @@ async function everybodyKnowsMira(): Promise<void> {
     )
     return lists.every((list) => list.includes('"mira"'))
   }
-  await expect.poll(sees, { timeout: 10_000, interval: 200 }).toBe(true)
+  await vi.waitFor(async () => expect(await sees()).toBe(true), { timeout: 10_000, interval: 200 })
 }
 
 async function figure(name: string): Promise<number> {
@@ -105,13 +107,12 @@ async function figure(name: string): Promise<number> {
 }
 
 test.skipIf(!hasStores)('share what is imported, and add up their figures', async () => {
-  await everybodyKnowsMira()
   for (let at = 0; at < 6; at++) expect((await readEvents(await ask())).at(-1)).toBe('[DONE]')
   expect(await figure('troupe_model_calls_total')).toBe(6)
 })
 
 test.skipIf(!hasStores)('one that dies takes no other with it, and another one takes its place', async () => {
-  await everybodyKnowsMira()
+  const before = ollama.chats().length
   const gate = createGate()
   for (let at = 0; at < STREAMS; at++) ollama.enqueue({ chunks: ['One ', 'two'], beforeChunk: gate })
   const ends = Array.from({ length: STREAMS }, () =>
@@ -122,7 +123,7 @@ test.skipIf(!hasStores)('one that dies takes no other with it, and another one t
         () => 'broken',
       ),
   )
-  await expect.poll(() => ollama.chats().length, { timeout: 10_000 }).toBe(STREAMS)
+  await expect.poll(() => ollama.chats().length, { timeout: 10_000 }).toBe(before + STREAMS)
   const [victim = 0] = childrenOf(sidecar.child.pid)
   process.kill(victim, 'SIGKILL')
   await expect.poll(() => childrenOf(sidecar.child.pid)).not.toContain(victim)
