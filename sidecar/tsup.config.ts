@@ -9,6 +9,7 @@ const THREADS = [
   'store/outbox-worker.mjs',
   'rag/lexical-worker.mjs',
   'rag/vector-worker.mjs',
+  'rag/serve-thread.mjs',
   'rag/words.mjs',
 ]
 

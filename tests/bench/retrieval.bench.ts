@@ -7,14 +7,18 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 
 import { createLog } from '#base/log.ts'
-import { openKnowledgeSearch } from '#knowledge/open.ts'
+import { openKnowledgeSearch, type KnowledgeSearch } from '#knowledge/open.ts'
 import { openStore } from '#store/open.ts'
+import type { Store } from '#store/store.ts'
 
 import type { Report, Row } from '../../scripts/bench.mjs'
 import { cacheDir } from '../../scripts/setup/cache.mjs'
 import { MINILM } from '../../scripts/setup/embedding-model.mjs'
+import { cutChunkingSet } from '../support/chunking-set.ts'
 import {
+  addPieces,
   addSet,
+  measureRecall,
   measureRetrieval,
   shareThatPasses,
   type MeasuredRetrieval,
@@ -59,6 +63,8 @@ export async function measure(options: readonly string[]): Promise<Report> {
       const chatted = await shareThatPasses(search, name, smallTalk)
       rows.push({ name: `${name}: small talk that passes, in 100`, value: 100 * chatted, unit: '', most: 5 })
     }
+    if (hasSet('chunking') && (only === undefined || only === 'chunking'))
+      rows.push(await measureChunking({ store, search, ahead: models.ahead }))
   } finally {
     await search.close()
     await store.close()
@@ -66,6 +72,33 @@ export async function measure(options: readonly string[]): Promise<Report> {
     rmSync(dir, { recursive: true, force: true })
   }
   return { title: 'Retrieval: nDCG@10 in thousandths, all-MiniLM in Ollama', rows }
+}
+
+/** What words alone reach: `tests/contract/retrieval-sets.test.ts`. */
+const WORDS_ALONE_ON_CHUNKS = 0.922
+
+/** Whole documents, cut as we cut them, and what 6,000 characters of passages hold of what answers. */
+async function measureChunking({
+  ahead,
+  ...on
+}: {
+  store: Store
+  search: KnowledgeSearch
+  ahead: (texts: readonly string[]) => Promise<void>
+}): Promise<Row> {
+  const set = cutChunkingSet()
+  const pieces = set.pieces.map(({ corpus, header, text, charStart: startOffset, charEnd: endOffset }) => ({
+    ...{ documentId: corpus, header, text, startOffset, endOffset },
+  }))
+  await addPieces(on, 'chunking', pieces)
+  await ahead(set.queries.map(({ text }) => text))
+  const value = 1_000 * (await measureRecall(on.search, 'chunking', set))
+  return {
+    name: 'chunking: both, recall in 6,000 characters',
+    value,
+    unit: '',
+    least: 1_000 * WORDS_ALONE_ON_CHUNKS,
+  }
 }
 
 function rowsOf(name: string, { words, meaning, both, passed }: MeasuredRetrieval, least = 0): Row[] {

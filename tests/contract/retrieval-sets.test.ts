@@ -7,8 +7,6 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { arrange } from '#rag/arrange.ts'
-import { chunkDocument, documentText, plainBlocks } from '#rag/chunk.ts'
-import type { Chunk } from '#rag/document.ts'
 import { fuse } from '#rag/fuse.ts'
 import { decide } from '#rag/gate.ts'
 import type { LexicalIndex } from '#rag/lexical.ts'
@@ -16,14 +14,13 @@ import { openPostgresLexicalIndex } from '#rag/lexical.postgres.ts'
 import { openSqliteLexicalIndex } from '#rag/lexical.sqlite.ts'
 import { queryWords } from '#rag/words.mjs'
 
+import { cutChunkingSet } from '../support/chunking-set.ts'
 import { findPostgres, startPostgres } from '../support/postgres.ts'
 import {
   hasSet,
   measureRankings,
-  readChunking,
   readCranfield,
   readXquad,
-  recallOfSpans,
   type Measured,
   type RetrievalSet,
 } from '../support/retrieval-sets.ts'
@@ -98,43 +95,23 @@ function describeSets(sets: readonly (typeof SETS)[number][], open: () => Promis
   }
 }
 
-/** Where the characters of a text are that are no white space: cutting changes nothing but that. */
-function placesOf(text: string): Int32Array {
-  const places = new Int32Array(text.length + 1)
-  for (let at = 0, place = 0; at < text.length; at++) {
-    if (!/\s/.test(text.charAt(at))) place++
-    places[at + 1] = place
-  }
-  return places
-}
-
 test.skipIf(!hasSet('chunking'))(
   'within 6,000 characters, what is cut and found holds what answers (skipped where the set is not beside the project)',
   async () => {
-    const { corpora, queries } = readChunking()
+    const { pieces, queries, recallOf } = cutChunkingSet()
     const dir = await mkdtemp(path.join(tmpdir(), 'troupe-sets-'))
     const index = openSqliteLexicalIndex(path.join(dir, 'words.sqlite'))
-    const pieces: (Chunk & { corpus: string; id: number })[] = []
-    const cut = new Map<string, Int32Array>()
-    const whole = new Map<string, Int32Array>()
-    for (const [corpus, text] of corpora) {
-      const blocks = plainBlocks(text)
-      cut.set(corpus, placesOf(documentText(blocks)))
-      whole.set(corpus, placesOf(text))
-      for (const chunk of chunkDocument({ title: corpus.replaceAll('_', ' '), blocks }))
-        pieces.push({ ...chunk, corpus, id: pieces.length + 1 })
-    }
     const scope = { baseId: 'chunking', generation: 1 }
     for (let start = 0; start < pieces.length; start += 64)
       await index.put(
         scope,
         pieces
           .slice(start, start + 64)
-          .map(({ id, corpus, header, text }) => ({ id, documentId: corpus, header, text })),
+          .map(({ corpus, header, text }, at) => ({ id: start + at + 1, documentId: corpus, header, text })),
       )
     const recalls: number[] = []
-    for (const { text, corpus, spans } of queries) {
-      const { hits } = await index.search({ scopes: [scope], words: queryWords(text), limit: 30 })
+    for (const query of queries) {
+      const { hits } = await index.search({ scopes: [scope], words: queryWords(query.text), limit: 30 })
       const ranked = fuse([{ ids: hits.map(({ id }) => id), weight: 1 }]).flatMap(({ id, score }) => {
         const piece = pieces[id - 1]
         if (piece === undefined) return []
@@ -142,17 +119,7 @@ test.skipIf(!hasSet('chunking'))(
         const place = { baseId: 'chunking', documentId: piece.corpus, number, startOffset, endOffset }
         return [{ id, score, similarity: null, text: piece.text, header: piece.header, page: null, ...place }]
       })
-      const { stretches } = arrange(ranked, 6_000)
-      const found = stretches
-        .filter(({ documentId }) => documentId === corpus)
-        .map(
-          ({ startOffset, endOffset }) =>
-            [cut.get(corpus)?.[startOffset] ?? 0, cut.get(corpus)?.[endOffset] ?? 0] as const,
-        )
-      const wanted = spans.map(
-        ([start, end]) => [whole.get(corpus)?.[start] ?? 0, whole.get(corpus)?.[end] ?? 0] as const,
-      )
-      recalls.push(recallOfSpans(wanted, found))
+      recalls.push(recallOf(query, arrange(ranked, 6_000).stretches))
     }
     await index.close()
     await rm(dir, { recursive: true, force: true })

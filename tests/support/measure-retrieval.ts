@@ -2,9 +2,10 @@
 import { and, eq } from 'drizzle-orm'
 
 import type { KnowledgeSearch } from '#knowledge/open.ts'
-import type { RetrievalTrace } from '#knowledge/retrieve.ts'
+import type { Retrieved, RetrievalTrace } from '#knowledge/retrieve.ts'
 import type { Store } from '#store/store.ts'
 
+import type { CutSet } from './chunking-set.ts'
 import { measureRankings, type Measured, type RetrievalSet } from './retrieval-sets.ts'
 import { sampleBase, sampleChunk, sampleDocument } from './sample-knowledge.ts'
 
@@ -19,31 +20,49 @@ export interface MeasuredRetrieval {
 /** Longest wait for each question: here quality is measured, not time. */
 const DEADLINE_MS = 600_000
 
-/** A base with a document of one piece for each of the set's; rows that are there already are kept. */
+interface Piece {
+  documentId: string
+  header: string
+  text: string
+  startOffset?: number
+  endOffset?: number
+}
+
+/** A base with a document of one piece for each of the set's. Answers which of them each row of a piece is. */
 export async function addSet(
-  { store, search }: { store: Store; search: KnowledgeSearch },
+  on: { store: Store; search: KnowledgeSearch },
   name: string,
   { documents }: RetrievalSet,
 ): Promise<ReadonlyMap<number, string>> {
+  const pieces = documents.map(({ title, text }) => ({ documentId: name, header: title, text }))
+  const rows = await addPieces(on, name, pieces)
+  return new Map(rows.map(({ id, number }) => [id, documents[number]?.id ?? '']))
+}
+
+/** A base of these pieces, numbered from 0; rows that are there already are kept. */
+export async function addPieces(
+  { store, search }: { store: Store; search: KnowledgeSearch },
+  name: string,
+  pieces: readonly Piece[],
+) {
   const { knowledgeBases, knowledgeDocuments, knowledgeChunks } = store.t
   const [known] = await store.db.select().from(knowledgeBases).where(eq(knowledgeBases.id, name))
   if (known === undefined) {
-    const rows = documents.map(({ title, text }, number) =>
-      sampleChunk({ baseId: name, documentId: name, number, header: title, text }),
-    )
+    const rows = pieces.map((piece, number) => sampleChunk({ baseId: name, number, ...piece }))
+    const documents = [...new Set(pieces.map(({ documentId }) => documentId))]
     await store.db.insert(knowledgeBases).values(sampleBase(name))
-    await store.db.insert(knowledgeDocuments).values(sampleDocument(name, name))
+    await store.db.insert(knowledgeDocuments).values(documents.map((id) => sampleDocument(id, name)))
     for (let start = 0; start < rows.length; start += 500)
       await store.db.insert(knowledgeChunks).values(rows.slice(start, start + 500))
   }
-  const pieces = await store.db
+  const rows = await store.db
     .select()
     .from(knowledgeChunks)
     .where(and(eq(knowledgeChunks.baseId, name), eq(knowledgeChunks.generation, 1)))
   const signal = new AbortController().signal
-  const { fingerprint } = await search.index.add({ baseId: name, generation: 1 }, pieces, { signal })
+  const { fingerprint } = await search.index.add({ baseId: name, generation: 1 }, rows, { signal })
   await store.db.update(knowledgeBases).set({ fingerprint }).where(eq(knowledgeBases.id, name))
-  return new Map(pieces.map(({ id, number }) => [id, documents[number]?.id ?? '']))
+  return rows
 }
 
 export async function measureRetrieval(
@@ -86,10 +105,25 @@ export async function shareThatPasses(
   return passed / texts.length
 }
 
-async function traceOf(search: KnowledgeSearch, name: string, text: string): Promise<RetrievalTrace> {
-  const { trace } = await search.retrieve({ text, baseIds: [name], deadlineMs: DEADLINE_MS })
-  const failed = trace.notes.find(({ code }) => code !== 'unreadable')
+/** Mean share of what answers that the passages of each question hold. */
+export async function measureRecall(
+  search: KnowledgeSearch,
+  name: string,
+  { queries, recallOf }: CutSet,
+): Promise<number> {
+  await search.calibrate([name], new AbortController().signal)
+  let sum = 0
+  for (const query of queries) sum += recallOf(query, (await answerOf(search, name, query.text)).passages)
+  return sum / queries.length
+}
+
+const traceOf = async (search: KnowledgeSearch, name: string, text: string): Promise<RetrievalTrace> =>
+  (await answerOf(search, name, text)).trace
+
+async function answerOf(search: KnowledgeSearch, name: string, text: string): Promise<Retrieved> {
+  const found = await search.retrieve({ text, baseIds: [name], deadlineMs: DEADLINE_MS })
+  const failed = found.trace.notes.find(({ code }) => code !== 'unreadable')
   if (failed !== undefined)
     throw new Error(`Nothing is measured where something fails: ${JSON.stringify(failed)}`)
-  return trace
+  return found
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 
 import type { Log } from '#base/log.ts'
+import { GuestDocument } from '#knowledge/guest-document.ts'
 import type { Passage } from '#prompt/passages.ts'
 
 /** Finds documents for a question. The answer has the shape of LangChain's documents. Rejects when it likes: nothing depends on it. */
@@ -19,18 +20,7 @@ export interface GuestSources {
 const DEADLINE_MS = 150
 const MOST_DOCUMENTS = 8
 
-const Documents = z.array(
-  z.object({
-    pageContent: z.string(),
-    metadata: z
-      .looseObject({
-        source: z.string().optional().catch(undefined),
-        title: z.string().optional().catch(undefined),
-      })
-      .optional()
-      .catch(undefined),
-  }),
-)
+const Documents = z.array(GuestDocument)
 
 export function createGuestSources({
   retrievers,

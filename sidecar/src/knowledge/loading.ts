@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 import { cut, toName } from '#characters/text.ts'
 
+import { GuestDocument } from './guest-document.ts'
 import type { Added, By, Documents } from './knowledge.ts'
 
 /** Gives all documents that it knows, in the shape of LangChain's. */
@@ -23,20 +24,7 @@ export interface Loading {
 const MOST_DOCUMENTS = 10_000
 const SOURCE_CHARACTERS = 160
 
-const Loaded = z
-  .array(
-    z.object({
-      pageContent: z.string(),
-      metadata: z
-        .looseObject({
-          source: z.string().optional().catch(undefined),
-          title: z.string().optional().catch(undefined),
-        })
-        .optional()
-        .catch(undefined),
-    }),
-  )
-  .max(MOST_DOCUMENTS)
+const Loaded = z.array(GuestDocument).max(MOST_DOCUMENTS)
 
 export function createLoading({
   loaders,

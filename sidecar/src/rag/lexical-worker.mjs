@@ -3,10 +3,11 @@
  * still. FTS5 without a copy of the texts; the scope is a word of its own column, because a join with the pieces takes ten
  * times as long (54 ms against 5 ms in 100,000 pieces).
  */
-import { parentPort, workerData } from 'node:worker_threads'
+import { workerData } from 'node:worker_threads'
 
 import Database from 'better-sqlite3'
 
+import { serveThread } from './serve-thread.mjs'
 import { indexWords } from './words.mjs'
 
 /** Raised when the words or the columns change: the index is then empty and is built again from the pieces. */
@@ -116,19 +117,4 @@ const methods = {
   ping: () => undefined,
 }
 
-parentPort?.on(
-  'message',
-  (/** @type {{ id: number, method: keyof typeof methods, argument: any } | 'close'} */ job) => {
-    if (job === 'close') {
-      database.close()
-      parentPort?.close()
-      return
-    }
-    try {
-      parentPort?.postMessage({ id: job.id, value: methods[job.method](job.argument) })
-    } catch (error) {
-      const failure = error instanceof Error && 'code' in error ? String(error.code) : 'unknown fault'
-      parentPort?.postMessage({ id: job.id, failure })
-    }
-  },
-)
+serveThread(methods, () => database.close())

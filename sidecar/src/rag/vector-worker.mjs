@@ -3,10 +3,12 @@
  * the numbers (1 bit each, kept in memory) choose the candidates, which are then compared exactly: 5 ms instead of 200 ms in
  * 100,000 pieces. `sqlite-vec` does the comparing where it can be loaded, JavaScript elsewhere.
  */
-import { parentPort, workerData } from 'node:worker_threads'
+import { workerData } from 'node:worker_threads'
 
 import Database from 'better-sqlite3'
 import * as sqliteVec from 'sqlite-vec'
+
+import { serveThread } from './serve-thread.mjs'
 
 const VERSION = 1
 /** Up to so many pieces every vector is compared: about 10 ms. */
@@ -248,19 +250,4 @@ const methods = {
   ping: () => undefined,
 }
 
-parentPort?.on(
-  'message',
-  (/** @type {{ id: number, method: keyof typeof methods, argument: any } | 'close'} */ job) => {
-    if (job === 'close') {
-      database.close()
-      parentPort?.close()
-      return
-    }
-    try {
-      parentPort?.postMessage({ id: job.id, value: methods[job.method](job.argument) })
-    } catch (error) {
-      const failure = error instanceof Error && 'code' in error ? String(error.code) : 'unknown fault'
-      parentPort?.postMessage({ id: job.id, failure })
-    }
-  },
-)
+serveThread(methods, () => database.close())
