@@ -1,19 +1,24 @@
 /**
- * How long the dashboard waits: a year of calls is generated, rolled up, and every figure is asked for, on SQLite and on
- * PostgreSQL. `npm run bench -- figures` takes 20,000 calls; `npm run bench -- figures --rows=10000000` the year of a large
- * house (about an hour and 12 GB of disk). Each figure is asked for over the whole year, a quarter, a month and a day.
+ * How long the dashboard waits: a year of calls is generated, rolled up by the thread that does it in the sidecar, and every
+ * figure is asked for over the whole year, a quarter, a month and a day, with its rows by each dimension and with filters, on
+ * SQLite and on PostgreSQL. `npm run bench -- figures` takes 20,000 calls; `npm run bench -- figures --rows=10000000` the year
+ * of a large house; `--sqlite` or `--postgres` only one of the two. While the thread rolls up, the event loop is watched, and
+ * records are written as at the end of answers.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 
-import { createCalendar, DAY_MS } from '#analytics/calendar.ts'
-import { FIGURES, makeFigure } from '#analytics/figures.ts'
-import { createRollUp } from '#analytics/roll-up.ts'
+import { DAY_MS } from '#analytics/calendar.ts'
+import { FIGURES, type FigureQuery } from '#analytics/figures/figure.ts'
+import { openRecorder } from '#analytics/recorder.ts'
+import { openFigures, type FigureDesk } from '#analytics/thread.ts'
 import { openStore } from '#store/open.ts'
 import { rowsOf, type Store } from '#store/store.ts'
 
 import { sampleRecord } from '../support/sample-record.ts'
+import { silentLog } from '../support/silent-log.ts'
 import { findPostgres, startPostgres } from '../support/postgres.ts'
 
 interface Row {
@@ -23,7 +28,7 @@ interface Row {
   most?: number
 }
 
-const NOW = Date.parse('2026-11-27T12:00Z')
+const NOW = Date.now()
 const YEAR_DAYS = 365
 const PEOPLE = 3_000
 const CHARACTERS = 40
@@ -35,6 +40,19 @@ const ROUNDS = 5
 const MOST_MS = 500
 const BATCH = 2_000
 
+/** What is asked beside each figure as it is: the dearest rows, and filters. */
+const WISHES: Pick<FigureQuery, 'figure' | 'by' | 'character' | 'group' | 'model'>[] = [
+  ...FIGURES.map((figure) => ({ figure })),
+  ...(['version', 'model', 'surface', 'group', 'kind'] as const).map((by) => ({
+    figure: 'usage' as const,
+    by,
+  })),
+  { figure: 'speed', by: 'model' },
+  { figure: 'overview', character: 'character-0' },
+  { figure: 'overview', group: 'School' },
+  { figure: 'usage', by: 'group', model: 'qwen3:8b' },
+]
+
 export async function measure(options: readonly string[]): Promise<{ title: string; rows: Row[] }> {
   const wish = options.find((option) => option.startsWith('--rows='))
   const count = wish === undefined ? 20_000 : Number(wish.slice('--rows='.length))
@@ -42,48 +60,101 @@ export async function measure(options: readonly string[]): Promise<{ title: stri
   const rows: Row[] = []
   if (engines.length === 0 || engines.includes('--sqlite')) {
     const dir = mkdtempSync(path.join(tmpdir(), 'troupe-figures-'))
-    rows.push(...(await measureOn('SQLite', `file:${path.join(dir, 'year.sqlite')}`, count)))
-    rmSync(dir, { recursive: true, force: true })
+    try {
+      rows.push(...(await measureOn('SQLite', `file:${path.join(dir, 'year.sqlite')}`, count)))
+    } finally {
+      rmSync(dir, { recursive: true, force: true })
+    }
   }
   const bin = await findPostgres()
   if (bin !== undefined && (engines.length === 0 || engines.includes('--postgres'))) {
-    const server = await startPostgres(bin)
-    rows.push(...(await measureOn('PostgreSQL', server.url, count)))
-    await server.stop()
+    const server = await startPostgres(bin, { isDurable: true })
+    try {
+      rows.push(...(await measureOn('PostgreSQL', server.url, count)))
+    } finally {
+      await server.stop()
+    }
   }
   return { title: `Figures over a year of ${count.toLocaleString('en')} calls`, rows }
 }
 
 const say = (line: string) => void process.stdout.write(`${line}\n`)
 
+const p95 = (times: readonly number[]) =>
+  [...times].sort((a, b) => a - b)[Math.ceil(times.length * 0.95) - 1] ?? Number.NaN
+
 async function measureOn(engine: string, url: string, count: number): Promise<Row[]> {
   const store = await openStore(url)
-  const calendar = createCalendar('Europe/Berlin', NOW)
   const generatedAtMs = performance.now()
   await generate(store, count)
-  const rolledAtMs = performance.now()
-  say(`${engine}: ${count} calls written in ${((rolledAtMs - generatedAtMs) / 1_000).toFixed(0)} s`)
-  const rollUp = createRollUp({ store, calendar, now: () => NOW, retention: { recordDays: 400, months: 25 } })
-  await rollUp.run()
-  say(`${engine}: rolled up in ${((performance.now() - rolledAtMs) / 1_000).toFixed(0)} s`)
-  const rows: Row[] = []
-  for (const figure of FIGURES) {
+  say(
+    `${engine}: ${String(count)} calls written in ${((performance.now() - generatedAtMs) / 1_000).toFixed(0)} s`,
+  )
+  const desk = openFigures(
+    {
+      url,
+      replicaUrl: undefined,
+      mostLagMs: 60_000,
+      connections: 4,
+      timeZone: 'Europe/Berlin',
+      retention: { recordDays: 400, months: 25 },
+      everyMs: DAY_MS,
+    },
+    silentLog,
+  )
+  // The thread does not keep the process alive.
+  const awake = setInterval(() => undefined, 1_000)
+  const rows = await measureRollUp(engine, store, desk)
+  for (const row of rows) say(`${row.name}: ${row.value.toFixed(1)} ${row.unit}`)
+  for (const wish of WISHES) {
     const times: number[] = []
     for (const lengthDays of [YEAR_DAYS, 91, 30, 1])
       for (let round = 0; round < ROUNDS; round++) {
         const beganAtMs = performance.now()
-        await makeFigure(
-          { figure, fromMs: NOW - lengthDays * DAY_MS, toMs: NOW, smallest: round % 2 === 0 ? null : 5 },
-          { store, calendar, now: () => NOW },
-        )
+        await desk.figure({
+          ...{ ...wish, fromMs: NOW - lengthDays * DAY_MS, toMs: NOW },
+          smallest: round % 2 === 0 ? null : 5,
+        })
         times.push(performance.now() - beganAtMs)
       }
-    times.sort((a, b) => a - b)
-    const value = times[Math.ceil(times.length * 0.95) - 1] ?? Number.NaN
-    rows.push({ name: `${engine}: ${figure}, p95`, value, unit: 'ms', most: MOST_MS })
+    const words = Object.entries(wish).map(([key, value]) => (key === 'figure' ? value : `${key} ${value}`))
+    rows.push({ name: `${engine}: ${words.join(', ')}, p95`, value: p95(times), unit: 'ms', most: MOST_MS })
   }
+  clearInterval(awake)
+  await desk.close()
   await store.close()
   return rows
+}
+
+const RECORD_EVERY_MS = 50
+
+/** How long it takes, what the event loop notices of it, and what whoever waits for a record does. */
+async function measureRollUp(engine: string, store: Store, desk: FigureDesk): Promise<Row[]> {
+  const recorder = openRecorder({ store, log: silentLog, now: Date.now })
+  const waits: number[] = []
+  let number = 0
+  const timer = setInterval(() => {
+    const askedAtMs = performance.now()
+    number += 1
+    void recorder
+      .add(sampleRecord({ id: `beside-${String(number)}`, startedAtMs: Date.now() }))
+      .then(() => waits.push(performance.now() - askedAtMs))
+  }, RECORD_EVERY_MS)
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  const beganAtMs = performance.now()
+  await desk.bringUpToDate()
+  const seconds = (performance.now() - beganAtMs) / 1_000
+  delay.disable()
+  clearInterval(timer)
+  await recorder.close()
+  return [
+    { name: `${engine}: seconds to roll up`, value: seconds, unit: '' },
+    // The clock of the measurement itself ticks each millisecond.
+    { name: `${engine}: event loop meanwhile, p99`, value: delay.percentile(99) / 1e6 - 1, unit: 'ms' },
+    { name: `${engine}: records meanwhile, p95`, value: p95(waits), unit: 'ms' },
+    { name: `${engine}: records meanwhile, longest`, value: Math.max(...waits), unit: 'ms' },
+  ]
 }
 
 /** Without dice: a generator whose numbers are the same each time. Source: Numerical Recipes, the "quick" linear one. */
@@ -95,8 +166,12 @@ function createDraw(): () => number {
   }
 }
 
+/** Rows that wait for the database. */
+const APPENDS_AT_ONCE = 4
+
 async function generate(store: Store, count: number): Promise<void> {
   const draw = createDraw()
+  const underWay: Promise<void>[] = []
   /** The first of a list are the favourites. */
   const favourite = (most: number) => Math.floor(most * draw() ** 2.5)
   for (let at = 0; at < count; at += BATCH) {
@@ -105,15 +180,18 @@ async function generate(store: Store, count: number): Promise<void> {
       ...{ recordId: id, position: 0, startedAtMs, characterId: characterId ?? '' },
       ...{ entry: `entry ${String(favourite(LORE))}`, tokens: 40, isDropped: draw() < 0.05 },
     }))
-    await store.append([
+    const appending = store.append([
       rowsOf(
         store.t.callRecords,
         records.map((record) => ({ ...record, recordedAtMs: record.startedAtMs })),
       ),
       rowsOf(store.t.loreHits, lore),
     ])
-    if (at % 1_000_000 === 0 && at > 0) say(`${at} of ${count} written`)
+    underWay.push(appending)
+    if (underWay.length >= APPENDS_AT_ONCE) await underWay.shift()
+    if (at % 1_000_000 === 0 && at > 0) say(`${String(at)} of ${String(count)} written`)
   }
+  await Promise.all(underWay)
 
   function call(number: number) {
     const person = favourite(PEOPLE)

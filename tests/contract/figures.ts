@@ -1,11 +1,14 @@
 /** What roll-ups and figures must do on every database; `figures.test.ts` runs it on each. */
+import fc from 'fast-check'
+import { eq } from 'drizzle-orm'
 import type { SQLiteTable } from 'drizzle-orm/sqlite-core'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 
 import { createCalendar, DAY_MS, HOUR_MS } from '#analytics/calendar.ts'
-import { makeFigure, type FigureName, type FigureQuery } from '#analytics/figures.ts'
+import type { FigureName, FigureQuery } from '#analytics/figures/figure.ts'
+import { makeFigure } from '#analytics/figures/figures.ts'
 import { openRecorder } from '#analytics/recorder.ts'
-import { createRollUp } from '#analytics/roll-up.ts'
+import { createRollUp } from '#analytics/roll-up/roll-up.ts'
 import type { CallDetails, CallRecord } from '#analytics/record.ts'
 import { sha256Hex } from '#base/ids.ts'
 import { openStore } from '#store/open.ts'
@@ -26,16 +29,18 @@ export function describeFigures(url: () => string): void {
     store = await openStore(url())
   })
   afterAll(() => store.close())
-  beforeEach(async () => {
+  beforeEach(() => clear())
+
+  async function clear(): Promise<void> {
     nowMs = NOW
-    const { callRecords, loreHits, passageHits, ratings, rollUps, itemRollUps, personDays, people } = store.t
+    const { callRecords, loreHits, passageHits, ratings, rollUps, itemRollUps, personSets, people } = store.t
     const { peopleRollUps, cohortRollUps, rollUpQueue, rollUpMarks } = store.t
     for (const table of [
-      ...[callRecords, loreHits, passageHits, ratings, rollUps, itemRollUps, personDays, people],
+      ...[callRecords, loreHits, passageHits, ratings, rollUps, itemRollUps, personSets, people],
       ...[peopleRollUps, cohortRollUps, rollUpQueue, rollUpMarks],
     ])
       await store.db.delete(table)
-  })
+  }
 
   const rollUpOf = (over: Partial<Parameters<typeof createRollUp>[0]> = {}) =>
     createRollUp({ store, calendar, now, retention: { recordDays: 90, months: 25 }, ...over })
@@ -213,16 +218,82 @@ export function describeFigures(url: () => string): void {
     ])
   })
 
+  test('whenever records came, and late ones too, the roll-ups are what a recount of all of them says', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(drawnCall, { minLength: 1, maxLength: 25 }), async (drawn) => {
+        await clear()
+        const all = drawn.map(toCall)
+        const recorder = openRecorder({ store, log: silentLog, now })
+        for (const batch of [0, 1, 2]) {
+          nowMs = NOW + batch * HOUR_MS
+          const some = all.filter((call) => call.batch === batch)
+          await record(some.map(({ batch: _, rating: __, ...call }) => call))
+          for (const { id, message, rating } of some)
+            if (rating !== 0) await recorder.addRating({ id, message, value: rating, atMs: nowMs })
+          await rollUpOf().run()
+        }
+        await recorder.close()
+        for (const filter of [{}, { character: 'pia' }, { group: 'Club' }]) await compare(all, filter)
+      }),
+      { numRuns: 6 },
+    )
+  }, 60_000)
+
+  async function compare(
+    all: readonly Drawn[],
+    filter: { character?: string; group?: string },
+  ): Promise<void> {
+    const calls = all.filter(({ characterId, groups }) => isIn(filter, characterId, groups))
+    const turns = calls.filter(({ kind }) => kind === 'turn')
+    for (const lengthDays of [2, 45, 150]) {
+      const { rows, base, total } = await figure('overview', { ...filter, fromMs: NOW - lengthDays * DAY_MS })
+      const within = turns.filter(({ startedAtMs }) => startedAtMs >= base.fromMs && startedAtMs < base.toMs)
+      expect(total).toMatchObject(recount(all, within))
+      for (const row of rows) {
+        const fromMs = Number(row['atMs'])
+        const toMs = calendar.next(base.grain, fromMs)
+        const ofRow = within.filter(({ startedAtMs }) => startedAtMs >= fromMs && startedAtMs < toMs)
+        expect(row).toMatchObject(recount(all, ofRow))
+      }
+    }
+    const known = turns.flatMap(({ person, startedAtMs }) =>
+      person === null ? [] : [{ person, dayMs: calendar.startOf('day', startedAtMs) }],
+    )
+    const people = await figure('people', { ...filter, fromMs: NOW - 45 * DAY_MS })
+    const firstDays = firstDaysOf(all)
+    for (const { atMs, daily, weekly, monthly, fresh } of people.rows) {
+      const dayMs = Number(atMs)
+      const upTo = (days: number) => {
+        const sinceMs = calendar.startOf('day', dayMs - (days - 1.5) * DAY_MS)
+        return new Set(known.flatMap((of) => (of.dayMs >= sinceMs && of.dayMs <= dayMs ? [of.person] : [])))
+      }
+      expect({ atMs, daily, weekly, monthly, fresh }).toEqual({
+        ...{ atMs, daily: upTo(1).size, weekly: upTo(7).size, monthly: upTo(30).size },
+        fresh: [...upTo(1)].filter((person) => firstDays.get(person) === dayMs).length,
+      })
+    }
+    const back = new Map<string, Set<string>>()
+    for (const { person, dayMs } of known) {
+      const cohortMs = calendar.startOf('week', firstDays.get(person) ?? 0)
+      const week = Math.round((calendar.startOf('week', dayMs) - cohortMs) / (7 * DAY_MS))
+      const key = `${String(cohortMs)} ${String(week)}`
+      back.set(key, (back.get(key) ?? new Set()).add(person))
+    }
+    const retention = await figure('retention', { ...filter, fromMs: NOW - 60 * DAY_MS })
+    const told = retention.rows.map(({ cohortMs, week, people: came }) => [`${cohortMs} ${week}`, came])
+    expect(told.sort()).toEqual([...back].map(([key, came]) => [key, came.size]).sort())
+  }
+
   test('whatever moment it is killed at, and however often it runs, the roll-ups are the same', async () => {
     await record(calls.slice(0, 120), { lore: [{ entry: 'The lamp', tokens: 1, isDropped: false }] })
     await rollUpOf().run()
     const clean = await contents()
     await rollUpOf().run()
     expect(await contents()).toEqual(clean)
-    for (const table of [store.t.rollUps, store.t.rollUpMarks, store.t.peopleRollUps, store.t.personDays])
+    for (const table of [store.t.rollUps, store.t.rollUpMarks, store.t.peopleRollUps, store.t.personSets])
       await store.db.delete(table)
     let kills = 0
-    for (let left = 1; ; left += 3) {
+    for (let left = 1; ; left += 1) {
       let writes = 0
       const atomically: Store['atomically'] = async (make) => {
         writes += 1
@@ -288,7 +359,7 @@ export function describeFigures(url: () => string): void {
       nowMs - 91 * DAY_MS,
     )
     expect(left.length).toBeLessThan(100)
-    for (const { dayMs } of await store.db.select().from(store.t.personDays))
+    for (const { dayMs } of await store.db.select().from(store.t.personSets))
       expect(dayMs).toBeGreaterThan(nowMs - 92 * DAY_MS)
     const after = await figure('overview', { fromMs: NOW - 58 * DAY_MS })
     expect(after.total).toEqual(before.total)
@@ -299,6 +370,18 @@ export function describeFigures(url: () => string): void {
     while (await forgetful.forget());
     expect(await store.db.select().from(store.t.rollUps)).toEqual([])
     expect(await store.db.select().from(store.t.peopleRollUps)).toEqual([])
+  })
+
+  test('the number of somebody who was erased goes out of every set, those of others stay', async () => {
+    await record(['ann', 'bob'].map((person) => ({ id: person, person, startedAtMs: NOW - DAY_MS })))
+    await rollUpOf().run()
+    const { people, personSets } = store.t
+    const [ann] = await store.db.select().from(people).where(eq(people.person, 'ann'))
+    await store.db.delete(people).where(eq(people.person, 'bob'))
+    while (await rollUpOf().forget());
+    const sets = await store.db.select().from(personSets)
+    expect(sets.map(({ members }) => [...members])).toEqual(sets.map(() => [ann?.number]))
+    expect(sets.map(({ characterId }) => characterId).sort()).toEqual(['*', 'mira'])
   })
 
   test('who may not see small groups sees none, by the day at least, in multiples of five', async () => {
@@ -321,4 +404,77 @@ export function describeFigures(url: () => string): void {
     const series = await figure('overview', { fromMs: NOW - 3 * DAY_MS, character: 'rare', smallest: 5 })
     expect(series.rows.map((row) => row['calls'])).not.toContain(2)
   })
+}
+
+const drawnCall = fc.record({
+  /** At the edges of weeks and of thirty days. */
+  daysAgo: fc.constantFrom(0, 1, 6, 7, 29, 30),
+  minutesAgo: fc.integer({ min: 1, max: 12 * 60 }),
+  person: fc.constantFrom(null, 'ann', 'bob', 'cyd', 'dan'),
+  groups: fc.subarray(['Club', 'School']),
+  characterId: fc.constantFrom('mira', 'pia'),
+  kind: fc.constantFrom('turn' as const, 'turn' as const, 'turn' as const, 'task' as const),
+  isFailed: fc.boolean(),
+  promptTokens: fc.integer({ min: 0, max: 100 }),
+  totalMs: fc.double({ min: 0, max: 50_000, noNaN: true }),
+  question: fc.integer({ min: 0, max: 20 }),
+  rating: fc.constantFrom(0, 0, 1, -1),
+  /** When it is recorded. */
+  batch: fc.constantFrom(0, 1, 2),
+})
+
+type DrawnCall = typeof drawnCall extends fc.Arbitrary<infer Value> ? Value : never
+
+function toCall({ daysAgo, minutesAgo, isFailed, question, ...call }: DrawnCall, at: number) {
+  return {
+    ...call,
+    id: `call-${String(at).padStart(3, '0')}`,
+    message: `message-${String(at)}`,
+    userMessage: `question-${String(question)}`,
+    startedAtMs: NOW - daysAgo * DAY_MS - minutesAgo * 60_000,
+    status: isFailed ? ('failed' as const) : ('ok' as const),
+    errorCode: isFailed ? 'upstream' : null,
+  }
+}
+
+type Drawn = ReturnType<typeof toCall>
+
+const isIn = (
+  filter: { character?: string; group?: string },
+  characterId: string,
+  groups: readonly string[],
+) =>
+  (filter.character ?? characterId) === characterId &&
+  (filter.group === undefined || groups.includes(filter.group))
+
+/** As an overview tells it, call by call. */
+function recount(all: readonly Drawn[], calls: readonly Drawn[]) {
+  const isRegeneration = ({ id, userMessage, startedAtMs }: Drawn) =>
+    all.some(
+      (other) =>
+        other.kind === 'turn' &&
+        other.userMessage === userMessage &&
+        (other.startedAtMs < startedAtMs || (other.startedAtMs === startedAtMs && other.id < id)),
+    )
+  const count = (is: (call: Drawn) => boolean) => calls.filter(is).length
+  const [up, down] = [count(({ rating }) => rating > 0), count(({ rating }) => rating < 0)]
+  return {
+    calls: calls.length,
+    messages: count(({ status }) => status === 'ok'),
+    failed: count(({ status }) => status === 'failed'),
+    chats: count((call) => !isRegeneration(call)),
+    promptTokens: calls.reduce((sum, { promptTokens }) => sum + promptTokens, 0),
+    regenerateRate: calls.length === 0 ? null : count(isRegeneration) / calls.length,
+    satisfaction: up + down === 0 ? null : up / (up + down),
+  }
+}
+
+function firstDaysOf(calls: readonly Drawn[]): Map<string, number> {
+  const days = new Map<string, number>()
+  for (const { kind, person, startedAtMs } of calls) {
+    if (kind !== 'turn' || person === null) continue
+    const dayMs = calendar.startOf('day', startedAtMs)
+    days.set(person, Math.min(days.get(person) ?? dayMs, dayMs))
+  }
+  return days
 }

@@ -3,7 +3,7 @@ import { Writable } from 'node:stream'
 
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 
-import { FIGURES, type Figure } from '#analytics/figures.ts'
+import { FIGURES, type Figure } from '#analytics/figures/figure.ts'
 import { runCli } from '#cli/run.ts'
 
 import { ADMIN_KEY, CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'

@@ -1,7 +1,7 @@
 /** Row 13: figures from a standby that falls behind, or is cut off, say so; what is exported is whole. */
 import { afterAll, beforeAll, expect, vi } from 'vitest'
 
-import type { Base, Figure } from '#analytics/figures.ts'
+import type { Base, Figure } from '#analytics/figures/figure.ts'
 import { openFigures, type FigureDesk } from '#analytics/thread.ts'
 import { openStore } from '#store/open.ts'
 import { rowsOf, type Store } from '#store/store.ts'

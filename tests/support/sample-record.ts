@@ -17,7 +17,6 @@ export function sampleRecord(over: Partial<CallRecord> = {}): CallRecord {
     turn: 1,
     characterId: 'mira',
     characterVersion: 1,
-    variant: null,
     baseModel: 'base',
     upstream: 'http://model',
     streamed: false,

@@ -2,9 +2,7 @@
  * What may be shown to those who may see groups, but not the people in them. Two rules: no figure about fewer than k people,
  * and no count that is exact, so that the difference of two figures tells of no small group either.
  */
-import type { Cell, Counter } from '#store/cell.ts'
-
-import { emptyCell, leastPeople, mergeCell, sumOf } from './cell.ts'
+import { COUNTERS, emptyCell, leastPeople, mergeCell, sumOf, type Cell, type Counter } from './cell.ts'
 
 export interface Group<T> {
   key: T
@@ -54,11 +52,11 @@ const NOT_COUNTS = new Set<Counter>([
   'reasoningTokens',
   'cachedTokens',
   'cacheableTokens',
-  'queueMs',
-  'loadMs',
-  'prefillMs',
-  'decodeMs',
-  'totalMs',
+  'queueUs',
+  'loadUs',
+  'prefillUs',
+  'decodeUs',
+  'totalUs',
   'loreTokens',
   'costMicro',
 ])
@@ -66,20 +64,17 @@ const NOT_COUNTS = new Set<Counter>([
 /** The cell with every count rounded, and every sum in proportion. Times stay: they are shares of all, in coarse steps. */
 export function roundCell(cell: Cell, k: number): Cell {
   const calls = sumOf(cell, 'calls')
-  const rounded = emptyCell()
-  for (const name of Object.keys(cell.sums) as Counter[]) {
-    const value = sumOf(cell, name)
-    rounded.sums[name] = NOT_COUNTS.has(name)
-      ? roundCount(calls, k) * significant(value / Math.max(1, calls))
-      : roundCount(value, k)
+  const rounded = COUNTERS.map((name) =>
+    NOT_COUNTS.has(name)
+      ? roundCount(calls, k) * significant(sumOf(cell, name) / Math.max(1, calls))
+      : roundCount(sumOf(cell, name), k),
+  )
+  return {
+    sums: rounded,
+    errors: new Map([...(cell.errors ?? [])].map(([code, failures]) => [code, roundCount(failures, k)])),
+    times: cell.times,
+    people: cell.people,
   }
-  rounded.times = cell.times
-  rounded.people = cell.people
-  if (cell.errors !== undefined)
-    rounded.errors = Object.fromEntries(
-      Object.entries(cell.errors).map(([code, failures]) => [code, roundCount(failures, k)]),
-    )
-  return rounded
 }
 
 /** Two digits. */

@@ -1,5 +1,5 @@
 /** Figures as CSV (RFC 4180), safe to open in a spreadsheet. */
-import type { Figure } from './figures.ts'
+import type { Figure } from './figures/figure.ts'
 import type { Value } from './measures.ts'
 
 /** A spreadsheet takes a text that begins so for a formula. Source: OWASP, "CSV Injection". */

@@ -2,7 +2,9 @@
  * Times in fixed buckets whose bounds grow by a constant ratio: buckets of any two histograms can be added, and the
  * percentiles of the sum are those of all times together, which averaged percentiles never are.
  */
-import type { Histogram } from '#store/cell.ts'
+
+/** Numbers of buckets with the calls in each. */
+export type Histogram = Map<number, number>
 
 /** Bucket n holds times in (2^((n-1)/8), 2^(n/8)] ms: a percentile is told within 4.5 % of the true one. */
 const BUCKETS_IN_OCTAVE = 8
@@ -13,7 +15,8 @@ const LAST_BUCKET = 25 * BUCKETS_IN_OCTAVE
 /** The most by which a percentile is off, as a share of the true one (above a millisecond and below nine hours). */
 export const PERCENTILE_ERROR = 2 ** (1 / (2 * BUCKETS_IN_OCTAVE)) - 1
 
-function bucketOf(ms: number): number {
+/** From 0 to 200. */
+export function bucketOf(ms: number): number {
   if (ms <= 1) return 0
   return Math.min(LAST_BUCKET, Math.ceil(Math.log2(ms) * BUCKETS_IN_OCTAVE))
 }
@@ -24,25 +27,25 @@ const middleOf = (bucket: number): number => (bucket === 0 ? 1 : 2 ** ((bucket -
 /** Changes the histogram. */
 export function addTime(histogram: Histogram, ms: number): void {
   const bucket = bucketOf(ms)
-  histogram[bucket] = (histogram[bucket] ?? 0) + 1
+  histogram.set(bucket, (histogram.get(bucket) ?? 0) + 1)
 }
 
 /** Adds the second to the first. */
-export function mergeInto(histogram: Histogram, other: Histogram): void {
-  for (const bucket in other) histogram[bucket] = (histogram[bucket] ?? 0) + (other[bucket] ?? 0)
+export function mergeInto<K>(counts: Map<K, number>, other: Iterable<readonly [K, number]>): void {
+  for (const [key, count] of other) counts.set(key, (counts.get(key) ?? 0) + count)
 }
 
-export const countOf = (histogram: Histogram): number =>
-  Object.values(histogram).reduce((sum, count) => sum + count, 0)
+export function countOf(histogram: Histogram): number {
+  let sum = 0
+  for (const count of histogram.values()) sum += count
+  return sum
+}
 
 /** The smallest time that a share of all times does not exceed, in milliseconds; null without times. `share` is in (0, 1]. */
 export function percentile(histogram: Histogram, share: number): number | null {
-  const buckets = Object.keys(histogram)
-    .map(Number)
-    .sort((a, b) => a - b)
   let left = Math.ceil(countOf(histogram) * share)
-  for (const bucket of buckets) {
-    left -= histogram[bucket] ?? 0
+  for (const [bucket, count] of [...histogram].sort(([a], [b]) => a - b)) {
+    left -= count
     if (left <= 0) return middleOf(bucket)
   }
   return null

@@ -1,7 +1,5 @@
 /** What is told of a cell. The key of a measure is its column everywhere: in JSON, in CSV, on the command line. */
-import type { Cell, TimeName } from '#store/cell.ts'
-
-import { leastPeople, sumOf } from './cell.ts'
+import { leastPeople, sumOf, timesOf, type Cell, type TimeName } from './cell.ts'
 import { percentile } from './histogram.ts'
 
 export type Value = number | string | null
@@ -19,14 +17,14 @@ const share = (part: number, whole: number): number | null => (whole === 0 ? nul
 const time = (name: TimeName, at: number, means: string): Measure => ({
   unit: 'ms',
   means,
-  of: ({ times }) => percentile(times[name] ?? {}, at),
+  of: (cell) => percentile(timesOf(cell, name), at),
 })
 
 /** Of the time that passed in calls whose server said where it went. */
-const spent = (name: 'queueMs' | 'loadMs' | 'prefillMs' | 'decodeMs', means: string): Measure => ({
+const spent = (name: 'queueUs' | 'loadUs' | 'prefillUs' | 'decodeUs', means: string): Measure => ({
   unit: 'share',
   means: `${means}, as a share of the whole time of calls`,
-  of: (cell) => share(sumOf(cell, name), sumOf(cell, 'totalMs')),
+  of: (cell) => share(sumOf(cell, name), sumOf(cell, 'totalUs')),
 })
 
 export const MEASURES = {
@@ -71,10 +69,10 @@ export const MEASURES = {
   totalP50: time('total', 0.5, 'Half of the answers were finished within this time'),
   totalP90: time('total', 0.9, 'Nine of ten answers were finished within this time'),
   totalP99: time('total', 0.99, 'All but one in a hundred answers were finished within this time'),
-  queueShare: spent('queueMs', 'Waiting for a turn at the model server'),
-  loadShare: spent('loadMs', 'Loading the model'),
-  prefillShare: spent('prefillMs', 'Reading the prompt'),
-  decodeShare: spent('decodeMs', 'Writing the answer'),
+  queueShare: spent('queueUs', 'Waiting for a turn at the model server'),
+  loadShare: spent('loadUs', 'Loading the model'),
+  prefillShare: spent('prefillUs', 'Reading the prompt'),
+  decodeShare: spent('decodeUs', 'Writing the answer'),
   queueP90: time('queue', 0.9, 'Nine of ten calls waited no longer for their turn'),
   loadP90: time('load', 0.9, 'Nine of ten calls waited no longer for the model to be loaded'),
   coldCalls: {
@@ -90,7 +88,7 @@ export const MEASURES = {
   tokensPerSecond: {
     unit: 'count',
     means: 'Tokens of answers for each second of writing',
-    of: (cell) => share(sumOf(cell, 'completionTokens') * 1_000, sumOf(cell, 'decodeMs')),
+    of: (cell) => share(sumOf(cell, 'completionTokens') * 1e6, sumOf(cell, 'decodeUs')),
   },
   up: { unit: 'count', means: 'Answers with a thumb up', of: (cell) => sumOf(cell, 'up') },
   down: { unit: 'count', means: 'Answers with a thumb down', of: (cell) => sumOf(cell, 'down') },

@@ -28,8 +28,6 @@ export interface CallRecord {
   turn: number | null
   characterId: string | null
   characterVersion: number | null
-  /** Of an experiment with a character; null outside of one. */
-  variant: string | null
   baseModel: string | null
   upstream: string | null
   streamed: boolean

@@ -9,8 +9,9 @@ import { openStore } from '#store/open.ts'
 import type { Store } from '#store/store.ts'
 
 import { createCalendar } from './calendar.ts'
-import { makeFigure, type Figure, type FigureQuery } from './figures.ts'
-import { createRollUp } from './roll-up.ts'
+import type { Figure, FigureQuery } from './figures/figure.ts'
+import { makeFigure } from './figures/figures.ts'
+import { createRollUp } from './roll-up/roll-up.ts'
 import type { FigureDesk, FiguresOptions, ToThread } from './thread.ts'
 
 /** Rolling up takes at most a tenth of the time. */

@@ -5,8 +5,8 @@ import { AppError, type ErrorCode } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 
 import { createCalendar, type Calendar } from './calendar.ts'
-import type { Figure, FigureQuery } from './figures.ts'
-import type { Retention } from './roll-up.ts'
+import type { Figure, FigureQuery } from './figures/figure.ts'
+import type { Retention } from './roll-up/roll-up.ts'
 
 export interface FiguresOptions {
   /** Of the database of records. */

@@ -80,7 +80,6 @@ const UNUSED = {
   message: null,
   userMessage: null,
   turn: null,
-  variant: null,
   characterId: null,
   characterVersion: null,
   streamed: false,

@@ -164,7 +164,6 @@ export class Journal {
     const { upstream, prompt, speaker, sampling = {} } = this.#decided ?? {}
     const lore = prompt?.parts.filter(({ kind, dropped }) => kind === 'lore' && !dropped)
     return {
-      variant: null,
       assembleMs: this.#assembledAtMs === undefined ? null : this.#assembledAtMs - this.#startedAtMs,
       queueMs: this.#queueMs,
       loreFired: lore?.length ?? null,

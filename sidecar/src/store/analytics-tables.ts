@@ -1,5 +1,4 @@
 /** What is recorded of model calls, and what is made of it. `docs/analytics.md` says what each figure means. */
-import type { Cell } from './cell.ts'
 import type { Kit } from './kit.sqlite.ts'
 
 /** The parts of a prompt without their texts. */
@@ -39,7 +38,6 @@ export function defineAnalyticsTables(k: Kit) {
       turn: k.int('turn'),
       characterId: k.text('character_id'),
       characterVersion: k.int('character_version'),
-      variant: k.text('variant'),
       baseModel: k.text('base_model'),
       upstream: k.text('upstream'),
       streamed: k.bool('streamed').notNull(),
@@ -138,34 +136,21 @@ export function defineAnalyticsTables(k: Kit) {
 }
 
 function defineRollUps(k: Kit) {
-  /** Calls of an hour, a day or a month that share all of these; `group_name` is `*` for all calls, whatever the group. */
+  /**
+   * Calls of an hour, a day or a month by everything that figures ask for; `group_name` is `*` for all calls, whatever the
+   * group. In one row for each group, since a row for each cell would be as many as there are calls.
+   */
   const rollUps = k.table(
     'roll_ups',
     {
       grain: k.text('grain').notNull(),
       atMs: k.epochMs('at_ms').notNull(),
       groupName: k.text('group_name').notNull(),
-      kind: k.text('kind').notNull(),
-      characterId: k.text('character_id').notNull(),
-      characterVersion: k.int('character_version').notNull(),
-      baseModel: k.text('base_model').notNull(),
-      surface: k.text('surface').notNull(),
-      cell: k.json<Cell>('cell').notNull(),
+      /** Sums, histograms and sketches of people, packed by `analytics/packed-cells.ts`. */
+      cells: k.text('cells').notNull(),
     },
-    (t) => [
-      k.primaryKey({
-        columns: [
-          t.grain,
-          t.groupName,
-          t.atMs,
-          t.kind,
-          t.characterId,
-          t.characterVersion,
-          t.baseModel,
-          t.surface,
-        ],
-      }),
-    ],
+    // Time comes before the group: an hour is replaced as a whole, and is one stretch of the index.
+    (t) => [k.primaryKey({ columns: [t.grain, t.atMs, t.groupName] })],
   )
 
   /** How often an entry of a lorebook or a document was used in a day or a month. */
@@ -186,26 +171,35 @@ function defineRollUps(k: Kit) {
     (t) => [k.primaryKey({ columns: [t.grain, t.kind, t.atMs, t.characterId, t.item] })],
   )
 
-  /** Who talked on a day, to whom (`*` for anybody) and as whose member (`*` for all people). Kept as long as call records. */
-  const personDays = k.table(
-    'person_days',
+  /**
+   * Who talked on a day, to whom (`*` for anybody) and as whose member (`*` for all people): numbers of `people`, packed by
+   * `analytics/person-set.ts`. Kept as long as call records.
+   */
+  const personSets = k.table(
+    'person_sets',
     {
-      dayMs: k.epochMs('day_ms').notNull(),
       characterId: k.text('character_id').notNull(),
       groupName: k.text('group_name').notNull(),
-      person: k.text('person').notNull(),
+      dayMs: k.epochMs('day_ms').notNull(),
+      members: k.bytes('members').notNull(),
     },
     (t) => [
-      k.primaryKey({ columns: [t.dayMs, t.characterId, t.groupName, t.person] }),
-      k.index('person_days_person').on(t.person),
+      k.primaryKey({ columns: [t.characterId, t.groupName, t.dayMs] }),
+      k.index('person_sets_day').on(t.dayMs),
     ],
   )
 
-  const people = k.table('people', {
-    person: k.text('person').primaryKey(),
-    firstDayMs: k.epochMs('first_day_ms').notNull(),
-    lastDayMs: k.epochMs('last_day_ms').notNull(),
-  })
+  /** Whoever is erased is not in it any more; their number, which is given to nobody else, then stands for nobody. */
+  const people = k.table(
+    'people',
+    {
+      number: k.serial('number'),
+      person: k.text('person').notNull(),
+      firstDayMs: k.epochMs('first_day_ms').notNull(),
+      lastDayMs: k.epochMs('last_day_ms').notNull(),
+    },
+    (t) => [k.uniqueIndex('people_person').on(t.person)],
+  )
 
   /** Numbers of people, kept when the pseudonyms are gone. */
   const peopleRollUps = k.table(
@@ -221,7 +215,10 @@ function defineRollUps(k: Kit) {
       /** Who was never seen before. */
       fresh: k.int('fresh').notNull(),
     },
-    (t) => [k.primaryKey({ columns: [t.characterId, t.groupName, t.dayMs] })],
+    (t) => [
+      k.primaryKey({ columns: [t.characterId, t.groupName, t.dayMs] }),
+      k.index('people_roll_ups_day').on(t.dayMs),
+    ],
   )
 
   /** Of the people first seen in one week, those who talked in a later one. */
@@ -234,7 +231,10 @@ function defineRollUps(k: Kit) {
       groupName: k.text('group_name').notNull(),
       people: k.int('people').notNull(),
     },
-    (t) => [k.primaryKey({ columns: [t.characterId, t.groupName, t.weekMs, t.cohortMs] })],
+    (t) => [
+      k.primaryKey({ columns: [t.characterId, t.groupName, t.weekMs, t.cohortMs] }),
+      k.index('cohort_roll_ups_week').on(t.weekMs),
+    ],
   )
 
   /** Hours, days, weeks and months whose figures have to be made anew. */
@@ -250,5 +250,5 @@ function defineRollUps(k: Kit) {
     atMs: k.epochMs('at_ms').notNull(),
   })
 
-  return { rollUps, itemRollUps, personDays, people, peopleRollUps, cohortRollUps, rollUpQueue, rollUpMarks }
+  return { rollUps, itemRollUps, personSets, people, peopleRollUps, cohortRollUps, rollUpQueue, rollUpMarks }
 }

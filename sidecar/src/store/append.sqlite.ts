@@ -73,6 +73,8 @@ export function createAppender(file: string, busyTimeoutMs: number): Appender {
     async close() {
       if (worker === undefined) return
       const ended = new Promise((resolve) => worker?.once('exit', resolve))
+      // Who waits for its end must not find the process over.
+      worker.ref()
       worker.postMessage('close')
       await ended
     },
@@ -96,7 +98,7 @@ interface Statement {
 const statements = new WeakMap<SQLiteTable, Statement>()
 
 /** Built once: to have drizzle build a statement for each row costs more than to run it. */
-function statementOf(table: SQLiteTable): Statement {
+export function statementOf(table: SQLiteTable): Statement {
   const known = statements.get(table)
   if (known !== undefined) return known
   const columns = Object.entries(getTableColumns(table))

@@ -1,7 +1,7 @@
 /** PostgreSQL 14 or newer through pg: for more than one process. */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { getTableColumns, getTableName } from 'drizzle-orm'
+import { getTableColumns, getTableName, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import { migrate } from 'drizzle-orm/node-postgres/migrator'
 import type { SQLiteTable } from 'drizzle-orm/sqlite-core'
@@ -12,7 +12,7 @@ import { AppError } from '#base/errors.ts'
 import { arrive } from './arriving.postgres.ts'
 import { postgresKit } from './kit.postgres.ts'
 import { openPool } from './pool.postgres.ts'
-import type { Db, Rows, Store, StoreOptions } from './store.ts'
+import { isRows, type Db, type Rows, type Store, type StoreOptions } from './store.ts'
 import { defineTables } from './tables.ts'
 
 /** A process alone stays well within PostgreSQL's own default of 100. */
@@ -64,9 +64,14 @@ export async function openPostgres(
       if (additions.length === 0) return
       await pool.run(insertAll(additions), additions.map(asJson), withinMs)
     },
-    async atomically(writes) {
+    async atomically(changes) {
       await database.transaction(async (transaction) => {
-        for (const write of writes(transaction as unknown as Db)) await write
+        for (const change of changes(transaction as unknown as Db))
+          if (!isRows(change)) await change
+          else if (change.rows.length > 0) {
+            const { before, after } = insertOf(change)
+            await transaction.execute(sql`${sql.raw(before)}${asJson(change)}${sql.raw(after)}`)
+          }
       })
     },
     isDuplicate: (error) => isUniqueViolation(error),
@@ -96,24 +101,37 @@ export async function openPostgres(
 
 /** One statement for all tables, so that a commit costs one round trip; `$1`, `$2` … are the rows of each as JSON. */
 function insertAll(additions: readonly Rows[]): string {
-  const inserts = additions.map(({ table, rows }, at) => {
-    const name = `"${getTableName(table)}"`
-    // What no row gives is the database's to give: a number that it counts up, a default.
-    const given = namesOf(table).filter(([key]) => rows.some((row) => row[key] !== undefined))
-    const columns = given.map(([, column]) => `"${column}"`).join(', ')
-    return `insert into ${name} (${columns}) select ${columns} from json_populate_recordset(null::${name}, $${String(at + 1)}::json) on conflict do nothing`
+  const inserts = additions.map((rows, at) => {
+    const { before, after } = insertOf(rows)
+    return `${before}$${String(at + 1)}${after}`
   })
   const last = inserts.pop() ?? ''
   const others = inserts.map((insert, at) => `t${String(at)} as (${insert})`)
   return others.length === 0 ? last : `with ${others.join(', ')} ${last}`
 }
 
+/** A statement in two halves, between which the rows stand as JSON: a parameter. */
+function insertOf({ table, rows }: Rows): { before: string; after: string } {
+  const name = `"${getTableName(table)}"`
+  // What no row gives is the database's to give: a number that it counts up, a default.
+  const given = namesOf(table).filter(([key]) => rows.some((row) => row[key] !== undefined))
+  const columns = given.map(([, column]) => `"${column}"`).join(', ')
+  return {
+    before: `insert into ${name} (${columns}) select ${columns} from json_populate_recordset(null::${name}, `,
+    after: '::json) on conflict do nothing',
+  }
+}
+
 /** Under the names of the columns. PostgreSQL refuses NUL in texts. */
 function asJson({ table, rows }: Rows): string {
   const names = namesOf(table)
-  const named = rows.map((row) => Object.fromEntries(names.map(([key, name]) => [name, row[key] ?? null])))
+  const named = rows.map((row) => Object.fromEntries(names.map(([key, name]) => [name, inJson(row[key])])))
   return JSON.stringify(named).replaceAll('\\u0000', '')
 }
+
+/** JSON has no bytes; PostgreSQL reads them in its own notation. */
+const inJson = (value: unknown): unknown =>
+  value instanceof Uint8Array ? `\\x${Buffer.from(value).toString('hex')}` : (value ?? null)
 
 const known = new WeakMap<SQLiteTable, [key: string, name: string][]>()
 

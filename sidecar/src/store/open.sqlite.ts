@@ -8,9 +8,9 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 
 import { AppError } from '#base/errors.ts'
 
-import { createAppender } from './append.sqlite.ts'
+import { createAppender, statementOf } from './append.sqlite.ts'
 import { sqliteKit } from './kit.sqlite.ts'
-import type { Db, Rows, Store, Write } from './store.ts'
+import { isRows, type Change, type Db, type Rows, type Store, type Write } from './store.ts'
 import { defineTables } from './tables.ts'
 
 /** Another process (a backup, a second start) may hold the lock for a moment. */
@@ -40,22 +40,23 @@ export function openSqlite(file: string, migrationsFolder: string): Store {
   const database = drizzle(client)
   // Awaiting a builder is the same text on the synchronous driver as on PostgreSQL.
   const db = database as unknown as Db
-  const transaction = client.transaction((writes: readonly Write[]) => {
-    for (const write of writes) {
-      if (!isRunnable(write))
-        throw new AppError('internal', 'Only statements of the store can run in a transaction')
-      write.run()
+  const prepared = new Map<string, Database.Statement>()
+  const addRows = ({ table, rows }: Rows) => {
+    const { insert, values } = statementOf(table)
+    const statement = prepared.get(insert) ?? client.prepare(insert)
+    prepared.set(insert, statement)
+    for (const row of rows) statement.run(values(row))
+  }
+  const transaction = client.transaction((changes: readonly Change[]) => {
+    for (const change of changes) {
+      if (isRows(change)) addRows(change)
+      else if (isRunnable(change)) change.run()
+      else throw new AppError('internal', 'Only statements of the store can run in a transaction')
     }
   })
   const addHere = (additions: readonly Rows[]) => {
-    const inserts = additions.map(({ table, rows }) =>
-      db
-        .insert(table)
-        .values([...rows])
-        .onConflictDoNothing(),
-    )
     try {
-      transaction(inserts)
+      transaction(additions)
     } catch (cause) {
       throw hasCode(cause, (code) => code.startsWith('SQLITE_CONSTRAINT'))
         ? new AppError('invalid', 'SQLite refuses these rows', { cause })
@@ -76,8 +77,8 @@ export function openSqlite(file: string, migrationsFolder: string): Store {
     position: () => Promise.resolve(''),
     lagMs: () => Promise.resolve(0),
     // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous, this engine is not
-    async atomically(writes) {
-      transaction(writes(db))
+    async atomically(changes) {
+      transaction(changes(db))
     },
     isDuplicate: (error) =>
       hasCode(

@@ -15,6 +15,10 @@ export interface Rows {
   readonly rows: readonly Readonly<Record<string, unknown>>[]
 }
 
+export type Change = Write | Rows
+
+export const isRows = (change: Change): change is Rows => 'rows' in change
+
 /** Holds the rows to the columns of their table. */
 export const rowsOf = <T extends SQLiteTable>(table: T, rows: readonly T['$inferInsert'][]): Rows => ({
   table,
@@ -37,8 +41,11 @@ export interface Store {
   readonly engine: 'sqlite' | 'postgres'
   readonly db: Db
   readonly t: Tables
-  /** Runs all writes in one transaction, or none. Read before it; put conditions into the statements. */
-  atomically(writes: (db: Db) => Write[]): Promise<void>
+  /**
+   * Runs all changes in their order in one transaction, or none. Read before it; put conditions into the statements. Many rows
+   * are added best as `Rows`: without a statement of their own, and left out where their key is taken.
+   */
+  atomically(changes: (db: Db) => Change[]): Promise<void>
   /**
    * Adds rows in one commit and resolves once they are durable; a row whose key is taken is left out. Does not hold up the
    * event loop on any engine. Rejects with AppError `unavailable` when the database does not take them, on PostgreSQL also

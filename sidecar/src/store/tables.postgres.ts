@@ -23,7 +23,7 @@ export const {
   embeddings,
   rollUps,
   itemRollUps,
-  personDays,
+  personSets,
   people,
   peopleRollUps,
   cohortRollUps,

@@ -2,8 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 
 import { hideSmall, roundCell, roundCount } from '#analytics/anonymity.ts'
-import { count, emptyCell, leastPeople, mergeCell, sumOf } from '#analytics/cell.ts'
-import type { Cell } from '#store/cell.ts'
+import { count, emptyCell, leastPeople, mergeCell, sumOf, type Cell } from '#analytics/cell.ts'
 
 import { countedCall } from '../../support/counted-call.ts'
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 
 import { toCsv } from '#analytics/csv.ts'
-import type { Figure } from '#analytics/figures.ts'
+import type { Figure } from '#analytics/figures/figure.ts'
 
 const figure = (rows: Figure['rows']): Figure => ({
   figure: 'usage',

@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 
 import { toCsv } from '#analytics/csv.ts'
-import { DIMENSIONS, FIGURES, USUAL_PERIOD_MS, type FigureName } from '#analytics/figures.ts'
+import { DIMENSIONS, FIGURES, USUAL_PERIOD_MS, type FigureName } from '#analytics/figures/figure.ts'
 import { readMoment } from '#analytics/period.ts'
 import type { Recorder } from '#analytics/recorder.ts'
 import type { FigureDesk } from '#analytics/thread.ts'

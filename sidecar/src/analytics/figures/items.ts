@@ -1,0 +1,100 @@
+import { and, between, desc, eq, or, sql } from 'drizzle-orm'
+
+import { roundCount } from '../anonymity.ts'
+import { DAY_MS } from '../calendar.ts'
+import { sumOf } from '../cell.ts'
+import type { MeasureName } from '../measures.ts'
+import type { Column, Figure } from './figure.ts'
+import { coverOf } from './period.ts'
+import { load, sumOfRows, type Context } from './rows.ts'
+import { baseOf, refuse, totalOf } from './told.ts'
+
+/** Entries of lorebooks, or documents. */
+export async function items(context: Context, kind: 'lore' | 'document'): Promise<Figure> {
+  const { store, query, period, calendar } = context
+  const why = 'lore and documents are counted by character only'
+  for (const name of ['model', 'surface', 'group'] as const) refuse(query, name, why)
+  const { itemRollUps: t } = store.t
+  const daily = period.grain === 'hour' ? { ...period, grain: 'day' as const } : period
+  const ranges = coverOf(
+    {
+      ...daily,
+      fromMs: calendar.startOf('day', period.fromMs),
+      toMs: calendar.startOf('day', period.toMs - 1) + DAY_MS,
+    },
+    calendar,
+  )
+  const sum = (column: typeof t.used) => sql<number>`sum(${column})`.mapWith(Number)
+  const rows = await store.db
+    .select({
+      ...{ character: t.characterId, item: t.item, used: sum(t.used), dropped: sum(t.dropped) },
+      tokens: sql<number>`sum(${t.tokens})`.mapWith(Number),
+      scoreSum: sql<number>`sum(${t.scoreSum})`.mapWith(Number),
+    })
+    .from(t)
+    .where(
+      and(
+        eq(t.kind, kind),
+        query.character === undefined ? undefined : eq(t.characterId, query.character),
+        or(
+          ...ranges.map((range) =>
+            and(eq(t.grain, range.grain), between(t.atMs, range.fromMs, range.toMs - 1)),
+          ),
+        ),
+      ),
+    )
+    .groupBy(t.characterId, t.item)
+    .orderBy(desc(sql`sum(${t.used})`))
+    .limit(MOST_ITEMS)
+  const calls = sumOfRows(await load(context, { ranges: coverOf(period, calendar), kinds: 'turns' }))
+  const k = query.smallest
+  const shown = k === null ? rows : rows.filter(({ used, dropped }) => used + dropped >= k)
+  const tell = (value: number) => (k === null ? value : roundCount(value, k))
+  const names: MeasureName[] =
+    kind === 'lore' ? ['calls', 'loreRate', 'loreTokens'] : ['calls', 'searches', 'knowledgeRate']
+  return {
+    figure: query.figure,
+    base: baseOf(
+      context,
+      sumOf(calls, 'calls'),
+      [`all but the ${String(MOST_ITEMS)} most used`],
+      rows.length - shown.length,
+    ),
+    columns: [
+      { key: 'character', unit: 'name', means: 'Id of the character' },
+      ...(kind === 'lore' ? LORE_COLUMNS : DOCUMENT_COLUMNS),
+    ],
+    rows: shown.map(({ character, item, used, dropped, tokens, scoreSum }) =>
+      kind === 'lore'
+        ? {
+            character,
+            entry: item,
+            used: tell(used),
+            dropped: tell(dropped),
+            tokens: k === null ? tokens : Math.round(tokens / Math.max(1, used)) * tell(used),
+          }
+        : {
+            character,
+            document: item,
+            used: tell(used),
+            unused: tell(dropped),
+            score: scoreSum / Math.max(1, used + dropped),
+          },
+    ),
+    total: totalOf(calls, names, k),
+  }
+}
+
+const MOST_ITEMS = 500
+const LORE_COLUMNS: Column[] = [
+  { key: 'entry', unit: 'name', means: 'Name of the entry' },
+  { key: 'used', unit: 'count', means: 'Prompts that it stood in' },
+  { key: 'dropped', unit: 'count', means: 'Prompts that had no room for it' },
+  { key: 'tokens', unit: 'tokens', means: 'Tokens that it took, as estimated' },
+]
+const DOCUMENT_COLUMNS: Column[] = [
+  { key: 'document', unit: 'name', means: 'Id of the document' },
+  { key: 'used', unit: 'count', means: 'Passages of it that stood in prompts' },
+  { key: 'unused', unit: 'count', means: 'Passages that were found and left out' },
+  { key: 'score', unit: 'share', means: 'Mean score of its passages' },
+]
