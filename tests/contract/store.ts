@@ -1,10 +1,13 @@
 /** What every store must do; `store.test.ts` runs it on each engine. */
+import { Readable } from 'node:stream'
+
 import { eq, sql } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 
 import { findLoads } from '#analytics/loads.ts'
 import { findRecord, recentCharacters } from '#analytics/queries.ts'
 import { openRecorder } from '#analytics/recorder.ts'
+import { loadDump, openDump, type DumpedRow } from '#store/dump.ts'
 import { rowsOf, type Store } from '#store/store.ts'
 import { openStore } from '#store/open.ts'
 
@@ -80,6 +83,39 @@ export function describeStore(url: () => string): void {
     ])
     await expect(broken).rejects.toSatisfy((error) => store.isDuplicate(error))
     expect((await store.db.select().from(store.t.characters)).map(({ id }) => id)).toEqual(['a'])
+  })
+
+  test('adds rows among the changes of a transaction, bytes too, and leaves out those whose key is taken', async () => {
+    const { personSets } = store.t
+    const set = (dayMs: number, ...members: number[]) => ({
+      ...{ dayMs, characterId: 'mira', groupName: '*', members: Buffer.from(members) },
+    })
+    await store.db.insert(personSets).values([set(1, 0, 255, 92), set(2, 2)])
+    await store.atomically((db) => [
+      db.delete(personSets).where(eq(personSets.dayMs, 1)),
+      rowsOf(personSets, [set(1, 7, 0, 200), set(2, 9)]),
+      rowsOf(personSets, []),
+    ])
+    const rows = await store.db.select().from(personSets).orderBy(personSets.dayMs)
+    expect(rows.map(({ members }) => [...members])).toEqual([[7, 0, 200], [2]])
+    await store.db.delete(personSets)
+  })
+
+  test('a database that was put back goes on counting where it was', async () => {
+    const { people } = store.t
+    const person = (name: string) => ({ person: name, firstDayMs: 1, lastDayMs: 1 })
+    await store.db.insert(people).values(['ann', 'bob'].map(person))
+    const dump = await openDump(url())
+    const rows: DumpedRow[] = []
+    // As from a database that has counted further than this one.
+    for await (const row of dump.rows('people')) rows.push({ ...row, number: Number(row['number']) + 1_000 })
+    await dump.close()
+    await loadDump(url(), Readable.from([{ table: 'people', rows }]))
+    await store.db.insert(people).values(person('cyd'))
+    const numbers = (await store.db.select().from(people)).map(({ number }) => number)
+    const last = Math.max(...rows.map((row) => Number(row['number'])))
+    expect(Math.max(...numbers)).toBe(last + 1)
+    await store.db.delete(people)
   })
 
   test('tells a taken key from other faults', async () => {

@@ -179,11 +179,15 @@ async function insertPostgres(
 
 /** A column that counts goes on after the highest number. */
 async function countOn(client: pg.Client, table: string, columns: readonly SQLiteColumn[]): Promise<void> {
-  for (const { name } of columns.filter(({ columnType }) => columnType.includes('Serial')))
+  for (const { name } of columns.filter(isCounted))
     await client.query(
       `select setval(pg_get_serial_sequence('"${table}"', '${name}'), coalesce((select max("${name}") from "${table}"), 0) + 1, false)`,
     )
 }
+
+/** Only PostgreSQL's columns know of it. */
+const isCounted = (column: SQLiteColumn): boolean =>
+  'generatedIdentity' in column && column.generatedIdentity !== undefined
 
 type Named = ReadonlyMap<string, SQLiteColumn[]>
 
