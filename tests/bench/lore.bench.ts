@@ -79,6 +79,7 @@ const run = (book: LoreBook, messages: readonly LoreMessage[]) =>
     draw: () => 0.5,
     character: { names: ['Ana'], tags: [] },
     sources: {},
+    clockMs: () => 0,
   })
 
 /** Each key in each message, as it is done without any of our means; the expressions are compiled beforehand. */

@@ -81,6 +81,7 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
       books: on.lorebooks.of(characterId),
       ...(ask.persona !== undefined && { persona: ask.persona }),
       userName: userNameOf(ask),
+      clockMs: () => performance.now(),
       scene: {
         modelName: upstream.model.name,
         dice: (field) => frozenDraw(on.diceSecret, (chat ??= chatOf(ask)), characterId, field),

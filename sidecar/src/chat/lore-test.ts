@@ -57,14 +57,16 @@ async function materialsFor({ character, lorebook, book }: LoreTest, on: TestPar
     const { publishedVersion, latestVersion } = await on.library.get(character)
     const { card, number } = await on.library.version(character, publishedVersion ?? latestVersion)
     const speaker = { characterId: character, version: number, card }
-    return { speaker, books: on.lorebooks.of(character), userName: SOMEBODY }
+    return { speaker, books: on.lorebooks.of(character), userName: SOMEBODY, clockMs }
   }
   const tested =
     lorebook === undefined
       ? { id: 'tested', name: 'The book', book: parseBook(book) }
       : on.lorebooks.get(lorebook)
-  return { speaker: NOBODY, books: [tested], userName: SOMEBODY }
+  return { speaker: NOBODY, books: [tested], userName: SOMEBODY, clockMs }
 }
+
+const clockMs = () => performance.now()
 
 const SOMEBODY = 'User'
 

@@ -178,6 +178,7 @@ export function calledUpLore(
       greeting: () => (greeting ??= { number: greetingOf(card, messages, materials) }).number,
       character: { names: [card.name, spokenName(card)], tags: card.tags },
       sources: sourceTexts(materials),
+      clockMs: materials.clockMs ?? (() => 0),
       ...limitsOf(lore),
     },
   )

@@ -90,6 +90,8 @@ export interface Materials {
   persona?: string
   /** Absent where a persona is only measured: each choice is its first item then, and there is no date. */
   scene?: Scene
+  /** Any clock that goes on: bounds how long patterns of strangers are looked for. Absent where nobody waits. */
+  clockMs?: () => number
 }
 
 /** What macros may tell of a chat. */

@@ -126,6 +126,7 @@ describe('23: a lorebook', () => {
       render: ({ content }: { content: string }) => content,
       character: { names: [], tags: [] },
       sources: {},
+      clockMs: () => 0,
     },
   }
   const run = (entries: ReturnType<typeof sampleEntry>[], text: string) =>

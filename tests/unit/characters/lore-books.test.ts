@@ -27,6 +27,7 @@ function run(books: Lorebook[], messages: LoreMessage[], settings: Partial<LoreS
     draw: () => 0.5,
     character: { names: [], tags: [] },
     sources: {},
+    clockMs: () => 0,
     ...settings,
   })
 }
@@ -97,6 +98,7 @@ describe('several books in one run', () => {
       draw: () => 0,
       character: { names: [], tags: [] },
       sources: {},
+      clockMs: () => 0,
     }
     expect(activate([compiled, compiled], says('cat'), settings).active).toHaveLength(2)
   })

@@ -32,18 +32,19 @@ interface Options {
   settings?: Partial<LoreSettings>
 }
 
-function run(entries: LorebookEntry[], messages: LoreMessage[], { book, settings }: Options = {}) {
-  return activate([compileBook({ extensions: {}, entries, ...book })], messages, {
-    budgetTokens: 1_000,
-    countTokens: (text) => text.length,
-    render: ({ content }) => content,
-    hidden: () => [],
-    draw: () => 0.5,
-    character: { names: ['Ana Kell', 'Ana'], tags: ['Sailor'] },
-    sources: {},
-    ...settings,
-  })
+const SETTINGS: LoreSettings = {
+  budgetTokens: 1_000,
+  countTokens: (text) => text.length,
+  render: ({ content }) => content,
+  hidden: () => [],
+  draw: () => 0.5,
+  character: { names: ['Ana Kell', 'Ana'], tags: ['Sailor'] },
+  sources: {},
+  clockMs: () => 0,
 }
+
+const run = (entries: LorebookEntry[], messages: LoreMessage[], { book, settings }: Options = {}) =>
+  activate([compileBook({ extensions: {}, entries, ...book })], messages, { ...SETTINGS, ...settings })
 /** Labels of what is on, in the order in which it is printed. */
 const on = (...args: Parameters<typeof run>): string[] => run(...args).active.map(({ entry }) => entry.label)
 const isOn = (entry: LorebookEntry, messages: LoreMessage[], options: Options = {}) =>
@@ -480,4 +481,39 @@ test('whatever a book holds, the budget is kept and each entry is there once', (
     ),
     { seed: 20_261_123, numRuns: 2_000 },
   )
+})
+
+describe('patterns that cost too much', () => {
+  const entries = ['/(a+)+b/', '/(a|a?)+c/', '/harbour/i'].map((key) =>
+    st({ keys: [key], constant: false, comment: key }),
+  )
+  /** Each search takes longer than a turn waits. */
+  const slowly = () => {
+    let nowMs = 0
+    return () => (nowMs += 100)
+  }
+
+  test('are given up, said by name, and looked for again in the next turn; what was found stays found', () => {
+    const book = compileBook({ extensions: {}, entries })
+    const turn = () =>
+      activate([book], says(`${'a'.repeat(100)} c`), { ...SETTINGS, clockMs: slowly() }).trace.map(
+        ({ isActive, reason }) => (isActive ? 'on' : reason),
+      )
+    const lost = (key: string) => expect.stringContaining(`no time to look for ${key}`) as string
+    expect(turn()).toEqual([expect.not.stringContaining('no time'), lost('/(a|a?)+c/'), expect.anything()])
+    expect(turn()[1]).toBe('on')
+  })
+
+  test('and are too large are never looked for', () => {
+    const key = '/(a{1,30}){1,30}b/'
+    const { trace } = run([st({ keys: [key], constant: false })], says('ab'))
+    expect(trace[0]?.reason).toMatch(/too large/)
+  })
+
+  test('a long text is searched to its beginning, and across its parts', () => {
+    const found = (text: string) => run([st({ keys: ['/x+y/'], constant: false })], says(text)).active.length
+    for (const before of [0, 100, 8_000, 8_190, 20_000])
+      expect(found(`${'-'.repeat(before)}xxy${'-'.repeat(30_000)}`)).toBe(1)
+    expect(found('-'.repeat(60_000))).toBe(0)
+  })
 })

@@ -6,7 +6,7 @@
 import type { LoreBook } from './book.ts'
 import type { LoreEntry } from './entry.ts'
 import { Lasting } from './lasting.ts'
-import { LoreText } from './match.ts'
+import { LoreText, Patience } from './match.ts'
 import { OpenBook, type Item } from './open-book.ts'
 import type { LoreMessage, LoreSettings } from './settings.ts'
 import { Turn, type Printed, type Run } from './turn.ts'
@@ -65,12 +65,13 @@ export function activate(
 function openBooks(
   books: readonly LoreBook[],
   messages: readonly LoreMessage[],
-  { sources }: LoreSettings,
+  { sources, clockMs }: LoreSettings,
 ): OpenBook[] {
   const texts = messages.map(({ name, text }) => new LoreText(`${name}: ${text}`))
+  const patience = new Patience(clockMs)
   let position = 0
   return [...new Set(books)].map((book) => {
-    const open = new OpenBook(book, position, texts, sources)
+    const open = new OpenBook(book, position, texts, sources, patience)
     position += book.entries.length
     return open
   })
@@ -137,11 +138,17 @@ class TurnActivation implements Activation {
 const traceOf = (open: OpenBook, turn: Turn): TraceLine[] =>
   open.items().map((item) => {
     const tokens = turn.tokensOf(item)
+    const lost = tokens === undefined ? lostKey(item, open.patience) : undefined
     return {
       entry: item.entry,
       book: open.book.name,
       isActive: tokens !== undefined,
-      reason: turn.reason(item),
+      reason: lost ?? turn.reason(item),
       tokens: tokens ?? 0,
     }
   })
+
+function lostKey({ entry }: Item, { lost }: Patience): string | undefined {
+  const key = entry.keys.find((each) => each.kind === 'pattern' && lost.has(each.written))
+  return key && `there was no time to look for ${key.written} everywhere: patterns like it cost too much`
+}

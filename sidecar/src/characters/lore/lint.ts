@@ -73,6 +73,11 @@ function unusable(entry: LoreEntry): Finding {
       'unsupported_keys',
       'has only keys that are patterns of an unknown kind. Write them without look-around and back-references.',
     )
+  if (reasons.has('too_large'))
+    return say(
+      'unsupported_keys',
+      'has only patterns that would cost too much. Write them shorter, without repeats of repeats.',
+    )
   return say('no_key', 'has no key. Give it one, or make it constant.')
 }
 

@@ -12,8 +12,8 @@ export interface KeyRules {
   isPattern: boolean
 }
 
-/** Why a key is never found: there is nothing in it, the pattern needs another engine, or the book has too many. */
-export type Unusable = 'empty' | 'unsupported' | 'too_many'
+/** Why a key is never found: there is nothing in it, the pattern needs another engine or is too large, or the book has too many. */
+export type Unusable = 'empty' | 'unsupported' | 'too_large' | 'too_many'
 
 /** Numbers count the keys of a kind in a book from 0. */
 export type CompiledKey = { written: string } & (
@@ -66,6 +66,7 @@ export class KeyRing {
     if (this.#patterns >= PATTERNS) return { written, kind: 'never', why: 'too_many' }
     const pattern = compilePattern(source)
     if (pattern === undefined) return { written, kind: 'never', why: 'unsupported' }
+    if (pattern.programSize() > LARGEST_PATTERN) return { written, kind: 'never', why: 'too_large' }
     return { written, kind: 'pattern', number: this.#patterns++, pattern }
   }
 
@@ -76,6 +77,9 @@ export class KeyRing {
     })
   }
 }
+
+/** In instructions of its program, at all of which a search may stand at the same time. A list of forty names has 300. */
+const LARGEST_PATTERN = 400
 
 /** A pattern that stands for itself is a word that may lie inside others, and costs nothing then. */
 const LITERAL = /^[a-z0-9 _',-]+$/i
@@ -127,14 +131,68 @@ interface Findings {
 /** Longer texts are searched for patterns in their last part only; plain keys see all of them. */
 const PATTERN_TEXT_CHARACTERS = 65_536
 
+/** What patterns may cost in one activation, over all books and texts, in milliseconds. */
+const MOST_MS = 20
+
+/**
+ * A search cannot be stopped, so a text is searched in parts, of which none holds up anybody for long: the worst patterns that
+ * were found cost 0.2 µs for each character and instruction. Ordinary messages are one part.
+ */
+const PART_CHARACTERS = { most: 8_192, least: 512, byInstructions: 150_000, overlap: 256 } as const
+
+function partsOf(text: string, pattern: RE2JS): string[] {
+  const { most, least, byInstructions, overlap } = PART_CHARACTERS
+  const length = Math.max(least, Math.min(most, Math.floor(byInstructions / pattern.programSize())))
+  const parts: string[] = []
+  for (let end = text.length; end > 0; end -= length - overlap) {
+    parts.push(text.slice(Math.max(0, end - length), end))
+    if (end <= length) break
+  }
+  return parts
+}
+
+/**
+ * How long one activation goes on looking for patterns. What was found in earlier turns costs nothing; what there was no time
+ * for is looked for in the next one.
+ */
+export class Patience {
+  readonly #clockMs: () => number
+  #spentMs = 0
+  /** Patterns that were not looked for everywhere, as they are written. */
+  readonly lost = new Set<string>()
+
+  constructor(clockMs: () => number) {
+    this.#clockMs = clockMs
+  }
+
+  /** Whether it is there, the end of the text first; undefined where time was up before that was known. */
+  find(text: string, { written, pattern }: PatternKey): boolean | undefined {
+    for (const part of partsOf(text.slice(-PATTERN_TEXT_CHARACTERS), pattern)) {
+      if (this.#spentMs >= MOST_MS) {
+        this.lost.add(written)
+        return undefined
+      }
+      const beganMs = this.#clockMs()
+      const isThere = pattern.matcher(part).find()
+      this.#spentMs += this.#clockMs() - beganMs
+      if (isThere) return true
+    }
+    return false
+  }
+}
+
+type PatternKey = Extract<CompiledKey, { kind: 'pattern' }>
+
 /** A text that was searched for the keys of a book. */
 export class Scanned {
   readonly #text: string
   readonly #findings: Findings
+  readonly #patience: Patience
 
-  constructor(text: string, findings: Findings) {
+  constructor(text: string, findings: Findings, patience: Patience) {
     this.#text = text
     this.#findings = findings
+    this.#patience = patience
   }
 
   /** The numbers of the plain keys in it, sorted. */
@@ -144,16 +202,16 @@ export class Scanned {
 
   holds(key: CompiledKey): boolean {
     if (key.kind === 'never') return false
-    return key.kind === 'plain' ? this.plain.includes(key.number) : this.#matches(key.number, key.pattern)
+    return key.kind === 'plain' ? this.plain.includes(key.number) : this.#matches(key)
   }
 
   /** Patterns cost more than all plain keys together, so each is looked for when an entry comes to it. */
-  #matches(number: number, pattern: RE2JS): boolean {
-    const known = this.#findings.patterns[number] ?? 0
+  #matches(key: PatternKey): boolean {
+    const known = this.#findings.patterns[key.number] ?? 0
     if (known !== 0) return known === 2
-    const isThere = pattern.matcher(this.#text.slice(-PATTERN_TEXT_CHARACTERS)).find()
-    this.#findings.patterns[number] = isThere ? 2 : 1
-    return isThere
+    const isThere = this.#patience.find(this.#text, key)
+    if (isThere !== undefined) this.#findings.patterns[key.number] = isThere ? 2 : 1
+    return isThere ?? false
   }
 }
 
@@ -164,6 +222,9 @@ const BYTES_OF_ONE = 512
 
 const sizeBytes = ({ plain, patterns }: Findings): number =>
   BYTES_OF_ONE + plain.byteLength + patterns.byteLength
+
+/** For single keys and short texts. */
+const ENDLESS = new Patience(() => 0)
 
 /**
  * Remembers which keys of a book stand in which texts. Every turn brings the whole chat again, and all of it but the last
@@ -187,14 +248,14 @@ export class ScanMemory {
     return this.#findings.size
   }
 
-  scan({ text, hash: key }: LoreText): Scanned {
+  scan({ text, hash: key }: LoreText, patience = ENDLESS): Scanned {
     const known = this.#findings.get(key)
     const findings = known ?? this.#search(text)
     if (known === undefined) this.#rememberedBytes += sizeBytes(findings)
     else this.#findings.delete(key)
     this.#findings.set(key, findings)
     this.#forget()
-    return new Scanned(text, findings)
+    return new Scanned(text, findings, patience)
   }
 
   #search(text: string): Findings {

@@ -3,7 +3,7 @@ import { depthOf } from './book-index.ts'
 import type { LoreBook } from './book.ts'
 import { SOURCE_NAMES, type Source } from './conditions.ts'
 import type { LoreEntry } from './entry.ts'
-import { LoreText, type CompiledKey, type Scanned } from './match.ts'
+import { LoreText, type CompiledKey, type Patience, type Scanned } from './match.ts'
 import type { LoreSettings } from './settings.ts'
 
 /** An entry in its book. */
@@ -20,6 +20,8 @@ export class OpenBook {
   readonly #items = new Map<number, Item>()
   readonly #firstPosition: number
   readonly sources: ReadonlyMap<Source, Scanned>
+  /** Shared by the books of an activation. */
+  readonly patience: Patience
   readonly #messages: readonly LoreText[]
   /** What was scanned in this activation; the memory of the book may forget it meanwhile. */
   readonly #scanned = new Map<LoreText, Scanned>()
@@ -29,8 +31,10 @@ export class OpenBook {
     firstPosition: number,
     messages: readonly LoreText[],
     sources: LoreSettings['sources'],
+    patience: Patience,
   ) {
     this.book = book
+    this.patience = patience
     this.#firstPosition = firstPosition
     this.sources = new Map(
       book.index.sources.map((source) => [source, this.scan(new LoreText(sources[source] ?? ''))]),
@@ -47,7 +51,7 @@ export class OpenBook {
   scan(text: LoreText): Scanned {
     const known = this.#scanned.get(text)
     if (known !== undefined) return known
-    const scanned = this.book.memory.scan(text)
+    const scanned = this.book.memory.scan(text, this.patience)
     this.#scanned.set(text, scanned)
     return scanned
   }

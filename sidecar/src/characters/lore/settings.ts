@@ -30,6 +30,8 @@ export interface LoreSettings {
   minimumActivations?: MinimumActivations
   /** How often all entries are gone through at most: 1 for no recursion. A minimum of activations does not count then. */
   mostPasses?: number
+  /** Any clock that goes on; it only bounds how long patterns are looked for. */
+  clockMs: () => number
 }
 
 export interface MinimumActivations {

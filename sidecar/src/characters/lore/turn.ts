@@ -46,7 +46,8 @@ export interface Run {
 
 const hit = (item: Item, reason: string, score = 0): Hit => ({ item, reason, score })
 
-const UNUSABLE_KEYS = 'its keys are empty, patterns that are not supported, or more than a book may have'
+const UNUSABLE_KEYS =
+  'its keys are empty, patterns that are not supported or too large, or more than a book may have'
 const isNever = ({ kind }: CompiledKey): boolean => kind === 'never'
 
 function isContent(logic: Logic, found: number, all: number): boolean {
