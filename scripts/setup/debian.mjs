@@ -9,6 +9,7 @@ import { runCommand } from './processes.mjs'
 const PACKAGES = [
   { name: 'postgresql', file: '/usr/lib/postgresql', purpose: 'the store on PostgreSQL' },
   { name: 'redis-server', file: '/usr/bin/redis-server', purpose: 'shared limits' },
+  { name: 'strace', file: '/usr/bin/strace', purpose: 'a disk that fails' },
   { name: 'nginx', file: '/usr/sbin/nginx', purpose: 'streaming through a reverse proxy' },
   { name: 'chromium', file: '/usr/bin/chromium', purpose: 'the pages and Open WebUI in a browser' },
   {
