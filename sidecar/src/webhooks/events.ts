@@ -2,7 +2,7 @@
  * What webhooks tell. Every event is read from rows that were committed together with what they tell of, so none is lost
  * between the two, and none is told of what did not happen. Ids and numbers only, never a word of a chat.
  */
-import { and, gt, gte, lte } from 'drizzle-orm'
+import { and, eq, gt, gte, lte } from 'drizzle-orm'
 
 import { createId } from '#base/ids.ts'
 import type { Store } from '#store/store.ts'
@@ -23,6 +23,7 @@ export const WEBHOOK_EVENTS = [
   'character.deleted',
   'character.restored',
   'import.finished',
+  'document.failed',
   'erasure.done',
   'webhook.test',
 ] as const
@@ -52,7 +53,9 @@ export async function eventsWithin(
   store: Store,
   span: Span,
 ): Promise<{ events: WebhookEvent[]; untilMs: number }> {
-  const kinds = await Promise.all([audited(store, span), imports(store, span), erased(store, span)])
+  const kinds = await Promise.all(
+    [audited, imports, failedDocuments, erased].map((read) => read(store, span)),
+  )
   const cut = kinds.filter(({ isCut }) => isCut).map(({ events }) => events.at(-1)?.atMs ?? span.fromMs)
   const untilMs = Math.min(span.untilMs, ...cut)
   const events = kinds.flatMap((kind) => kind.events).filter(({ atMs }) => atMs <= untilMs)
@@ -98,6 +101,36 @@ async function imports({ db, t }: Store, { fromMs, untilMs }: Span): Promise<One
     type: 'import.finished' as const,
     atMs: finishedAtMs ?? untilMs,
     data: { importId: id, state, totalFiles },
+  }))
+  return { events, isCut: rows.length === MOST_EVENTS }
+}
+
+/** One that is tried again and fails again is told again. */
+async function failedDocuments({ db, t }: Store, { fromMs, untilMs }: Span): Promise<OneKind> {
+  const { knowledgeDocuments: documents } = t
+  const rows = await db
+    .select({
+      id: documents.id,
+      baseId: documents.baseId,
+      failure: documents.failure,
+      atMs: documents.updatedAtMs,
+    })
+    .from(documents)
+    .where(
+      and(
+        eq(documents.state, 'failed'),
+        gte(documents.updatedAtMs, fromMs),
+        lte(documents.updatedAtMs, untilMs),
+      ),
+    )
+    .orderBy(documents.updatedAtMs)
+    .limit(MOST_EVENTS)
+  const events = rows.map(({ id, baseId, failure, atMs }) => ({
+    id: `document_${id}_${String(atMs)}`,
+    type: 'document.failed' as const,
+    atMs,
+    // Its words may quote the document.
+    data: { documentId: id, baseId, code: failure?.code ?? null },
   }))
   return { events, isCut: rows.length === MOST_EVENTS }
 }
