@@ -8,6 +8,8 @@ interface Kind {
   pattern: RegExp
   /** Sure enough; absent where the pattern is. */
   isReal?: (found: string) => boolean
+  /** Groups of letters and digits: words that follow may look like more of them. */
+  isInGroups?: true
 }
 
 const digits = (text: string) => text.replace(/\D/g, '')
@@ -70,12 +72,17 @@ const KINDS: readonly Kind[] = [
   { mark: 'KEY', pattern: /\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}/g },
   { mark: 'KEY', pattern: /\b(?:sk|pk|rk|ghp|gho|xox[abp]|troupe|whsec|AKIA|AIza)[-_]?[A-Za-z0-9_-]{16,}/g },
   { mark: 'EMAIL', pattern: /[\p{L}\p{N}._%+-]+@[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)*\.\p{L}{2,}/gu },
-  { mark: 'IBAN', pattern: /\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{2,4}){3,8}\b/gi, isReal: passesMod97 },
+  {
+    mark: 'IBAN',
+    pattern: /\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{1,4}){3,9}\b/gi,
+    isReal: passesMod97,
+    isInGroups: true,
+  },
   { mark: 'CARD', pattern: /\b\d(?:[ -]?\d){12,18}\b/g, isReal: passesLuhn },
   { mark: 'ID', pattern: /\b\d{3}-\d{2}-\d{4}\b/g, isReal: isSsn },
   { mark: 'ID', pattern: /\b\d{2} ?\d{3} ?\d{3} ?\d{3}\b/g, isReal: passesMod11 },
   { mark: 'ID', pattern: /\b(?:[XYZ]\d{7}|\d{8})-?[A-Z]\b/gi, isReal: passesDni },
-  { mark: 'IP', pattern: /\b(?:\d{1,3}\.){3}\d{1,3}\b(?![.\d])/g, isReal: isIpv4 },
+  { mark: 'IP', pattern: /(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?!\.?\d)/g, isReal: isIpv4 },
   {
     mark: 'IP',
     pattern: /(?<![\w:])(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4}){1,6}(?![\w:])/gi,
@@ -120,10 +127,19 @@ export function createRedactor(): Redactor {
 
   return (text) =>
     KINDS.reduce(
-      (left, { mark, pattern, isReal }) =>
-        left.replace(pattern, (found) =>
-          isReal === undefined || isReal(found) ? markOf(mark, found) : found,
-        ),
+      (left, kind) =>
+        left.replace(kind.pattern, (found) => {
+          const real = realPart(found, kind)
+          return real === '' ? found : markOf(kind.mark, real) + found.slice(real.length)
+        }),
       text,
     )
+}
+
+/** Empty where nothing of it is. */
+function realPart(found: string, kind: Kind): string {
+  const { isReal, isInGroups } = kind
+  if (isReal === undefined || isReal(found)) return found
+  const shorter = found.replace(/[ -][^ -]*$/, '')
+  return isInGroups === undefined || shorter === found ? '' : realPart(shorter, kind)
 }

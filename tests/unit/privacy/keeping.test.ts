@@ -1,0 +1,84 @@
+/** Samples and pseudonyms over time, on a clock that is put forward. */
+import { beforeEach, describe, expect, test } from 'vitest'
+
+import { createVault } from '#base/vault.ts'
+import { openPseudonyms, type Pseudonyms } from '#privacy/pseudonyms.ts'
+import { createSamples } from '#privacy/samples.ts'
+import { openStore } from '#store/open.ts'
+import type { Store } from '#store/store.ts'
+
+const DAY_MS = 86_400_000
+const vault = createVault(['a secret of more than thirty-two characters'])
+
+let store: Store
+let nowMs: number
+const now = () => nowMs
+beforeEach(async () => {
+  store = await openStore('file::memory:')
+  nowMs = 1_795_000_000_000
+  return () => store.close()
+})
+
+describe('samples', () => {
+  const turn = {
+    ...{ characterId: 'mira', person: 'p', chat: 'c', answered: 'Call 030 1234567.' },
+    said: 'I am a@b.de and live at Gartenweg 7.',
+  }
+
+  test('are redacted before they are sealed, and gone when their days are over, not before', async () => {
+    const samples = createSamples({ store, vault, now })
+    await samples.keep({ ...turn, requestId: 'short', days: 1 })
+    await samples.keep({ ...turn, requestId: 'long', days: 7 })
+    expect((await samples.list({ limit: 10 }))[0]).toMatchObject({
+      said: 'I am [EMAIL_1] and live at [ADDRESS_1].',
+      answered: 'Call [PHONE_1].',
+    })
+    const [row] = await store.db.select().from(store.t.textSamples)
+    expect(row?.text).not.toMatch(/EMAIL|live|Call/)
+    const left = async () => {
+      await samples.expire()
+      return (await samples.list({ limit: 10 })).map(({ requestId }) => requestId)
+    }
+    nowMs += DAY_MS
+    expect(await left()).toHaveLength(2)
+    nowMs += 1
+    expect(await left()).toEqual(['long'])
+    nowMs += 6 * DAY_MS
+    expect(await left()).toEqual([])
+  })
+})
+
+describe('pseudonyms', () => {
+  const open = (): Promise<Pseudonyms> =>
+    openPseudonyms({
+      store,
+      vault,
+      secret: 'a secret of the installation, long enough',
+      now,
+      hasOlderRecords: () => Promise.resolve(false),
+    })
+
+  test('are new after a rotation, can be told for thirty days more, and by nobody afterwards', async () => {
+    const pseudonyms = await open()
+    const first = pseudonyms.of('person', 'tom')
+    expect(pseudonyms.of('chat', 'tom')).not.toBe(first)
+    nowMs += DAY_MS
+    await pseudonyms.rotate()
+    const second = pseudonyms.of('person', 'tom')
+    expect(second).not.toBe(first)
+    expect(pseudonyms.all('person', 'tom')).toEqual([second, first])
+    // Another process, and a start after it.
+    expect((await open()).all('person', 'tom')).toEqual([second, first])
+
+    nowMs += 30 * DAY_MS
+    expect(await pseudonyms.refresh()).toBe(0)
+    nowMs += 1
+    expect(await pseudonyms.refresh()).toBe(1)
+    expect(pseudonyms.all('person', 'tom')).toEqual([second])
+    // The salt itself is gone: the secret of the installation leads nowhere.
+    expect((await store.db.select().from(store.t.pseudonymEpochs)).map(({ salt }) => salt === null)).toEqual([
+      true,
+      false,
+    ])
+  })
+})
