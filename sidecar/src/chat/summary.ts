@@ -22,6 +22,10 @@ import type { Told } from '#providers/provider.ts'
 /** One turn: a summary is asked for like everything else, and has its record like everything else. */
 type Answer = (ask: Ask, signal: AbortSignal) => AsyncGenerator<Told, void, undefined>
 
+/**
+ * The blocks of a chat end together, with the oldest of them: a sentence is kept no longer than that, however long the chat
+ * goes on. The next cut tells of all of them anew.
+ */
 const KEPT_MS = 7 * 86_400_000
 
 /** A summary that hangs must not keep later turns from theirs. */
@@ -40,7 +44,7 @@ export const SUMMARY_TASK = 'conversation_summary'
 /** By character. One value for a chat, so that a chat can be forgotten without knowing who spoke in it. */
 const Stored = z.record(
   z.string(),
-  z.array(z.object({ turns: z.number(), hash: z.string(), text: z.string() })),
+  z.array(z.object({ turns: z.number(), hash: z.string(), text: z.string(), writtenAtMs: z.number() })),
 )
 type Stored = z.infer<typeof Stored>
 type StoredBlock = Stored[string][number]
@@ -91,6 +95,12 @@ export function createSummaries({ kv, pseudonym, isBuried, log, now }: SummaryPa
     return text === undefined ? {} : Stored.catch({}).parse(JSON.parse(text))
   }
 
+  async function store(chat: string, stored: Stored): Promise<void> {
+    const written = Object.values(stored).flatMap((blocks) => blocks.map(({ writtenAtMs }) => writtenAtMs))
+    const leftMs = Math.min(...written) + KEPT_MS - now()
+    if (leftMs > 0) await kv.set(keyOf(chat), JSON.stringify(stored), leftMs)
+  }
+
   async function namesAt(key: string): Promise<string[]> {
     const text = await kv.get(key)
     return text === undefined ? [] : ChatNames.catch([]).parse(JSON.parse(text))
@@ -128,10 +138,9 @@ export function createSummaries({ kv, pseudonym, isBuried, log, now }: SummaryPa
     const said = turns.slice(from, until).flatMap(({ messages }) => messages)
     const text = await collect(turn(summaryAsk(ask, said, createId(now())), closing.signal))
     if (text !== '' && !isErased(ask)) {
-      const block = { turns: until, hash: hashOf(turns.slice(0, until)), text }
+      const block = { turns: until, hash: hashOf(turns.slice(0, until)), text, writtenAtMs: now() }
       await rememberWhose(chat, ask)
-      const others = await read(chat)
-      await kv.set(keyOf(chat), JSON.stringify({ ...others, [characterId]: [...kept, block] }), KEPT_MS)
+      await store(chat, { ...(await read(chat)), [characterId]: [...kept, block] })
     }
     await kv.delete(lease)
   }

@@ -20,6 +20,8 @@ export interface PersonState {
   erased: boolean
   /** Rows by table, in both databases. */
   rows: Record<string, Record<string, number>>
+  /** Sentences about chats of this person, which are kept for seven days. */
+  summaries: number
 }
 
 export interface Privacy {
@@ -142,6 +144,7 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
         objects: register.objects(personId),
         erased: register.isBuried('person', personId),
         rows: await rowsOf(personId),
+        summaries: (await on.texts.texts(pseudonyms.all('person', personId))).length,
       }
     },
     async export(personId) {

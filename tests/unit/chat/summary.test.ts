@@ -116,6 +116,15 @@ describe('a character that asks for summaries', () => {
     expect(await summaries.recall(askOf(chat(40)), speaker())).toEqual([])
   })
 
+  test('loses the first sentence after seven days though others were added since', async () => {
+    await turn(askOf(chat(40)))
+    nowMs += 6 * DAY_MS
+    await turn(askOf(chat(60)))
+    expect(await summaries.recall(askOf(chat(60)), speaker())).toHaveLength(2)
+    nowMs += DAY_MS
+    expect(await summaries.recall(askOf(chat(60)), speaker())).toEqual([])
+  })
+
   test('goes on without when the model fails, and tries again later', async () => {
     // eslint-disable-next-line require-yield -- it fails before it says anything
     async function* broken(): AsyncGenerator<Delta, void, undefined> {
