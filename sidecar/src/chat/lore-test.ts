@@ -41,9 +41,7 @@ export async function testLore({ budgetTokens = DEFAULT_BUDGET_TOKENS, ...tested
   }))
   return {
     active: [...always, ...called],
-    trace: explain().map(({ entry, book, isActive, reason, tokens }) => ({
-      ...{ book, entry: entry.label, isActive, reason, tokens },
-    })),
+    trace: explain().map(({ entry, ...line }) => ({ entry: entry.label, ...line })),
     tokens: called.reduce((sum, { tokens }) => sum + tokens, 0),
     budgetTokens,
   }

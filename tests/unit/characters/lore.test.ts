@@ -448,6 +448,24 @@ test('every entry has a line that says why it is there or not', () => {
   ])
 })
 
+test('a line tells the pass in which an entry came on, what its dice showed, and where it stands', () => {
+  const { trace } = run(
+    [
+      st({ comment: 'first', content: 'a dog', extensions: { probability: 90, useProbability: true } }),
+      st({ comment: 'second', keys: ['dog'] }),
+      st({ comment: 'never', keys: ['bird'] }),
+    ],
+    says('cat'),
+    { settings: { draw: () => 0.25 } },
+  )
+  expect(trace.map(({ entry, pass, dice }) => [entry.label, pass, dice])).toEqual([
+    ['first', 1, 25],
+    ['second', 2, null],
+    ['never', null, null],
+  ])
+  expect(new Set(trace.map(({ place }) => place)).size).toBe(1)
+})
+
 test('whatever a book holds, the budget is kept and each entry is there once', () => {
   const entry = fc.record({
     keys: fc.array(fc.constantFrom('cat', 'dog', '', '/c.t/', '(', 'x'), { maxLength: 3 }),

@@ -8,6 +8,7 @@ import type { LoreEntry } from './entry.ts'
 import { Lasting } from './lasting.ts'
 import { LoreText, Patience } from './match.ts'
 import { OpenBook, type Item } from './open-book.ts'
+import type { Place } from './place.ts'
 import type { LoreMessage, LoreSettings } from './settings.ts'
 import { Turn, type Printed, type Run } from './turn.ts'
 
@@ -27,6 +28,11 @@ export interface TraceLine {
   /** A sentence: which key in which message, or what kept it out. */
   reason: string
   tokens: number
+  place: Place['kind']
+  /** In which pass over the entries it came on, from 1; null for one that is not on. */
+  pass: number | null
+  /** From 0 up to 100: below the entry's probability it comes on. Null where no dice fell. */
+  dice: number | null
 }
 
 export interface Activation {
@@ -145,6 +151,9 @@ const traceOf = (open: OpenBook, turn: Turn): TraceLine[] =>
       isActive: tokens !== undefined,
       reason: lost ?? turn.reason(item),
       tokens: tokens ?? 0,
+      place: item.entry.place.kind,
+      pass: turn.passOf(item) ?? null,
+      dice: turn.diceOf(item) ?? null,
     }
   })
 

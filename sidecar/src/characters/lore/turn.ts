@@ -28,6 +28,8 @@ export interface Printed {
 
 export interface ActiveHit extends Hit {
   printed: Printed
+  /** In which pass over the entries it came on, from 1. */
+  pass: number
 }
 
 /** On, or a sentence that says what keeps it out. */
@@ -73,6 +75,8 @@ export class Turn {
   readonly #active = new Map<Item, ActiveHit>()
   /** Entries that are out of this turn for good: lost dice, a lost group, no room. */
   readonly #out = new Map<Item, string>()
+  /** What was drawn for entries that do not come on always, from 0 up to 100. */
+  readonly #dice = new Map<Item, number>()
   readonly #spentByBook = new Map<OpenBook, number>()
   #spentTokens = 0
   #scope: Scope = { furtherMessages: 0, deepest: DEEPEST_SCAN, isRecursion: false }
@@ -117,6 +121,16 @@ export class Turn {
   /** Undefined for an entry that is not on. */
   tokensOf(item: Item): number | undefined {
     return this.#active.get(item)?.printed.tokens
+  }
+
+  /** Undefined for an entry that is not on. */
+  passOf(item: Item): number | undefined {
+    return this.#active.get(item)?.pass
+  }
+
+  /** From 0 up to 100: below the entry's probability it comes on. Undefined where no dice fell. */
+  diceOf(item: Item): number | undefined {
+    return this.#dice.get(item)
   }
 
   /** A sentence: which key in which message, or what keeps it out. */
@@ -312,7 +326,7 @@ export class Turn {
         this.#out.set(item, `${reason}, ${refusal}`)
         continue
       }
-      const admitted = { item, reason, score, printed: this.#run.print(item) }
+      const admitted = { item, reason, score, printed: this.#run.print(item), pass: this.#passes }
       this.#active.set(item, admitted)
       added.push(admitted)
     }
@@ -327,8 +341,9 @@ export class Turn {
   #unlucky(item: Item): string | undefined {
     const { id, probability } = item.entry
     if (probability >= 100 || this.#run.lasting.isSticky(item)) return undefined
-    const isLucky = this.#run.settings.draw(id, this.#count) * 100 < probability
-    return isLucky ? undefined : `but its dice said no (${String(probability)} %)`
+    const drawn = this.#run.settings.draw(id, this.#count) * 100
+    this.#dice.set(item, drawn)
+    return drawn < probability ? undefined : `but its dice said no (${String(probability)} %)`
   }
 
   /** Takes the room if there is enough. */

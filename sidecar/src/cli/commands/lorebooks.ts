@@ -110,7 +110,15 @@ async function lint(run: Run): Promise<number> {
 
 const Tested = z.looseObject({
   active: z.array(z.looseObject({ entry: z.string(), reason: z.string(), tokens: z.number() })),
-  trace: z.array(z.looseObject({ entry: z.string(), isActive: z.boolean(), reason: z.string() })),
+  trace: z.array(
+    z.looseObject({
+      entry: z.string(),
+      isActive: z.boolean(),
+      reason: z.string(),
+      pass: z.number().nullable(),
+      place: z.string(),
+    }),
+  ),
   tokens: z.number(),
 })
 
@@ -120,8 +128,10 @@ async function test(run: Run): Promise<number> {
     throw new AppError('invalid', 'Give the words of the user: --say "What about the reef?"')
   const body = { ...(await subject(run)), messages: [{ role: 'user', content: words }] }
   const answer = await run.api.call('POST', '/troupe/api/lorebooks/test', Tested, body)
-  for (const { entry, isActive, reason } of answer.trace)
-    run.screen.line(`${isActive ? 'on ' : 'off'} ${entry.padEnd(28)} ${reason}`)
+  for (const { entry, isActive, reason, pass, place } of answer.trace) {
+    const where = pass === null ? '' : ` (pass ${String(pass)}, ${place.replaceAll('_', ' ')})`
+    run.screen.line(`${isActive ? 'on ' : 'off'} ${entry.padEnd(28)} ${reason}${where}`)
+  }
   run.screen.line(`${String(answer.active.length)} entries, ${String(answer.tokens)} tokens`)
   run.screen.result(answer)
   return 0
