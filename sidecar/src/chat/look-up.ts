@@ -33,7 +33,7 @@ const WHOLE_MS = 1_000
 
 /** Undefined for a character without documents, and where they say nothing to it. */
 export async function lookUp(
-  ask: Ask,
+  ask: Pick<Ask, 'messages' | 'sampling'>,
   character: { id: string; sources: readonly string[] },
   profile: ModelProfile,
   { basesOf, retrieval, guests }: SourceParts,
@@ -116,7 +116,7 @@ function numbered(found: readonly Found[], taken: ReadonlySet<string>): Passage[
 }
 
 /** The question before, for one that leans on it. */
-function previousWords({ messages }: Ask): { previous?: string } {
+function previousWords({ messages }: Pick<Ask, 'messages'>): { previous?: string } {
   const asked = messages.filter(({ role }) => role === 'user')
   const before = asked.at(-2)
   return before === undefined ? {} : { previous: messageText(before) }

@@ -2,12 +2,15 @@
 import { settingsOf } from '#characters/settings.ts'
 import type { Library } from '#library/library.ts'
 import type { Lorebooks } from '#library/lorebooks.ts'
-import { historyBudget } from '#prompt/budget.ts'
 import { compose, LORE_SHARE } from '#prompt/compose.ts'
+import { hasMovingLore } from '#prompt/lore.ts'
+import { PASSAGE_SHARE } from '#prompt/passages.ts'
 import { printPrefix } from '#prompt/prefix.ts'
 import type { PartKind } from '#prompt/prompt.ts'
 import { MESSAGE_OVERHEAD_TOKENS } from '#prompt/tokens.ts'
 import type { Upstreams } from '#providers/upstreams.ts'
+
+import { lookUp, type SourceParts } from './look-up.ts'
 
 /** A question of two lines and an answer of a paragraph, as chats with characters run. */
 const TURN_TOKENS = 200
@@ -24,32 +27,43 @@ export interface Room {
   isCounted: boolean
   /** The most that called-up lore may take. */
   loreTokens: number
+  /** The most that passages may take; 0 without documents, or where all of them stand in every prompt. */
+  passageTokens: number
   historyTokens: number
   /** About so many turns of the chat fit beside all that. */
   turns: number
 }
 
+export interface RoomParts {
+  library: Pick<Library, 'get' | 'version'>
+  lorebooks: Pick<Lorebooks, 'of'>
+  sources: SourceParts
+  upstreams: Upstreams
+}
+
 /** In estimated tokens, upper bounds. Throws AppError `context_length` when the persona does not fit, and what `find` throws. */
 export async function roomOf(
   { character, model }: { character: string; model?: string | undefined },
-  on: { library: Pick<Library, 'get' | 'version'>; lorebooks: Pick<Lorebooks, 'of'>; upstreams: Upstreams },
+  on: RoomParts,
 ): Promise<Room> {
   const { publishedVersion, latestVersion } = await on.library.get(character)
   const { card, number } = await on.library.version(character, publishedVersion ?? latestVersion)
-  const { model: own, options } = settingsOf(card)
+  const { model: own, options, sources } = settingsOf(card)
   const upstream = await on.upstreams.find(model ?? own)
-  const sampling = options.maxTokens === undefined ? {} : { maxTokens: options.maxTokens }
+  const ask = {
+    model: character,
+    messages: [{ role: 'user' as const, content: [] }],
+    sampling: options.maxTokens === undefined ? {} : { maxTokens: options.maxTokens },
+    tools: [],
+  }
+  const looked = await lookUp(ask, { id: character, sources }, on.upstreams.profile(upstream), on.sources)
   const materials = {
     speaker: { characterId: character, version: number, card },
     books: on.lorebooks.of(character),
     userName: 'User',
+    ...(looked !== undefined && { knowledge: looked.knowledge }),
   }
-  const composed = () =>
-    compose(
-      { model: character, messages: [{ role: 'user', content: [] }], sampling, tools: [] },
-      materials,
-      on.upstreams.profile(upstream),
-    )
+  const composed = () => compose(ask, materials, on.upstreams.profile(upstream))
   await on.upstreams.measure(upstream, printPrefix(composed().parts).text)
   const prompt = composed()
   const parts: Room['parts'] = {}
@@ -57,13 +71,13 @@ export async function roomOf(
     if (!dropped && kind !== 'user') parts[kind] = (parts[kind] ?? 0) + tokens
   const exact = on.upstreams.profile(upstream).knownTokens?.(printPrefix(prompt.parts).text)
   const personaTokens = prompt.tokens - MESSAGE_OVERHEAD_TOKENS
-  const { contextTokens, replyTokens, promptTokens } = prompt.budget
-  const loreTokens = Math.floor(Math.min(promptTokens * LORE_SHARE, promptTokens - personaTokens))
-  const historyTokens = historyBudget(promptTokens - personaTokens, loreTokens + MESSAGE_OVERHEAD_TOKENS)
+  const { contextTokens, replyTokens, promptTokens, historyTokens = 0 } = prompt.budget
+  const most = (share: number) => Math.floor(Math.min(promptTokens * share, promptTokens - personaTokens))
   return {
     ...{ model: upstream.model.name, contextTokens, replyTokens, parts, personaTokens },
     isCounted: exact !== undefined,
-    loreTokens: prompt.lore().some(({ isActive }) => !isActive) ? loreTokens : 0,
+    loreTokens: hasMovingLore(materials) ? most(LORE_SHARE) : 0,
+    passageTokens: looked?.knowledge.isWhole === false ? most(PASSAGE_SHARE) : 0,
     historyTokens,
     turns: Math.floor(historyTokens / TURN_TOKENS),
   }

@@ -6,7 +6,7 @@ import { settingsOf } from '#characters/settings.ts'
 import type { Variables } from '#characters/variables.ts'
 
 import { messageText, type Ask } from './ask.ts'
-import { historyBudget, shareContext } from './budget.ts'
+import { historyRoom, shareContext } from './budget.ts'
 import { readConversation, type Conversation } from './conversation.ts'
 import { firstKeptTurn, messageTokens, splitTurns, type Turn } from './history.ts'
 import {
@@ -17,7 +17,7 @@ import {
   type Loose,
   type Placed,
 } from './layouts.ts'
-import { calledUpLore, fixedOutlets, type CalledUp } from './lore.ts'
+import { calledUpLore, fixedOutlets, hasMovingLore, type CalledUp } from './lore.ts'
 import { macroValues, type Shared } from './macro-values.ts'
 import { neutralise } from './neutral.ts'
 import { depthNote } from './note.ts'
@@ -64,12 +64,25 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   const alwaysTokens = spent(partsOf(always)) + MESSAGE_OVERHEAD_TOKENS + sum(after.map(messageTokens))
   refuseWhatCannotFit(materials, budget, prefixTokens, alwaysTokens)
 
-  const loreRoom = Math.min(
-    budget.promptTokens * LORE_SHARE,
-    budget.promptTokens - prefixTokens - alwaysTokens,
+  const turns = splitTurns(history)
+  const summaryTokens = summaryReserve(materials, budget)
+  const room = historyRoom(budget, budget.promptTokens - prefixTokens - summaryTokens, {
+    fixedTokens: writtenTokens(materials),
+    wordsTokens: sum([last, ...after].map(messageTokens)),
+    alwaysTokens,
+    hasLore: hasMovingLore(materials),
+    hasPassages: materials.knowledge?.isWhole === false,
+  })
+  const cutTurns = firstKeptTurn(
+    turns.map(({ tokens }) => tokens),
+    room,
   )
+  const kept = turns.slice(cutTurns)
+  const steadyTokens = prefixTokens + sum(kept.map(({ tokens }) => tokens))
+  const looseRoom = budget.promptTokens - steadyTokens - summaryTokens - alwaysTokens
+  const loreRoom = Math.min(budget.promptTokens * LORE_SHARE, looseRoom)
   const called = calledUpLore(materials, [...history, last], loreRoom, variables)
-  const settled = settle(always, called, budget.promptTokens - prefixTokens - alwaysTokens, () =>
+  const settled = settle(always, called, looseRoom, () =>
     alwaysParts(materials, conversation, { variables, outlet: called.outlet }),
   )
   const settledTokens =
@@ -77,18 +90,11 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     spent(settled.lore.map(({ part }) => part)) +
     spent(partsOf(settled)) -
     spent(partsOf(always))
-  const passages = foundPassages(materials, budget, prefixTokens + settledTokens)
+  const passages = foundPassages(materials, budget, steadyTokens + summaryTokens + settledTokens)
   const loose: Loose = { ...settled, passages: passages.filter(({ dropped }) => !dropped) }
-  const looseTokens = settledTokens + spent(passages)
 
-  const turns = splitTurns(history)
-  const cutTurns = firstKeptTurn(
-    turns.map((turn) => turn.tokens),
-    historyBudget(budget.promptTokens - prefixTokens, looseTokens) - summaryReserve(materials, budget),
-  )
-  const kept = turns.slice(cutTurns)
   const chat = kept.flatMap((turn) => turn.messages)
-  const summaries = summaryParts(materials, cutTurns, summaryReserve(materials, budget))
+  const summaries = summaryParts(materials, cutTurns, summaryTokens)
   const arranged =
     layout === 'cache'
       ? arrangeForCache(prefix, loose)
@@ -114,21 +120,14 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     ],
     messages,
     tools: offered.tools,
-    budget,
-    tokens: prefixTokens + looseTokens + spent(summaries) + sum(kept.map(({ tokens }) => tokens)),
+    budget: { ...budget, historyTokens: room.steadyTokens },
+    tokens: steadyTokens + settledTokens + spent(passages) + spent(summaries),
     rereadTokens: () =>
       rereadTokens(arrangement, messages, after.length, layout === 'sillytavern' && called.movesPrefix),
     prefixHash: system.hash,
     cutTurns,
     passages: materials.knowledge === undefined ? [] : citable(materials.knowledge, [...prefix, ...passages]),
-    lore: () =>
-      called.explain().map(({ entry, book, isActive, reason, tokens }) => ({
-        label: entry.label,
-        book,
-        isActive,
-        reason,
-        tokens,
-      })),
+    lore: () => called.explain().map(({ entry, ...line }) => ({ label: entry.label, ...line })),
   }
 }
 
@@ -270,6 +269,14 @@ function loreParts(active: CalledUp['active']): Placed[] {
     place: entry.place,
   }))
 }
+
+/** Of the texts of the tail, as they stand in the card. */
+const writtenTokens = ({ speaker: { card } }: Materials): number =>
+  sum(
+    [depthNote(card).prompt, card.post_history_instructions].map((text) =>
+      text === '' ? 0 : estimateTokens(text),
+    ),
+  )
 
 function echoOf(history: Conversation['history'], words: string): NonNullable<MacroValues['echo']> {
   const answer = history.findLast(({ role }) => role === 'assistant')

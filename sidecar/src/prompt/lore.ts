@@ -28,6 +28,8 @@ const COMPILED_KEPT = 64
 interface CompiledBook extends LoreBook {
   /** Some entry that comes and goes has its place in the system message, where the author wants it. */
   movesPrefix: boolean
+  /** Some entry comes and goes. */
+  isMoving: boolean
 }
 
 /** What macros in a key may ask for. */
@@ -56,7 +58,8 @@ function compile(book: Lorebook, names: Names, shelf = '', name?: string): Compi
   // They stand in the prefix, which has a room of its own.
   const entries = fresh.entries.map((entry) => (isFixed(entry) ? { ...entry, ignoresBudget: true } : entry))
   const movesPrefix = entries.some((entry) => entry.isEnabled && isMoving(entry))
-  const ready = { ...fresh, entries, movesPrefix, ...(name !== undefined && { name }) }
+  const isAnyMoving = entries.some((entry) => entry.isEnabled && !isFixed(entry))
+  const ready = { ...fresh, entries, movesPrefix, isMoving: isAnyMoving, ...(name !== undefined && { name }) }
   versions.set(key, ready)
   for (const oldest of versions.keys()) {
     if (versions.size <= COMPILED_KEPT) break
@@ -88,6 +91,9 @@ function withNames(book: Lorebook, names: Names): Lorebook {
     })),
   }
 }
+
+export const hasMovingLore = (materials: Materials): boolean =>
+  booksOf(materials).some((book) => book.isMoving)
 
 export interface FixedEntry {
   entry: LoreEntry

@@ -4,6 +4,7 @@
  */
 import type { Card, Lorebook } from '#characters/card.ts'
 import type { Draw } from '#characters/dice.ts'
+import type { TraceLine } from '#characters/lore/activate.ts'
 import type { Clock } from '#characters/macros.ts'
 import type { CharacterSettings } from '#characters/settings.ts'
 
@@ -109,6 +110,8 @@ export interface Budget {
   replyTokens: number
   /** What the prompt may use at most: context − reply. */
   promptTokens: number
+  /** What the history may use in every turn of the chat; absent where none is cut. */
+  historyTokens?: number
 }
 
 export interface Prompt {
@@ -132,10 +135,7 @@ export interface Prompt {
   lore: () => readonly LoreLine[]
 }
 
-export interface LoreLine {
+export interface LoreLine extends Omit<TraceLine, 'entry'> {
+  /** Of the entry. */
   label: string
-  book: string
-  isActive: boolean
-  reason: string
-  tokens: number
 }

@@ -193,7 +193,7 @@ describe('a failure', () => {
           })()
         : say(text(String(call.messages.length)), DONE),
     )
-    await run(sampleAsk({ messages: longChat(80) }))
+    await run(sampleAsk({ messages: longChat(80, 8) }))
     const [first, second] = calls
     expect(second?.messages.length).toBeLessThan(first?.messages.length ?? 0)
     expect(records).toHaveLength(1)

@@ -100,8 +100,14 @@ interface Case {
 const cases = fc.record({ card, persona: words(20), contextTokens: fc.integer({ min: 900, max: 6_000 }) })
 
 /** Undefined where the persona or the last message is too large for the window, which is refused. */
-function composed({ card, persona, contextTokens }: Case, messages: ChatMessage[], nowMs = NOON) {
-  const materials = { ...sampleMaterials(card), persona, scene: scene(nowMs) }
+function composed(
+  { card, persona, contextTokens }: Case,
+  messages: ChatMessage[],
+  nowMs = NOON,
+  knowledge?: Materials['knowledge'],
+) {
+  const found = knowledge === undefined ? {} : { knowledge }
+  const materials = { ...sampleMaterials(card), persona, scene: scene(nowMs), ...found }
   try {
     return compose(sampleAsk({ messages }), materials, { contextTokens, tokenRatio: 1 })
   } catch (error) {
@@ -168,5 +174,80 @@ describe('every prompt', { timeout: 30_000 }, () => {
       const unchanged = prompt.messages.length - 1
       expect(next.messages.slice(0, unchanged)).toEqual(prompt.messages.slice(0, unchanged))
     })
+  })
+})
+
+describe('a chat that goes on', { timeout: 60_000 }, () => {
+  /** What each turn brings: how many words are asked and answered, and how many passages are found. */
+  const turn = fc.record({
+    asked: fc.oneof({ weight: 6, arbitrary: fc.nat(40) }, { weight: 1, arbitrary: fc.nat(900) }),
+    answered: fc.nat(120),
+    found: fc.nat(4),
+  })
+  const going = fc.record({ of: cases, turns: fc.array(turn, { minLength: 2, maxLength: 12 }) })
+  const said = (count: number) => Array.from({ length: count }, (_, at) => WORDS[at % WORDS.length]).join(' ')
+  const passage = (at: number) => ({
+    ...{ documentId: 'd', label: `Page ${String(at)}`, text: 'The lamp is lit at dusk. '.repeat(20) },
+    ...{ page: at, similarity: 0.5, chunkIds: [at], reference: at + 1 },
+  })
+  const knowledge = (found: number): NonNullable<Materials['knowledge']> => ({
+    passages: Array.from({ length: found }, (_, at) => passage(at)),
+    twice: [],
+    isWhole: false,
+  })
+
+  /** The prompt of each turn; undefined where one is refused. */
+  function prompts({ of, turns }: { of: Case; turns: { asked: number; answered: number; found: number }[] }) {
+    const history: ChatMessage[] = []
+    return turns.map(({ asked, answered, found }) => {
+      const prompt = composed(of, [...history, user(said(asked))], NOON, knowledge(found))
+      history.push(user(said(asked)), assistant(said(answered)))
+      return prompt
+    })
+  }
+
+  /** It repeats the last message, so it is of another length in each turn. */
+  const isEchoing = ({ card: { post_history_instructions: text, extensions } }: Case) =>
+    JSON.stringify([text, extensions]).includes('lastMessage')
+
+  test('never gets back what was cut, whatever lore, passages and long messages come and go', () => {
+    let cuts = 0
+    fc.assert(
+      fc.property(going, (given) => {
+        if (isEchoing(given.of)) return
+        let before = 0
+        for (const prompt of prompts(given)) {
+          if (prompt === undefined) return
+          expect(prompt.cutTurns).toBeGreaterThanOrEqual(before)
+          if (prompt.cutTurns > before) cuts++
+          before = prompt.cutTurns
+        }
+      }),
+      { numRuns: 60 },
+    )
+    expect(cuts).toBeGreaterThan(5)
+  })
+
+  test('keeps its newest two turns before lore and passages get room, wherever they fit', () => {
+    let tight = 0
+    fc.assert(
+      fc.property(going, (given) => {
+        for (const [at, prompt] of prompts(given).entries()) {
+          if (prompt === undefined || at < 2 || prompt.cutTurns <= at - 2) continue
+          tight++
+          const loose = prompt.parts.filter(
+            ({ kind, place, dropped }) =>
+              !dropped && place !== 'prefix' && (kind === 'lore' || kind === 'passage'),
+          )
+          const room =
+            prompt.budget.promptTokens - prompt.tokens + loose.reduce((sum, { tokens }) => sum + tokens, 0)
+          const missing = prompt.parts.filter(({ kind }) => kind === 'history')[prompt.cutTurns - 1]
+          expect(missing?.dropped).toBe(true)
+          expect(missing?.tokens).toBeGreaterThan(room)
+        }
+      }),
+      { numRuns: 60 },
+    )
+    expect(tight).toBeGreaterThan(0)
   })
 })

@@ -260,6 +260,7 @@ const Room = z.looseObject({
   personaTokens: z.number(),
   isCounted: z.boolean(),
   loreTokens: z.number(),
+  passageTokens: z.number(),
   historyTokens: z.number(),
   turns: z.number(),
 })
@@ -271,8 +272,7 @@ async function room({ positionals, values, api, screen }: Run): Promise<number> 
     `/troupe/api/prompt/room${query({ character, model: textOf(values, 'model') })}`,
     Room,
   )
-  const { model, contextTokens, replyTokens, personaTokens, isCounted, loreTokens, historyTokens, turns } =
-    answer
+  const { model, contextTokens, replyTokens, personaTokens, isCounted, historyTokens, turns } = answer
   const line = (tokens: number, what: string) => {
     screen.line(`${String(tokens).padStart(7)}  ${what}`)
   }
@@ -283,7 +283,8 @@ async function room({ positionals, values, api, screen }: Run): Promise<number> 
     personaTokens,
     `persona and what else stands in every prompt (${isCounted ? 'counted by the model server' : 'estimated'})`,
   )
-  line(loreTokens, 'called-up lore at most')
+  line(answer.loreTokens, 'called-up lore at most')
+  line(answer.passageTokens, 'passages of documents at most')
   line(historyTokens, `for the conversation: about ${String(turns)} turns`)
   screen.result(answer)
   return 0
