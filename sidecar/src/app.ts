@@ -172,7 +172,12 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   }
   const rebuilding = createRebuilding({ index: search.index, log })
   const upkeep = keepUp({ library, imports, knowledge, log })
-  const pool = createPool({ now, parallel: config.parallelCalls, perSecond: config.callsPerSecond })
+  const pool = createPool({
+    now,
+    parallel: config.parallelCalls,
+    perSecond: config.callsPerSecond,
+    replicas: config.replicas,
+  })
   const keys = createKeys({ store, kv, now, fixed: fixedKeys(config) })
   const roles = createRoles({ store, kv, now })
   const usage = openUsage({ store, log, now })
@@ -401,14 +406,10 @@ async function openProviders(config: Config): Promise<Provider[]> {
   return Promise.all([...ollamas, ...others])
 }
 
-/** Ollama lists its models with a tag, people name them without. */
 const embedThrough =
   (upstreams: Upstreams): EmbedTexts =>
   async (name, texts, signal) => {
-    const upstream = await upstreams.find(name).catch((thrown: unknown) => {
-      if (name.includes(':')) throw thrown
-      return upstreams.find(`${name}:latest`)
-    })
+    const upstream = await upstreams.find(name)
     const { provider, model } = upstream
     const { contextTokens } = upstreams.profile(upstream)
     return (await provider.embed({ model: model.name, texts, contextTokens }, signal)).vectors

@@ -225,12 +225,16 @@ export const Environment = z.object({
     .describe('Context window asked of the base models, in tokens; a model with a smaller one keeps its own'),
   TROUPE_PARALLEL_CALLS: positive
     .optional()
-    .describe('Calls that one model of one server gets at the same time; default: what the server says'),
+    .describe(
+      'Calls that one model of one server gets at the same time, from all processes together; default: what the server says',
+    ),
   TROUPE_CALLS_PER_SECOND: z.coerce
     .number({ error: 'is not a number' })
     .min(0, 'may not be below 0')
     .default(10)
-    .describe('Calls that one model of one server gets in a second, others wait; 0 for no ceiling'),
+    .describe(
+      'Calls that one model of one server gets in a second, from all processes together; others wait; 0 for no ceiling',
+    ),
   TROUPE_FIRST_TOKEN_SECONDS: positive
     .default(300)
     .describe('How long a model may take to its first word; a cold one loads for minutes'),

@@ -4,11 +4,11 @@
  */
 import type { AppError } from '#base/errors.ts'
 import type { Placed } from '#providers/pool.ts'
-import type { Delta, Usage } from '#providers/provider.ts'
+import type { Delta, FinishReason, Usage } from '#providers/provider.ts'
 
 export interface Listening {
   /** What is thrown instead of an end without a word before it; undefined where that is no fault. */
-  whenEmpty: () => AppError | undefined
+  whenEmpty: (reason: FinishReason) => AppError | undefined
   onUsage: (usage: Usage) => void
 }
 
@@ -53,8 +53,8 @@ export class Answer implements AsyncIterableIterator<Delta, undefined> {
     return { done: false, value: delta }
   }
 
-  #seeEnd({ usage }: Extract<Delta, { type: 'done' }>): void {
-    const fault = this.#hasWords ? undefined : this.#on.whenEmpty()
+  #seeEnd({ reason, usage }: Extract<Delta, { type: 'done' }>): void {
+    const fault = this.#hasWords ? undefined : this.#on.whenEmpty(reason)
     if (fault !== undefined) this.#fail(fault)
     if (usage !== undefined) this.#on.onUsage(usage)
   }

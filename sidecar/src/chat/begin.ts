@@ -129,7 +129,8 @@ async function* place(
   const steps = followCall(ask.trail?.span ?? silentSpan)
   const wish = {
     candidates,
-    call: () => modelCall(ask, composed, on.cacheSalt(trustDomain(ask)), steps.send()),
+    call: (upstream: Upstream) =>
+      modelCall(ask, { ...composed, upstream }, on.cacheSalt(trustDomain(ask)), steps.send()),
     affinity: speaker === undefined ? 'no character' : `${speaker.characterId}@${String(speaker.version)}`,
     person: ask.person?.id ?? ask.keyId,
   }

@@ -22,6 +22,9 @@ export interface EmbedParts {
   httpStatusOf: (code: ErrorCode) => number
 }
 
+/** Servers that are asked for the same vectors, one after the other, while none of them answers. */
+const MOST_SERVERS = 3
+
 /** Resolves once the record is committed. Throws what `Upstreams.find` and `Provider.embed` throw. */
 export type EmbedTexts = (wish: EmbedWish, signal: AbortSignal) => Promise<Embedding>
 
@@ -30,6 +33,20 @@ export function createEmbedTexts(on: EmbedParts): EmbedTexts {
     const startedAtMs = on.now()
     const { requestId, keyId, model, texts, dimensions } = wish
     let upstream: Upstream | undefined
+    const embed = async () => {
+      let failure: unknown
+      for (upstream of (await on.upstreams.all(model)).slice(0, MOST_SERVERS)) {
+        const { contextTokens } = on.upstreams.profile(upstream)
+        const asked = { model: upstream.model.name, texts, contextTokens }
+        try {
+          return await upstream.provider.embed({ ...asked, ...(dimensions && { dimensions }) }, signal)
+        } catch (thrown) {
+          failure = thrown
+          if (toAppError(thrown).code !== 'unavailable') break
+        }
+      }
+      throw failure
+    }
     const close = async (outcome: {
       status: CallRecord['status']
       errorCode: ErrorCode | null
@@ -38,20 +55,17 @@ export function createEmbedTexts(on: EmbedParts): EmbedTexts {
     }) => {
       const record = {
         ...UNUSED,
-        ...{ id: requestId, startedAtMs, keyId, baseModel: model, ...outcome },
+        ...{ id: requestId, startedAtMs, keyId, baseModel: upstream?.model.name ?? model, ...outcome },
         httpStatus: outcome.errorCode === null ? 200 : on.httpStatusOf(outcome.errorCode),
         upstream: upstream?.provider.name ?? null,
         contextTokens: upstream === undefined ? null : on.upstreams.profile(upstream).contextTokens,
         totalMs: on.now() - startedAtMs,
       }
       await on.record(record)
-      on.metrics.callFinished({ ...record, model })
+      on.metrics.callFinished({ ...record, model: record.baseModel })
     }
     try {
-      upstream = await on.upstreams.find(model)
-      const { contextTokens } = on.upstreams.profile(upstream)
-      const call = { model, texts, contextTokens, ...(dimensions === undefined ? {} : { dimensions }) }
-      const embedding = await upstream.provider.embed(call, signal)
+      const embedding = await embed()
       const { tokens = null, loadMs = null } = embedding
       await close({ status: 'ok', errorCode: null, promptTokens: tokens, loadMs })
       return embedding

@@ -4,7 +4,7 @@ import { AppError, endedBy, toAppError, type ErrorCode } from '#base/errors.ts'
 import { during, silentTrail } from '#base/trail.ts'
 import type { Ticket } from '#gateway/limits.ts'
 import type { Ask } from '#prompt/ask.ts'
-import type { Delta, Notice, Told } from '#providers/provider.ts'
+import type { Delta, FinishReason, Notice, Told } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
 
 import { Answer } from './answer.ts'
@@ -101,15 +101,17 @@ async function* answer(
   }
   const { upstream, prompt, ...begun } = yield* begin(ask, gathered, on, journal, signal)
   return new Answer(begun, {
-    whenEmpty: () => (ask.isWarmUp === true ? undefined : emptyAnswer(upstream)),
+    whenEmpty: (reason) => (showsBubbles(ask) ? emptyAnswer(upstream, reason) : undefined),
     onUsage: ({ promptTokens }) => on.upstreams.learn(upstream.model.name, prompt.tokens, promptTokens),
   })
 }
 
+/** Programs may well ask for nothing but what comes before a stop string, and a text to go on with may be complete. */
+const showsBubbles = ({ surface, isWarmUp, prompt }: Ask): boolean =>
+  surface === 'open-webui' && isWarmUp !== true && prompt === undefined
+
 /** Open WebUI shows an empty answer as a blank bubble with buttons; a sentence says more. */
-function emptyAnswer(upstream: Upstream): AppError {
-  return new AppError(
-    'upstream',
-    `The model ${upstream.model.name} gave an empty answer; ask again or try another model`,
-  )
+function emptyAnswer({ model }: Upstream, reason: FinishReason): AppError {
+  const remedy = reason === 'length' ? 'let it write more tokens' : 'ask again or try another model'
+  return new AppError('upstream', `The model ${model.name} gave an empty answer; ${remedy}`)
 }

@@ -14,63 +14,73 @@ const FIRST_PAUSE_MS = 5_000
 const LONGEST_PAUSE_MS = 60_000
 
 export interface Breaker {
-  /** Whether a call may be made now; in doubt for one that tries whether the server is back. Takes that place. */
-  admits(): boolean
-  /** As `admits`, without taking a place. */
+  /** A call that may be made now, in doubt the one that tries whether the server is back; undefined when none may. */
+  admit(): Attempt | undefined
+  /** Whether `admit` would refuse. */
   readonly isOpen: boolean
+  /** Until the next trial, in milliseconds; 0 while calls are admitted. */
+  pauseMs(): number
+}
+
+/** How the call went; one of the three has to be said, once. */
+export interface Attempt {
   succeeded(): void
   failed(): void
   /** The call ended without telling anything about the server: the client left, or its request was wrong. */
   undecided(): void
-  /** Until the next trial, in milliseconds; 0 while calls are admitted. */
-  pauseMs(): number
 }
 
 export function createBreaker(now: () => number): Breaker {
   let outcomes: boolean[] = []
   let openedAtMs: number | undefined
   let currentPauseMs = FIRST_PAUSE_MS
-  let isTrying = false
+  /** The call that tries whether the server is back. */
+  let trial: Attempt | undefined
 
   const pauseMs = () => (openedAtMs === undefined ? 0 : Math.max(0, openedAtMs + currentPauseMs - now()))
-  const isOpen = () => openedAtMs !== undefined && (isTrying || pauseMs() > 0)
+  const isOpen = () => openedAtMs !== undefined && (trial !== undefined || pauseMs() > 0)
 
   function open(): void {
     openedAtMs = now()
-    isTrying = false
+    trial = undefined
     outcomes = []
+  }
+
+  function succeeded(): void {
+    openedAtMs = undefined
+    trial = undefined
+    currentPauseMs = FIRST_PAUSE_MS
+    outcomes = [...outcomes.slice(1 - WINDOW_CALLS), true]
+  }
+
+  function failed(attempt: Attempt): void {
+    if (openedAtMs !== undefined) {
+      // Of a call that was on its way when all others were told to wait: that is known already.
+      if (attempt !== trial) return
+      currentPauseMs = Math.min(currentPauseMs * 2, LONGEST_PAUSE_MS)
+      open()
+      return
+    }
+    outcomes = [...outcomes.slice(1 - WINDOW_CALLS), false]
+    const failures = outcomes.filter((isGood) => !isGood).length
+    if (outcomes.length >= LEAST_CALLS && failures / outcomes.length >= MOST_FAILURES) open()
   }
 
   return {
     get isOpen() {
       return isOpen()
     },
-    admits() {
-      if (isOpen()) return false
-      isTrying = openedAtMs !== undefined
-      return true
-    },
-    succeeded() {
-      if (openedAtMs !== undefined) outcomes = []
-      openedAtMs = undefined
-      isTrying = false
-      currentPauseMs = FIRST_PAUSE_MS
-      outcomes = [...outcomes.slice(1 - WINDOW_CALLS), true]
-    },
-    failed() {
-      if (openedAtMs !== undefined) {
-        // Of a call that was on its way when all others were told to wait: that is known already.
-        if (!isTrying) return
-        currentPauseMs = Math.min(currentPauseMs * 2, LONGEST_PAUSE_MS)
-        open()
-        return
+    admit() {
+      if (isOpen()) return undefined
+      const attempt: Attempt = {
+        succeeded,
+        failed: () => failed(attempt),
+        undecided() {
+          if (attempt === trial) trial = undefined
+        },
       }
-      outcomes = [...outcomes.slice(1 - WINDOW_CALLS), false]
-      const failures = outcomes.filter((isGood) => !isGood).length
-      if (outcomes.length >= LEAST_CALLS && failures / outcomes.length >= MOST_FAILURES) open()
-    },
-    undecided() {
-      isTrying = false
+      if (openedAtMs !== undefined) trial = attempt
+      return attempt
     },
     pauseMs,
   }

@@ -5,6 +5,7 @@
 import { Readable } from 'node:stream'
 
 import type { AppError } from '#base/errors.ts'
+import { sha256Hex } from '#base/ids.ts'
 import { splitLines } from '#base/ndjson.ts'
 
 import { Exchange, type ExchangeParts, type Sink, type WireRequest } from './exchange.ts'
@@ -24,6 +25,8 @@ export interface Reply {
 }
 
 export interface Connection {
+  /** As `Provider.id`. */
+  readonly id: string
   readonly words: ServerWords
   /** Asks for a small document, with POST if there is a body. Throws AppError `unavailable`, `upstream`, `upstream_timeout`, `cancelled`. */
   ask(path: string, body: unknown, signal: AbortSignal): Promise<Reply>
@@ -70,6 +73,7 @@ export function openConnection(options: ProviderOptions, speaks: Omit<ServerWord
     })
 
   return {
+    id: sha256Hex(`${base.href} ${options.apiKey ?? ''}`),
     words,
     ask(path, body, signal) {
       const sent =

@@ -52,6 +52,7 @@ const driver: ProviderDriver = {
     const { keepAliveSeconds } = options
     return {
       kind: 'ollama',
+      id: connection.id,
       name: connection.words.name,
       models: (signal) => listModels(connection, descriptions, signal),
       stream: (call, signal) =>

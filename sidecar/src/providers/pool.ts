@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { AppError, toAppError } from '#base/errors.ts'
 
-import { createBreaker, type Breaker } from './breaker.ts'
+import { createBreaker, type Attempt, type Breaker } from './breaker.ts'
 import { createGate, type Gate, type Release } from './gate.ts'
 import type { Delta, ModelCall, Notice } from './provider.ts'
 import type { Upstream } from './upstreams.ts'
@@ -52,6 +52,8 @@ export interface PoolOptions {
   parallel: number | undefined
   /** Calls that may begin in a second, for each model of each server; undefined for no ceiling. */
   perSecond: number | undefined
+  /** Processes that ask the same servers: each keeps to its share of both. */
+  replicas: number
 }
 
 export interface LaneState {
@@ -77,54 +79,64 @@ interface Lane {
   breaker: Breaker
 }
 
+/** A lane that admits the call. */
+interface Choice {
+  lane: Lane
+  attempt: Attempt
+}
+
 /** What another server, or the same one a moment later, may well answer. */
 const WORTH_ANOTHER_TRY = new Set<AppError['code']>(['unavailable'])
 
 /** What says that the server is not well; a wrong request says nothing about it. */
 const SERVER_FAULTS = new Set<AppError['code']>(['unavailable', 'upstream', 'upstream_timeout'])
 
-export function createPool({ now, parallel, perSecond }: PoolOptions): Pool {
+export function createPool({ now, parallel, perSecond, replicas }: PoolOptions): Pool {
   const lanes = new Map<string, Lane>()
   let retries = 0
 
   function laneOf(upstream: Upstream): Lane {
-    const key = `${upstream.provider.name} ${upstream.model.name}`
+    const key = `${upstream.provider.id} ${upstream.model.name}`
     const known = lanes.get(key)
     if (known !== undefined) return Object.assign(known, { upstream })
-    const limits = { parallel: parallel ?? upstream.model.parallel ?? DEFAULT_PARALLEL, perSecond }
+    const ofAll = parallel ?? upstream.model.parallel ?? DEFAULT_PARALLEL
+    const limits = {
+      parallel: Math.ceil(ofAll / replicas),
+      perSecond: perSecond === undefined ? undefined : perSecond / replicas,
+    }
     const fresh = { upstream, gate: createGate(limits, now), breaker: createBreaker(now) }
     lanes.set(key, fresh)
     return fresh
   }
 
-  async function* enter({ gate, breaker }: Lane, person: string, signal: AbortSignal) {
+  async function* enter({ lane: { gate }, attempt }: Choice, person: string, signal: AbortSignal) {
     const release = gate.tryEnter()
     if (release !== undefined) return release
     try {
       return yield* wait(gate, person, signal)
     } catch (thrown) {
-      breaker.undecided()
+      attempt.undecided()
       throw thrown
     }
   }
 
-  function judge(lane: Lane, error: AppError): void {
+  function judge(attempt: Attempt, error: AppError): void {
     const status = error.facts['status']
     const isRefusal = typeof status === 'number' && status < 500 && status !== 429
-    if (SERVER_FAULTS.has(error.code) && !isRefusal) lane.breaker.failed()
-    else lane.breaker.undecided()
+    if (SERVER_FAULTS.has(error.code) && !isRefusal) attempt.failed()
+    else attempt.undecided()
   }
 
   async function begin(
-    lane: Lane,
+    { lane: { upstream }, attempt }: Choice,
     release: Release,
     { call }: Placing,
     signal: AbortSignal,
   ): Promise<Omit<Placed, 'queuedMs'>> {
-    const rest = lane.upstream.provider.stream(call(lane.upstream), signal)
+    const rest = upstream.provider.stream(call(upstream), signal)
     const first = await rest.next()
-    lane.breaker.succeeded()
-    return { upstream: lane.upstream, first, rest, release }
+    attempt.succeeded()
+    return { upstream, first, rest, release }
   }
 
   function mayRetry(): boolean {
@@ -139,21 +151,21 @@ export function createPool({ now, parallel, perSecond }: PoolOptions): Pool {
       let queuedMs = 0
       for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
         const all = wish.candidates.map(laneOf)
-        const lane = choose(all, tried, wish.affinity)
-        if (lane === undefined) throw failure ?? allPaused(all)
-        tried.add(lane)
+        const choice = choose(all, tried, wish.affinity)
+        if (choice === undefined) throw failure ?? allPaused(all)
+        tried.add(choice.lane)
         const isRetry = failure !== undefined
         if (isRetry) retries += 1
         const askedAtMs = now()
-        const release = yield* enter(lane, wish.person, signal)
+        const release = yield* enter(choice, wish.person, signal)
         queuedMs += now() - askedAtMs
         try {
           if (isRetry) await sleep(Math.random() * LONGEST_BACKOFF_MS, undefined, { signal })
-          return { ...(await begin(lane, release, wish, signal)), queuedMs }
+          return { ...(await begin(choice, release, wish, signal)), queuedMs }
         } catch (thrown) {
           release()
           failure = signal.aborted ? cancelled() : toAppError(thrown)
-          judge(lane, failure)
+          judge(choice.attempt, failure)
           if (!WORTH_ANOTHER_TRY.has(failure.code) || !mayRetry()) throw failure
         } finally {
           if (isRetry) retries -= 1
@@ -176,7 +188,7 @@ export function createPool({ now, parallel, perSecond }: PoolOptions): Pool {
  * The first in the order of this prompt that is not full, by our own calls or by those of others that the server tells of; if
  * all are, the one with the shortest queue.
  */
-function choose(lanes: readonly Lane[], tried: ReadonlySet<Lane>, affinity: string): Lane | undefined {
+function choose(lanes: readonly Lane[], tried: ReadonlySet<Lane>, affinity: string): Choice | undefined {
   const ranked = lanes.length === 1 ? lanes : inOrderFor(affinity, lanes)
   const open = ranked.filter(({ breaker }) => !breaker.isOpen)
   const fresh = open.filter((lane) => !tried.has(lane))
@@ -185,7 +197,11 @@ function choose(lanes: readonly Lane[], tried: ReadonlySet<Lane>, affinity: stri
   const waitingAt = ({ gate, upstream }: Lane) => gate.waiting + (upstream.model.waiting ?? 0)
   const free = usable.filter((lane) => !lane.gate.isFull && waitingAt(lane) === 0)
   const shortest = [...usable].sort((a, b) => waitingAt(a) - waitingAt(b))
-  return [...free, ...shortest].find(({ breaker }) => breaker.admits())
+  for (const lane of [...free, ...shortest]) {
+    const attempt = lane.breaker.admit()
+    if (attempt !== undefined) return { lane, attempt }
+  }
+  return undefined
 }
 
 /**
@@ -194,7 +210,7 @@ function choose(lanes: readonly Lane[], tried: ReadonlySet<Lane>, affinity: stri
  */
 function inOrderFor(affinity: string, lanes: readonly Lane[]): Lane[] {
   const weight = ({ upstream }: Lane) =>
-    createHash('sha256').update(`${affinity} ${upstream.provider.name}`).digest('hex')
+    createHash('sha256').update(`${affinity} ${upstream.provider.id}`).digest('hex')
   return lanes
     .map((lane) => ({ lane, weight: weight(lane) }))
     .sort((a, b) => (a.weight < b.weight ? 1 : -1))

@@ -154,6 +154,8 @@ export interface EmbedCall {
 export interface Provider {
   /** Name of the driver, e.g. `ollama`. */
   readonly kind: string
+  /** Tells servers apart that share an origin (another path, another key); the same at every start, and nothing to show. */
+  readonly id: string
   /** Origin of the server for people and records, without credentials, e.g. `http://127.0.0.1:11434`. */
   readonly name: string
   /** Lists the models. Throws AppError `unavailable` (no answer) or `upstream` (an answer that is not understood). */

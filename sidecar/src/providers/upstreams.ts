@@ -48,6 +48,9 @@ export interface UpstreamsOptions {
   refreshMs?: number
 }
 
+/** The name of a registry may have a port. */
+const HAS_TAG = /:[^/]*$/
+
 const RATIO_STEP = 0.05
 const LIST_TIMEOUT_MS = 5_000
 const COUNT_TIMEOUT_MS = 2_000
@@ -97,6 +100,13 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
 
   function lookup(name: string | undefined): Upstream[] {
     const wanted = name ?? options.defaultModel ?? firstThatChats()
+    if (wanted === undefined) return []
+    const found = named(wanted)
+    // Ollama lists its models with a tag, people name them without.
+    return found.length > 0 || HAS_TAG.test(wanted) ? found : named(`${wanted}:latest`)
+  }
+
+  function named(wanted: string): Upstream[] {
     return providers.flatMap((provider) => {
       const model = known.get(provider)?.models.find((candidate) => candidate.name === wanted)
       return model === undefined ? [] : [{ provider, model }]
@@ -152,6 +162,7 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
     return new AppError(
       'model_not_found',
       `No model server has the model "${wanted}"; fetch it, or choose another one`,
+      { param: 'model' },
     )
   }
 

@@ -138,7 +138,8 @@ function observeLanes(lanes: () => readonly LaneState[], registers: Registry[]):
       registers,
       collect() {
         this.reset()
-        for (const lane of lanes()) this.set({ server: lane.server, model: lane.model }, of(lane))
+        // Two servers of one address, e.g. behind one gateway, are one line.
+        for (const lane of lanes()) this.inc({ server: lane.server, model: lane.model }, of(lane))
       },
     })
   observe('troupe_calls_running', 'Calls that a model of a server answers now', ({ running }) => running)

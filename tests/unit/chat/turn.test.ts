@@ -42,6 +42,7 @@ function openTurn(
   const details: (CallDetails | undefined)[] = []
   const provider: Provider = {
     kind: 'script',
+    id: 'script',
     name: 'http://model',
     models: () =>
       Promise.resolve(
@@ -89,7 +90,7 @@ function openTurn(
       contextTokens: 8_192,
       now: Date.now,
     }),
-    pool: createPool({ now: Date.now, parallel: undefined, perSecond: undefined }),
+    pool: createPool({ now: Date.now, parallel: undefined, perSecond: undefined, replicas: 1 }),
     taskModel: over.taskModel,
     diceSecret: 'secret',
     timeZone: 'UTC',
@@ -156,10 +157,21 @@ describe('an answer', () => {
     await expect(run(sampleAsk())).rejects.toMatchObject({ code: 'unavailable' })
   })
 
-  test('without a word becomes an explained error', async () => {
+  test('without a word becomes an explained error in Open WebUI, which would show a blank bubble', async () => {
     const { run, records } = openTurn(() => say(DONE))
     await expect(run(sampleAsk())).rejects.toThrow(/empty answer/)
     expect(records[0]).toMatchObject({ status: 'failed', errorCode: 'upstream' })
+    const cut = openTurn(() => say({ ...DONE, reason: 'length' }))
+    await expect(cut.run(sampleAsk())).rejects.toThrow(/let it write more tokens/)
+  })
+
+  test.each<[string, Partial<Ask>]>([
+    ['to a program', { surface: 'api' }],
+    ['that goes on with a text', { prompt: { text: 'The end.' } }],
+  ])('%s may be without a word', async (_name, over) => {
+    const { run, records } = openTurn(() => say(DONE))
+    expect(await run(sampleAsk(over))).toEqual([DONE])
+    expect(records[0]).toMatchObject({ status: 'ok', finishReason: 'stop' })
   })
 })
 

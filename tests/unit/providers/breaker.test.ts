@@ -13,9 +13,10 @@ beforeEach(() => {
 function call(times: number, outcome: 'succeeded' | 'failed' | 'undecided'): number {
   let admitted = 0
   for (let made = 0; made < times; made++) {
-    if (!breaker.admits()) continue
+    const attempt = breaker.admit()
+    if (attempt === undefined) continue
     admitted += 1
-    breaker[outcome]()
+    attempt[outcome]()
   }
   return admitted
 }
@@ -39,9 +40,10 @@ test('few failures among many calls, and wrong requests, do not count against it
 test('one call tries whether it is back: then all are admitted again', () => {
   call(10, 'failed')
   nowMs += 5_000
-  expect(breaker.admits()).toBe(true)
-  expect(breaker.admits()).toBe(false)
-  breaker.succeeded()
+  const trial = breaker.admit()
+  expect(trial).toBeDefined()
+  expect(breaker.admit()).toBeUndefined()
+  trial?.succeeded()
   expect(call(10, 'succeeded')).toBe(10)
 })
 
@@ -63,7 +65,20 @@ test('a trial that told nothing gives its place to the next', () => {
 })
 
 test('calls that were on their way when it opened do not lengthen the pause', () => {
-  for (let made = 0; made < 30; made++) breaker.admits()
-  for (let made = 0; made < 30; made++) breaker.failed()
+  const underway = Array.from({ length: 30 }, () => breaker.admit())
+  for (const attempt of underway) attempt?.failed()
   expect(breaker.pauseMs()).toBe(5_000)
 })
+
+test.each(['failed', 'undecided'] as const)(
+  'a call of before that %s makes no room for a second trial',
+  (outcome) => {
+    const late = breaker.admit()
+    call(10, 'failed')
+    nowMs += 5_000
+    expect(breaker.admit()).toBeDefined()
+    late?.[outcome]()
+    expect(breaker.admit()).toBeUndefined()
+    expect(breaker.pauseMs()).toBe(0)
+  },
+)

@@ -30,6 +30,7 @@ const failing = (code: AppError['code'], facts: Record<string, number> = {}): Ma
 
 function server(name: string, manner: Manner, model: Partial<Upstream['model']> = {}): Upstream {
   const provider = {
+    id: name,
     name,
     stream() {
       asked.push(name)
@@ -40,7 +41,7 @@ function server(name: string, manner: Manner, model: Partial<Upstream['model']> 
 }
 
 const open = (over: Partial<PoolOptions> = {}) =>
-  createPool({ now: () => nowMs, parallel: undefined, perSecond: undefined, ...over })
+  createPool({ now: () => nowMs, parallel: undefined, perSecond: undefined, replicas: 1, ...over })
 
 async function place(
   pool: Pool,
@@ -99,7 +100,8 @@ describe('one of several servers', () => {
 
   test.each([
     ['a prompt that is too long', 'context_length', {}],
-    ['a request that the server does not understand', 'upstream', { status: 400 }],
+    ['a request that the server does not understand', 'upstream', { status: 404 }],
+    ['a request that the server refuses', 'invalid', { status: 400 }],
     ['a client that left', 'cancelled', {}],
   ] as const)('%s is nobody else’s business, and no fault of the server', async (_name, code, facts) => {
     const pool = open()
@@ -138,6 +140,26 @@ describe('a server that is down', () => {
     expect(asked).toHaveLength(5)
   })
 
+  test('takes no other server of the same address with it', async () => {
+    const pool = open()
+    const behind = (id: string, manner: Manner) => {
+      const { provider, model } = server('gateway', manner)
+      return { provider: { ...provider, id }, model }
+    }
+    const [dead, alive] = [behind('one', failing('upstream_timeout')), behind('two', well)]
+    for (let call = 0; call < 10; call++) await use(pool, [dead]).catch(() => undefined)
+    expect(pool.state()).toMatchObject([{ server: 'gateway', isPaused: true }])
+    for (let chat = 0; chat < 5; chat++) await use(pool, [dead, alive], { affinity: String(chat) })
+    const homes = new Set<string>()
+    for (let chat = 0; chat < 20; chat++) {
+      const both = [behind('three', well), behind('four', well)]
+      const { placed } = await place(pool, both, { affinity: String(chat) })
+      placed.release()
+      homes.add(placed.upstream.provider.id)
+    }
+    expect(homes.size).toBe(2)
+  })
+
   test('takes no other model with it', async () => {
     const pool = open()
     const dead = server('one', failing('upstream_timeout'), { name: 'slow' })
@@ -148,6 +170,18 @@ describe('a server that is down', () => {
 })
 
 describe('a queue', () => {
+  test('begins in each of several processes with its share of what the server runs', async () => {
+    const pool = open({ replicas: 3 })
+    const busy = server('a', well, { parallel: 4 })
+    const { placed: first } = await place(pool, [busy])
+    const { placed: second } = await place(pool, [busy])
+    const third = place(pool, [busy])
+    await new Promise(setImmediate)
+    expect(pool.state()).toMatchObject([{ running: 2, waiting: 1 }])
+    for (const each of [first, second]) each.release()
+    ;(await third).placed.release()
+  })
+
   test('tells its place, and hands over in turn', async () => {
     const pool = open({ parallel: 1 })
     const busy = server('a', well)

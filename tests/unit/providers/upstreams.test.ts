@@ -11,6 +11,7 @@ function openCounting(count: (text: string) => Promise<number | undefined>) {
   const asked: string[] = []
   const provider: Provider = {
     kind: 'test',
+    id: 'test',
     name: 'test',
     models: () => Promise.resolve([{ name: 'base', chats: true, contextTokens: 2_048 }]),
     // eslint-disable-next-line require-yield -- nobody asks it to answer
@@ -72,7 +73,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-function openNamed(names: readonly string[]) {
+function openNamed(names: readonly string[], model = 'base') {
   const down = new Set<string>()
   const looks: string[] = []
   const providers = names.map(
@@ -83,7 +84,7 @@ function openNamed(names: readonly string[]) {
           looks.push(name)
           return down.has(name)
             ? Promise.reject(new Error('down'))
-            : Promise.resolve([{ name: 'base', chats: true }])
+            : Promise.resolve([{ name: model, chats: true }])
         },
         close: () => Promise.resolve(),
       }) as Partial<Provider> as Provider,
@@ -118,4 +119,15 @@ test('servers are looked at without traffic; one that does not answer is not ask
   const before = looks.length
   vi.advanceTimersByTime(90_000)
   expect(looks).toHaveLength(before)
+})
+
+test('a model may be called without its tag, as Ollama itself takes it; another tag is another model', async () => {
+  const { upstreams } = openNamed(['one'], 'host:5000/mira:latest')
+  const [found] = await upstreams.all('host:5000/mira')
+  expect(found?.model.name).toBe('host:5000/mira:latest')
+  await expect(upstreams.all('host:5000/mira:1b')).rejects.toMatchObject({
+    code: 'model_not_found',
+    param: 'model',
+  })
+  await upstreams.close()
 })
