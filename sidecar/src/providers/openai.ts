@@ -42,6 +42,7 @@ const driver: ProviderDriver = {
     const ofVllm = new Set<string>()
     return {
       kind: 'openai',
+      id: connection.id,
       name: connection.words.name,
       models: (signal) => listModels(connection, api, ofVllm, signal),
       stream: (call, signal) =>
@@ -331,16 +332,19 @@ function withPieces(
   return tools
 }
 
+/** OpenAI's words, and those that servers use beside them for a length; any other word is some kind of stop. */
 const REASONS: Readonly<Record<string, FinishReason>> = {
-  stop: 'stop',
   length: 'length',
+  max_tokens: 'length',
+  max_length: 'length',
+  model_length: 'length',
   tool_calls: 'tool_calls',
   function_call: 'tool_calls',
   content_filter: 'content_filter',
 }
 
-/** vLLM's words for an answer that it gave up. */
-const GIVEN_UP = new Set(['abort', 'error'])
+/** Words of vLLM, SGLang and others for an answer that was given up. */
+const GIVEN_UP = new Set(['abort', 'aborted', 'cancel', 'canceled', 'cancelled', 'error'])
 
 function lastDeltas(state: ChatState, words: ServerWords, newId: () => string): Delta[] {
   const { finish, usage, timings } = state

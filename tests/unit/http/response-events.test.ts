@@ -6,7 +6,7 @@ import { collectResponse, createResponseEvents } from '#http/v1/response-events.
 import type { Delta } from '#providers/provider.ts'
 
 const HEAD = { requestId: 'r1', createdSeconds: 5, settings: { model: 'mira', store: false } }
-const USAGE = { promptTokens: 3, completionTokens: 2, cachedTokens: 1 }
+const USAGE = { promptTokens: 3, completionTokens: 2, cachedTokens: 1, reasoningTokens: 1 }
 
 interface Event {
   type: string
@@ -163,7 +163,7 @@ test('a response holds its settings, every item with its own id, and the usage',
       input_tokens: 3,
       input_tokens_details: { cached_tokens: 1, cache_write_tokens: 0 },
       output_tokens: 2,
-      output_tokens_details: { reasoning_tokens: 0 },
+      output_tokens_details: { reasoning_tokens: 1 },
       total_tokens: 5,
     },
   })

@@ -98,6 +98,25 @@ describe('a whole answer', () => {
       choices: [{ message: { content: null, tool_calls: [{ id: 'c1' }] }, finish_reason: 'tool_calls' }],
     })
   })
+
+  test('has exactly the fields of OpenAI: the place of a call is for chunks only', async () => {
+    const body = await collect(deltas(CALL, { type: 'done', reason: 'tool_calls' }), ENVELOPE)
+    const call = { id: 'c1', type: 'function', function: { name: 'look', arguments: '{}' } }
+    expect((body as { choices: object[] }).choices[0]).toEqual({
+      index: 0,
+      message: { role: 'assistant', content: null, refusal: null, tool_calls: [call] },
+      finish_reason: 'tool_calls',
+      logprobs: null,
+    })
+  })
+
+  test('tells how much of it was reasoning, of several answers together', async () => {
+    const usage = { ...USAGE, reasoningTokens: 1 }
+    const done: Delta = { type: 'done', reason: 'stop', usage }
+    expect(await collect(deltas(done, done), ENVELOPE)).toMatchObject({
+      usage: { completion_tokens: 4, completion_tokens_details: { reasoning_tokens: 2 } },
+    })
+  })
 })
 
 describe('sources', () => {

@@ -201,6 +201,7 @@ describe('other events', () => {
     ['the bytes end', []],
     ['the server says it is done', [DONE]],
     ['vLLM gives up', [choice({}, 'abort'), DONE]],
+    ['another server gives up', [choice({}, 'cancelled'), DONE]],
   ])('an answer without a finish reason is broken: %s', async (_name, rest) => {
     await expect(read(choice({ content: 'Hm' }), ...rest)).rejects.toMatchObject({
       code: 'upstream',
@@ -249,6 +250,8 @@ describe('other events', () => {
     ['content_filter', 'content_filter'],
     ['function_call', 'tool_calls'],
     ['eos', 'stop'],
+    ['max_tokens', 'length'],
+    ['model_length', 'length'],
   ])('the finish reason %s means %s', async (finish, reason) => {
     expect((await read(choice({}, finish), DONE)).at(-1)).toMatchObject({ type: 'done', reason })
   })

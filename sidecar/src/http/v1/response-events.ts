@@ -149,12 +149,11 @@ const failureOf = ({ code, message }: AppError): Outcome => ({
   error: { code: CODES[code] ?? 'server_error', message },
 })
 
-const usageJson = ({ promptTokens, completionTokens, cachedTokens = 0 }: Usage) => ({
+const usageJson = ({ promptTokens, completionTokens, cachedTokens = 0, reasoningTokens = 0 }: Usage) => ({
   input_tokens: promptTokens,
   input_tokens_details: { cached_tokens: cachedTokens, cache_write_tokens: 0 },
   output_tokens: completionTokens,
-  // Model servers count reasoning among the rest.
-  output_tokens_details: { reasoning_tokens: 0 },
+  output_tokens_details: { reasoning_tokens: reasoningTokens },
   total_tokens: promptTokens + completionTokens,
 })
 

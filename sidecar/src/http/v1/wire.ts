@@ -23,10 +23,12 @@ export const usageJson = (usage: Usage) => ({
   ...(usage.cachedTokens === undefined
     ? {}
     : { prompt_tokens_details: { cached_tokens: usage.cachedTokens } }),
+  ...(usage.reasoningTokens === undefined
+    ? {}
+    : { completion_tokens_details: { reasoning_tokens: usage.reasoningTokens } }),
 })
 
-const toolJson = ({ call, index }: Extract<Delta, { type: 'tool' }>) => ({
-  index,
+const toolJson = ({ call }: Extract<Delta, { type: 'tool' }>) => ({
   id: call.id,
   type: 'function',
   function: { name: call.name, arguments: call.arguments },
@@ -60,7 +62,8 @@ export function createChunks(envelope: Envelope, wantsUsage: boolean, answers = 
   }
   return {
     delta(delta) {
-      if (delta.type === 'tool') return chunk(`"tool_calls":${JSON.stringify([toolJson(delta)])}`, null)
+      if (delta.type === 'tool')
+        return chunk(`"tool_calls":${JSON.stringify([{ index: delta.index, ...toolJson(delta) }])}`, null)
       if (delta.type === 'reasoning') return chunk(`"reasoning_content":${JSON.stringify(delta.text)}`, null)
       const logprobs = delta.logprobs && `,"logprobs":${JSON.stringify({ content: delta.logprobs })}`
       return chunk(`"content":${JSON.stringify(delta.text)}`, null, logprobs)
@@ -113,7 +116,12 @@ const sourcesJson = (passages: readonly Passage[]) =>
 /** The prompt of several answers is one prompt. */
 function plus(before: Usage | undefined, usage: Usage | undefined): Usage | undefined {
   if (before === undefined || usage === undefined) return before ?? usage
-  return { ...before, completionTokens: before.completionTokens + usage.completionTokens }
+  const thought = [before, usage].flatMap(({ reasoningTokens }) => reasoningTokens ?? [])
+  return {
+    ...before,
+    completionTokens: before.completionTokens + usage.completionTokens,
+    ...(thought.length > 0 && { reasoningTokens: thought.reduce((sum, tokens) => sum + tokens) }),
+  }
 }
 
 interface Collected {
@@ -129,6 +137,7 @@ function choiceOf({ text, reasoning, calls, logprobs }: Collected, index: number
   const message = {
     role: 'assistant',
     content: text === '' && calls.length > 0 ? null : text,
+    refusal: null,
     ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
     ...(calls.length === 0 ? {} : { tool_calls: calls }),
   }
