@@ -11,6 +11,7 @@ const THINKER = {
   contextTokens: 8_192,
   capabilities: ['completion', 'thinking', 'tools'],
 }
+const PLAIN = { name: 'plain:1b', contextTokens: 8_192, capabilities: ['completion'] }
 const OTHER = { name: 'org/other-1b', contextTokens: 4_096, capabilities: ['completion'] }
 
 let ollama: FakeOllama
@@ -20,7 +21,7 @@ let mira: string
 let wideKey: string
 
 beforeAll(async () => {
-  ollama = await openFakeOllama({ models: [FAKE_MODEL, THINKER] })
+  ollama = await openFakeOllama({ models: [FAKE_MODEL, THINKER, PLAIN] })
   openAi = await openFakeOpenAi({ models: [OTHER] })
   troupe = await openTestApp({ OLLAMA_BASE_URL: ollama.origin, OPENAI_API_BASE_URLS: openAi.url })
   mira = await troupe.importCard({ name: 'Mira' })
@@ -122,7 +123,14 @@ describe('base models', () => {
       const { data } = await bodyOf(await troupe.request('GET', '/v1/models', { key }))
       return (data as unknown as { id: string }[]).map(({ id }) => id)
     }
-    expect(await list(wideKey)).toEqual([mira, 'troupe-task', 'fake:1b', 'thinker:7b', 'org/other-1b'])
+    expect(await list(wideKey)).toEqual([
+      mira,
+      'troupe-task',
+      'fake:1b',
+      'thinker:7b',
+      'plain:1b',
+      'org/other-1b',
+    ])
     expect(await list(CONNECTION_KEY)).toEqual([mira, 'troupe-task'])
     expect((await post({ model: 'fake:1b' }, { key: CONNECTION_KEY })).status).toBe(404)
     expect((await troupe.request('GET', '/v1/models/org%2Fother-1b', { key: wideKey })).status).toBe(200)
@@ -219,5 +227,44 @@ describe('embeddings', () => {
     const answer = await embed({ model: 'fake:1b', ...body })
     expect(answer.status).toBe(status)
     expect(await bodyOf(answer)).toMatchObject({ error: { code } })
+  })
+})
+
+describe('what a model cannot do', () => {
+  const tools = [{ type: 'function', function: { name: 'look', parameters: { type: 'object' } } }]
+
+  test('is told before it is asked, where that is known: tools', async () => {
+    const plain = await troupe.importCard({ name: 'Plain', extensions: { troupe: { model: PLAIN.name } } })
+    const before = ollama.chats().length
+    for (const model of [plain, PLAIN.name]) {
+      const answer = await post({ model, tools })
+      expect([answer.status, await answer.json()]).toMatchObject([
+        400,
+        {
+          error: {
+            code: 'invalid_request',
+            param: 'tools',
+            message: expect.stringContaining('plain:1b cannot use tools') as string,
+          },
+        },
+      ])
+    }
+    expect(ollama.chats()).toHaveLength(before)
+    expect((await post({ model: plain, tools, tool_choice: 'none' })).status).toBe(200)
+  })
+
+  test("is told in the server's words, once, and no other model takes its place", async () => {
+    const own = { extensions: { troupe: { model: OTHER.name, fallbacks: [FAKE_MODEL.name] } } }
+    const other = await troupe.importCard({ name: 'Other', ...own })
+    openAi.enqueue({ status: 400, error: 'this template has no tools' })
+    const before = [ollama.chats().length, openAi.chats().length]
+    const answer = await post({ model: other, tools })
+    expect([answer.status, await answer.json()]).toMatchObject([
+      400,
+      {
+        error: { type: 'invalid_request_error', message: expect.stringContaining('has no tools') as string },
+      },
+    ])
+    expect([ollama.chats().length, openAi.chats().length]).toEqual([before[0], (before[1] ?? 0) + 1])
   })
 })

@@ -6,8 +6,16 @@ import { settingsOf, type CharacterSettings } from '#characters/settings.ts'
 import { toName } from '#characters/text.ts'
 import type { Library } from '#library/library.ts'
 import type { Lorebooks } from '#library/lorebooks.ts'
-import { messageText, ownChat, type Ask, type Sampling } from '#prompt/ask.ts'
+import {
+  messageText,
+  ownChat,
+  type Ask,
+  type ChatMessage,
+  type Sampling,
+  type ToolSpec,
+} from '#prompt/ask.ts'
 import type { Materials } from '#prompt/prompt.ts'
+import { offerTools } from '#prompt/tools.ts'
 import { profileOf } from '#providers/model-profiles.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 
@@ -52,8 +60,10 @@ const USER_NAME_CHARACTERS = 64
 export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
   const version = ask.model === TASK_MODEL_ID ? undefined : await on.library.published(ask.model)
   if (version === undefined && ask.model !== TASK_MODEL_ID) {
-    if (ask.mayUseBaseModels === true) return serversFor([ask.model], on)
-    throw noCharacter(ask.model)
+    if (ask.mayUseBaseModels !== true) throw noCharacter(ask.model)
+    const servers = await serversFor([ask.model], on)
+    refuseUnusable(ask, ask.tools, servers.upstream)
+    return servers
   }
   // In the same words as for one that does not exist.
   if (version !== undefined && ask.mayAsk?.({ id: version.characterId, tags: version.card.tags }) === false)
@@ -62,8 +72,8 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
   if (ask.task !== undefined || version === undefined) return serversFor([on.taskModel ?? model], on)
   const servers = await serversFor([model, ...fallbacks], on)
   const { upstream } = servers
-  refuseUnseenPictures(ask, upstream)
   const { characterId, number, card } = version
+  refuseUnusable(ask, offerTools(ask.tools, settingsOf(card)).tools, upstream)
   const speaker = { characterId, version: number, card }
   let chat: string | undefined
   const { summary, sources } = settingsOf(card)
@@ -117,19 +127,25 @@ const noCharacter = (model: string) =>
     param: 'model',
   })
 
-/** A model that cannot see would answer as if there were no picture, or fail in words of its own. */
-function refuseUnseenPictures({ messages }: Ask, { model }: Upstream): void {
-  if (model.sees !== false) return
-  const hasPicture = messages.some(
-    (message) => message.role === 'user' && message.content.some(({ type }) => type === 'image'),
-  )
-  if (!hasPicture) return
+/** What a model is known not to take would be refused in words of its own, or answered as if it were not there. */
+function refuseUnusable(ask: Ask, tools: readonly ToolSpec[], { model }: Upstream): void {
+  if (model.sees === false && ask.messages.some(hasPicture)) {
+    throw new AppError(
+      'invalid',
+      `The model ${model.name} cannot see pictures; send text, or take a model that can`,
+      { param: 'messages' },
+    )
+  }
+  if (model.usesTools !== false || tools.length === 0 || ask.toolChoice === 'none') return
   throw new AppError(
     'invalid',
-    `The model ${model.name} cannot see pictures; send text, or give the character a model that can`,
-    { param: 'messages' },
+    `The model ${model.name} cannot use tools; switch them off for this chat, or take a model that can`,
+    { param: 'tools' },
   )
 }
+
+const hasPicture = (message: ChatMessage): boolean =>
+  message.role === 'user' && message.content.some(({ type }) => type === 'image')
 
 /**
  * Sampling from four sources, option by option: what the request says, else the character, else the makers of the model

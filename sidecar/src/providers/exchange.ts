@@ -14,7 +14,8 @@ import { cancelled, isClosedByServer, wireError } from './wire-error.ts'
 
 /** Who gets the answer. Exactly one of `end` and `fail` comes, and nothing after it. */
 export interface Sink {
-  begin(status: number, contentType: string): void
+  /** `retryAfter` is the header of that name. */
+  begin(status: number, contentType: string, retryAfter: string | undefined): void
   data(chunk: Buffer): void
   /** False while nobody reads: a slow reader must not count as a silent server. */
   isAwaited?(): boolean
@@ -131,7 +132,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#flow = flow
     this.#silence?.refresh()
     try {
-      this.#sink.begin(status, String(headers['content-type'] ?? ''))
+      const { 'content-type': type, 'retry-after': retryAfter } = headers
+      this.#sink.begin(status, String(type ?? ''), typeof retryAfter === 'string' ? retryAfter : undefined)
     } catch (thrown) {
       this.#sinkFailed(thrown)
     }

@@ -27,6 +27,14 @@ export interface FlowParts extends ExchangeParts {
   idleMs: number
 }
 
+/** An error answer as far as it has come. */
+interface Refused {
+  status: number
+  retryAfter: string | undefined
+  chunks: Buffer[]
+  bytes: number
+}
+
 const OVER: IteratorReturnResult<void> = { done: true, value: undefined }
 
 export class Flow<Item, State, Out> implements AsyncGenerator<Out, void, undefined>, Sink {
@@ -43,7 +51,7 @@ export class Flow<Item, State, Out> implements AsyncGenerator<Out, void, undefin
   #isDone = false
   #isOver = false
   #failure: AppError | undefined
-  #refusal: { status: number; chunks: Buffer[]; bytes: number } | undefined
+  #refusal: Refused | undefined
   #bytes = 0
   #reader:
     { resolve: (result: IteratorResult<Out, void>) => void; reject: (error: AppError) => void } | undefined
@@ -144,8 +152,8 @@ export class Flow<Item, State, Out> implements AsyncGenerator<Out, void, undefin
 
   // -- pushed ---------------------------------------------------------------------------------------------------------
 
-  begin(status: number, contentType: string): void {
-    if (status !== 200) this.#refusal = { status, chunks: [], bytes: 0 }
+  begin(status: number, contentType: string, retryAfter: string | undefined): void {
+    if (status !== 200) this.#refusal = { status, retryAfter, chunks: [], bytes: 0 }
     else if (contentType !== '' && !this.#request.reader.contentType.test(contentType))
       throw this.#notAStream(contentType)
     else this.#splitter = this.#request.reader.split()
@@ -221,14 +229,14 @@ export class Flow<Item, State, Out> implements AsyncGenerator<Out, void, undefin
     reader?.resolve(result)
   }
 
-  #readRefusal(refusal: { chunks: Buffer[]; bytes: number }, chunk: Buffer): void {
+  #readRefusal(refusal: Refused, chunk: Buffer): void {
     if (refusal.bytes < MAX_ERROR_BYTES) refusal.chunks.push(chunk)
     refusal.bytes += chunk.length
   }
 
-  #refused({ status, chunks }: { status: number; chunks: Buffer[] }): AppError {
+  #refused({ status, retryAfter, chunks }: Refused): AppError {
     const text = Buffer.concat(chunks).toString('utf8', 0, MAX_ERROR_BYTES)
-    return refusalError(status, text, this.#request.model, this.#on.words)
+    return refusalError(status, text, this.#request.model, this.#on.words, retryAfter)
   }
 
   /** A page of a proxy, or a server that ignored `stream`, must not look like an answer that broke off. */

@@ -98,6 +98,9 @@ function inWords(text: string): Refusal {
 
 /** Statuses that say more than "refused"; 429, 502 and 503 pass, so that another server may be tried. */
 const CODES: Readonly<Record<number, ErrorCode>> = {
+  // What the client wants cannot be done: no other server would do it, and the client has to know why.
+  400: 'invalid',
+  422: 'invalid',
   408: 'upstream_timeout',
   413: 'too_large',
   429: 'unavailable',
@@ -106,17 +109,36 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
   504: 'upstream_timeout',
 }
 
-/** An error answer in place of a stream. `facts.status` is the status that the server gave. */
-export function refusalError(status: number, body: string, model: string, server: ServerWords): AppError {
+/** The longest wait that a server may ask a client for. */
+const MOST_RETRY_SECONDS = 3_600
+
+/** The value of `Retry-After` in seconds; of a date, or of nonsense, nothing is told. */
+function waitOf(retryAfter: string | undefined): { retryAfterSeconds?: number } {
+  const seconds = Number(retryAfter?.trim() || Number.NaN)
+  if (!(seconds > 0)) return {}
+  return { retryAfterSeconds: Math.min(Math.ceil(seconds), MOST_RETRY_SECONDS) }
+}
+
+/**
+ * An error answer in place of a stream. `facts.status` is the status that the server gave; `retryAfter` is its header of that
+ * name, which `facts.retryAfterSeconds` hands on.
+ */
+export function refusalError(
+  status: number,
+  body: string,
+  model: string,
+  server: ServerWords,
+  retryAfter?: string,
+): AppError {
   const refusal = readRefusal(withoutSecrets(body, server))
   if (refusal.isOverflow) return overflowError(refusal, model)
   const at = `${server.title} at ${server.name}`
-  const facts = { status }
+  const facts = { status, ...waitOf(retryAfter) }
   if (status === 404 && /model/i.test(refusal.message)) {
     return new AppError(
       'model_not_found',
       `${at} does not have the model "${model}"; ${server.whenMissing(model)}`,
-      { facts },
+      { facts, param: 'model' },
     )
   }
   if (status === 401 || status === 403) {
@@ -150,5 +172,5 @@ function overflowError({ promptTokens, contextTokens }: Refusal, model: string):
     ...(promptTokens !== undefined && { promptTokens }),
     ...(contextTokens !== undefined && { contextTokens }),
   }
-  return new AppError('context_length', message, { facts })
+  return new AppError('context_length', message, { facts, param: 'messages' })
 }

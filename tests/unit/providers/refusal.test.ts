@@ -94,7 +94,8 @@ test.each([
     'mira:1b',
   ],
   [404, '404 page not found', 'upstream', '404 page not found'],
-  [400, '{"error":"\\"mira:1b\\" does not support tools"}', 'upstream', 'does not support tools'],
+  [400, '{"error":"\\"mira:1b\\" does not support tools"}', 'invalid', 'does not support tools'],
+  [422, '{"detail":[{"loc":["body","n"],"msg":"too many"}]}', 'invalid', 'too many'],
   [401, '{"error":{"message":"Invalid API Key"}}', 'upstream', 'set a key'],
   [403, 'Forbidden', 'upstream', 'set a key'],
   [408, '', 'upstream_timeout', '408'],
@@ -115,6 +116,19 @@ test.each([
     message: expect.stringContaining(said),
     facts: { status },
   })
+})
+
+test('how long a server wants to be left alone is handed on, within reason', () => {
+  const waitOf = (retryAfter: string) =>
+    refusalError(429, 'slow down', 'm', WORDS, retryAfter).facts['retryAfterSeconds']
+  expect(['7', ' 1.5 ', '99999', '', '0', '-3', 'soon', 'Fri, 27 Nov 2026 00:00:00 GMT'].map(waitOf)).toEqual(
+    [...[7, 2, 3_600], ...Array.from({ length: 5 }, () => undefined)],
+  )
+})
+
+test('who asks is told which field is at fault', () => {
+  expect(refusalError(404, '{"error":"model not found"}', 'm', WORDS).param).toBe('model')
+  expect(refusalError(400, LLAMA_CPP, 'm', WORDS).param).toBe('messages')
 })
 
 test.each([
