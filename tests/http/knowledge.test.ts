@@ -110,6 +110,7 @@ describe('the interface', () => {
     ['passages of one letter', 'POST', '/bases', { name: 'X', settings: { chunkCharacters: 1 } }, 400],
     ['an overlap of nearly all', 'PATCH', '/bases/harbour', { settings: { overlapCharacters: 900 } }, 400],
     ['an unknown setting', 'PATCH', '/bases/harbour', { settings: { speed: 1 } }, 400],
+    ['a mark that nobody makes', 'PATCH', '/bases/harbour', { settings: { spotlighting: 'datamark' } }, 400],
     ['no such base', 'GET', '/bases/nothing', undefined, 404],
     ['no such document', 'POST', '/documents/nothing/retry', {}, 404],
     ['a passage that is no number', 'GET', '/chunks/first', undefined, 400],

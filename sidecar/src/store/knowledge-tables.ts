@@ -12,8 +12,6 @@ export interface KnowledgeSettings {
   overlapCharacters?: number
   /** Whether the whole base goes into the prompt when it is small enough: `auto` (the default) or `never`. */
   wholeBase?: 'auto' | 'never'
-  /** How passages are marked as what others wrote; `datamark` for sources that nobody has read. */
-  spotlighting?: 'off' | 'delimit' | 'datamark'
 }
 
 export interface DocumentFailure {

@@ -25,7 +25,6 @@ const Settings = z
     chunkCharacters: z.number().int().min(200).max(4_000).optional(),
     overlapCharacters: z.number().int().min(0).max(1_000).optional(),
     wholeBase: z.enum(['auto', 'never']).optional(),
-    spotlighting: z.enum(['off', 'delimit', 'datamark']).optional(),
   })
   .refine(
     ({ chunkCharacters = 1_000, overlapCharacters = 200 }) => overlapCharacters <= chunkCharacters / 2,
