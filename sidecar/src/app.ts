@@ -154,6 +154,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     embed: embedThrough(upstreams),
     embeddingModel: config.embeddingModel,
     rerank: config.rerank,
+    deadlineMs: config.lookUpMs,
   })
   const knowledge = await openKnowledge({
     ...{ store, dataDir: config.dataDir, log, now, index: search.index, read: options.readDocument },
@@ -167,6 +168,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     guests: createGuestSources({
       retrievers: plugins.retrievers,
       clean: (text) => cleanText(text).text,
+      deadlineMs: config.lookUpMs,
       log,
     }),
   }

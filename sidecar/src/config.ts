@@ -28,6 +28,8 @@ export interface Config {
   embeddingModel: string | undefined
   chromaUrl: string | undefined
   rerank: { url: string; model: string; apiKey: string | undefined } | undefined
+  /** How long a turn waits for documents. */
+  lookUpMs: number
   contextTokens: number
   /** Calls at the same time for each model of each server; undefined takes what the server says. */
   parallelCalls: number | undefined
@@ -303,6 +305,11 @@ export const Environment = z.object({
     .describe('Server with a /rerank (vLLM, TEI, Infinity …) that orders what was found; default: none'),
   RERANK_MODEL: optional.describe('Its model'),
   RERANK_API_KEY: optional.describe('Its key'),
+  TROUPE_LOOKUP_MS: positive
+    .default(150)
+    .describe(
+      'How long a turn waits for its documents, in milliseconds, a reranker (1,000 ms more) not counted; what is late is left out',
+    ),
   DATABASE_URL: databaseUrl.describe(
     'Database of characters and keys: file:… or postgres://…; default: a file in the data folder',
   ),
@@ -442,6 +449,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     embeddingModel: values.EMBEDDING_MODEL,
     chromaUrl: values.CHROMA_URL,
     rerank: rerank(values),
+    lookUpMs: values.TROUPE_LOOKUP_MS,
     contextTokens: values.TROUPE_CONTEXT_TOKENS,
     parallelCalls: values.TROUPE_PARALLEL_CALLS,
     callsPerSecond: values.TROUPE_CALLS_PER_SECOND || undefined,

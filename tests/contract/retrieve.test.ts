@@ -6,12 +6,13 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 
 import { eq } from 'drizzle-orm'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
 import { AppError } from '#base/errors.ts'
 import { createLog } from '#base/log.ts'
 import { createEmbeddings } from '#knowledge/embeddings.ts'
 import { openKnowledgeSearch, type KnowledgeSearch } from '#knowledge/open.ts'
+import { createRetrieval } from '#knowledge/retrieve.ts'
 import { createSearchIndex } from '#knowledge/search-index.ts'
 import type { EmbedTexts } from '#rag/embedder.ts'
 import { openStore } from '#store/open.ts'
@@ -260,6 +261,22 @@ describe('when something is missing', () => {
   })
 })
 
+test('a database that hangs holds no turn longer than its deadline, whatever was to be done', async () => {
+  const hung: unknown = new Proxy(() => undefined, {
+    get: (_, key) => (key === 'then' ? () => undefined : () => hung),
+  })
+  const db = { select: () => hung } as Store['db']
+  const retrieval = createRetrieval({ store: { ...store, db }, index: search.index, now: () => 0 })
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    const answer = retrieval.retrieve({ text: 'Lamps?', baseIds: ['town'], mayBeWhole: true })
+    await vi.advanceTimersByTimeAsync(150)
+    expect((await answer).trace.notes).toEqual([{ code: 'late', what: 'passages' }])
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
 describe('a reranker', () => {
   test('changes the order, and one that fails does not', async () => {
     const answers: unknown[] = [
@@ -289,12 +306,28 @@ describe('a reranker', () => {
 describe('a base that is small', () => {
   test('goes in whole, in a fixed order, unless it is too long or does not allow it', async () => {
     await addBase('town', TOWN)
-    const [whole] = (await search.whole(['town'], 1_000)) ?? []
-    expect(whole).toMatchObject({ documentId: 'town-document', text: TOWN.join('\n') })
-    expect(await search.whole(['town'], 100)).toBeUndefined()
-    expect(await search.whole([], 100)).toBeUndefined()
+    const whole = async (baseIds: string[], budgetCharacters: number) =>
+      (await ask('What is there?', { baseIds, budgetCharacters, mayBeWhole: true })).whole
+    const town = [{ documentId: 'town-document', text: TOWN.join('\n') }]
+    expect(await whole(['town'], 1_000)).toMatchObject(town)
+    expect(await whole(['town'], 100)).toBeUndefined()
+    expect(await whole([], 100)).toBeUndefined()
+    expect((await ask('What is there?', { budgetCharacters: 1_000 })).whole).toBeUndefined()
     await addBase('ships', ['A ship.'], { wholeBase: 'never' })
-    expect(await search.whole(['town', 'ships'], 1_000)).toBeUndefined()
+    expect(await whole(['town', 'ships'], 1_000)).toBeUndefined()
+    expect(await whole(['town'], 1_000)).toMatchObject(town)
+  })
+
+  test('is added up once, and again when something in it changes', async () => {
+    await addBase('town', TOWN)
+    const whole = async () =>
+      (await ask('What is there?', { budgetCharacters: 1_000, mayBeWhole: true })).whole
+    const first = await whole()
+    expect(await whole()).toBe(first)
+    const { knowledgeBases, knowledgeChunks } = store.t
+    await store.db.update(knowledgeChunks).set({ isDisabled: true }).where(eq(knowledgeChunks.number, 0))
+    await store.db.update(knowledgeBases).set({ revision: 3 })
+    expect((await whole())?.[0]?.text).toBe(TOWN.slice(1).join('\n'))
   })
 })
 

@@ -16,8 +16,6 @@ export interface GuestSources {
   ): Promise<Omit<Passage, 'reference'>[]>
 }
 
-/** As for our own documents. */
-const DEADLINE_MS = 150
 const MOST_DOCUMENTS = 8
 
 const Documents = z.array(GuestDocument)
@@ -26,13 +24,14 @@ export function createGuestSources({
   retrievers,
   clean,
   log,
-  deadlineMs = DEADLINE_MS,
+  deadlineMs,
 }: {
   retrievers: ReadonlyMap<string, GuestRetriever>
   /** Takes out what hides in a text. */
   clean: (text: string) => string
   log: Log
-  deadlineMs?: number
+  /** As for our own documents. */
+  deadlineMs: number
 }): GuestSources {
   async function askOne(name: string, text: string): Promise<Omit<Passage, 'reference'>[]> {
     const retriever = retrievers.get(name)

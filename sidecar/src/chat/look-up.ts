@@ -1,6 +1,4 @@
 /** What a character's documents say to the last message. Never holds up a turn for long, and never fails it. */
-import { setTimeout as sleep } from 'node:timers/promises'
-
 import type { Passage as Piece, Retrieval, RetrievalTrace, WholeDocument } from '#knowledge/retrieve.ts'
 import { messageText, type Ask } from '#prompt/ask.ts'
 import { shareContext } from '#prompt/budget.ts'
@@ -13,7 +11,7 @@ import type { GuestSources } from './guest-sources.ts'
 export interface SourceParts {
   /** The bases that a character may look into. Answers at once: every turn asks. */
   basesOf: (characterId: string) => readonly string[]
-  retrieval: Pick<Retrieval, 'retrieve' | 'whole'>
+  retrieval: Pick<Retrieval, 'retrieve'>
   guests: GuestSources
 }
 
@@ -27,9 +25,6 @@ export interface Looked {
 const CHARACTERS_PER_TOKEN = 4
 /** About 1,500 tokens: more helps recall little and small models less. */
 const MOST_CHARACTERS = 6_000
-
-/** Some milliseconds are usual. */
-const WHOLE_MS = 1_000
 
 /** Undefined for a character without documents, and where they say nothing to it. */
 export async function lookUp(
@@ -48,16 +43,14 @@ export async function lookUp(
   )
   // Documents that stand there always are told before what changes; beside others they would be numbered anew each turn.
   const isAlone = character.sources.length === 0 && foreign.labels.size === 0
-  const whole =
-    isAlone && baseIds.length > 0 ? await wholeOf(retrieval, baseIds, budgetCharacters) : undefined
-  if (whole !== undefined) {
-    return { knowledge: { passages: numbered(whole.map(ofWhole), foreign.labels), isWhole: true } }
-  }
   const question = { text: foreign.words, ...previousWords(ask), baseIds, budgetCharacters }
   const [own, brought] = await Promise.all([
-    baseIds.length === 0 ? undefined : retrieval.retrieve(question),
+    baseIds.length === 0 ? undefined : retrieval.retrieve({ ...question, mayBeWhole: isAlone }),
     guests.ask(character.sources, question),
   ])
+  if (own?.whole !== undefined) {
+    return { knowledge: { passages: numbered(own.whole.map(ofWhole), foreign.labels), isWhole: true } }
+  }
   const found: Found[] = [...(own?.passages ?? []).map(ofPiece), ...brought]
   const isKnown = ({ text }: Found) => isIn(foreign.text, text)
   // Those that are left out come last: a number that no source has would shift all later ones.
@@ -69,16 +62,6 @@ export async function lookUp(
     isWhole: false,
   }
   return { knowledge, ...(own !== undefined && { trace: own.trace }) }
-}
-
-/** Undefined also where the database does not give it in time: the search, which then is asked, says what is wrong. */
-function wholeOf(
-  retrieval: SourceParts['retrieval'],
-  baseIds: readonly string[],
-  mostCharacters: number,
-): Promise<readonly WholeDocument[] | undefined> {
-  const found = retrieval.whole(baseIds, mostCharacters).catch(() => undefined)
-  return Promise.race([found, sleep(WHOLE_MS, undefined, { ref: false })])
 }
 
 type Found = Omit<Passage, 'reference'>

@@ -16,6 +16,8 @@ export interface KnowledgeSearchOptions extends EngineOptions {
   /** Undefined for words alone. */
   embeddingModel?: string | undefined
   rerank?: RerankOptions | undefined
+  /** How long a turn waits; see `Question`. */
+  deadlineMs?: number
   log: Log
   now: () => number
 }
@@ -27,7 +29,7 @@ export interface KnowledgeSearch extends Retrieval {
 
 /** Looks in the background whether the indexes have what the database has. The caller closes it. Throws as `openEngines`. */
 export async function openKnowledgeSearch(options: KnowledgeSearchOptions): Promise<KnowledgeSearch> {
-  const { store, embed, embeddingModel, rerank, log, now } = options
+  const { store, embed, embeddingModel, rerank, deadlineMs, log, now } = options
   const engines = await openEngines(options)
   const embeddings = createEmbeddings({
     store,
@@ -39,6 +41,7 @@ export async function openKnowledgeSearch(options: KnowledgeSearchOptions): Prom
   const retrieval = createRetrieval({
     ...{ store, index, now },
     ...(rerank === undefined ? {} : { rerank: createRerank(rerank) }),
+    ...(deadlineMs === undefined ? {} : { deadlineMs }),
   })
   const closing = new AbortController()
   const prepare = async () => {

@@ -1,5 +1,5 @@
 /** From a turn to the passages that answer it, and to an account of how they were found. Never throws: a turn goes on without. */
-import { and, eq, inArray, isNull, sql } from 'drizzle-orm'
+import { and, eq, inArray, isNull, sql, type SQL } from 'drizzle-orm'
 
 import { toAppError } from '#base/errors.ts'
 import { arrange, continued, type Fate, type RankedPiece, type Stretch } from '#rag/arrange.ts'
@@ -25,8 +25,10 @@ export interface Question {
   baseIds: readonly string[]
   /** Of all passages together. */
   budgetCharacters?: number
-  /** How long the turn waits; what is late is left out. Milliseconds. */
+  /** How long the turn waits for everything but a reranker; what is late is left out. Milliseconds. */
   deadlineMs?: number
+  /** Bases that fit into the budget are answered whole and not searched, unless one of them does not allow it. */
+  mayBeWhole?: boolean
 }
 
 export interface Passage extends Omit<Stretch, 'ids'> {
@@ -69,6 +71,11 @@ export interface Retrieved {
   /** Best first; none for small talk. */
   passages: readonly Passage[]
   trace: RetrievalTrace
+  /**
+   * Every text of the bases, in a fixed order, instead of passages: it is then found without fail, and always the same, so that
+   * the model reads it once.
+   */
+  whole?: readonly WholeDocument[]
 }
 
 export interface WholeDocument {
@@ -81,11 +88,6 @@ export interface WholeDocument {
 
 export interface Retrieval {
   retrieve(question: Question, signal?: AbortSignal): Promise<Retrieved>
-  /**
-   * Every text of the bases, in a fixed order, when all of them allow it and it is no longer than so many characters: it is
-   * then found without fail, and always the same, so that the model reads it once. Undefined otherwise.
-   */
-  whole(baseIds: readonly string[], mostCharacters: number): Promise<readonly WholeDocument[] | undefined>
   /** Learns how near small talk comes to the bases, of all or of those; otherwise that is learnt beside the first turn. */
   calibrate(baseIds: readonly string[] | undefined, signal: AbortSignal): Promise<void>
 }
@@ -94,17 +96,19 @@ export interface RetrievalParts {
   store: Store
   index: SearchIndex
   rerank?: Rerank
+  /** Of questions that name none; milliseconds. */
+  deadlineMs?: number
   now: () => number
 }
 
 const BUDGET_CHARACTERS = 6_000
 const DEADLINE_MS = 150
+/** Of the deadline, what the searches may take: the rest is for the rows of what they found. */
+const SEARCH_SHARE = 0.8
 /** Of each ranking. More only adds what a reranker is worse with (arXiv 2411.11767). */
 const CANDIDATES = 30
 const RESULTS_KEPT = 200
 const CALIBRATION_MS = 60_000
-/** For what is done besides the searches. */
-const SLACK_MS = 250
 /** Of the best piece's words, what a piece must have that is not near by its meaning. */
 const LEAST_OF_BEST = 0.25
 
@@ -115,6 +119,12 @@ interface Base {
   revision: number
 }
 
+interface Whole {
+  characters: number
+  /** Absent where they were too long for everybody so far. */
+  documents?: readonly WholeDocument[]
+}
+
 interface Leg<T> {
   value: T
   ms: number
@@ -123,8 +133,10 @@ interface Leg<T> {
 
 export function createRetrieval(on: RetrievalParts): Retrieval {
   const { store, index, rerank, now } = on
+  const usualDeadlineMs = on.deadlineMs ?? DEADLINE_MS
   const { knowledgeBases, knowledgeChunks, knowledgeDocuments } = store.t
   const results = new Map<string, Retrieved>()
+  const wholes = new Map<string, Whole>()
   const floors = createFloors(index)
   const calibrating = new Set<string>()
 
@@ -255,10 +267,14 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     return Promise.race([done, late]).finally(() => clearTimeout(timer))
   }
 
-  async function search(question: Question, bases: readonly Base[], signal: AbortSignal): Promise<Retrieved> {
-    const startedMs = now()
-    const { text, previous, deadlineMs = DEADLINE_MS, budgetCharacters = BUDGET_CHARACTERS } = question
+  async function search(
+    question: Question,
+    { bases, startedMs, signal }: { bases: readonly Base[]; startedMs: number; signal: AbortSignal },
+  ): Promise<Retrieved> {
+    const { text, previous, budgetCharacters = BUDGET_CHARACTERS } = question
     const lookups = lookupsOf(text, previous)
+    const shareMs = (question.deadlineMs ?? usualDeadlineMs) * SEARCH_SHARE
+    const deadlineMs = Math.max(1, shareMs - (now() - startedMs))
     const [words, meaning] = await Promise.all([
       leg<LexicalResult[]>('words', [], {
         run: () => byWords(lookups, bases.map(scopeOf)),
@@ -343,26 +359,84 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     })
   }
 
+  /** Every text of the bases; undefined where it is too long. Their sizes are known until something in them changes. */
+  async function wholeOf(
+    bases: readonly Base[],
+    mostCharacters: number,
+  ): Promise<readonly WholeDocument[] | undefined> {
+    const key = JSON.stringify(bases.map(({ id, revision, generation }) => [id, revision, generation]))
+    const known = wholes.get(key)
+    const chunk = knowledgeChunks
+    const answering = and(
+      sql`(${chunk.baseId}, ${chunk.generation}) in (${sql.join(
+        bases.map(({ id, generation }) => sql`(${id}, ${generation})`),
+        sql`, `,
+      )})`,
+      eq(chunk.isDisabled, false),
+      eq(knowledgeDocuments.state, 'ready'),
+    )
+    const characters = known?.characters ?? (await charactersOf(answering))
+    keep(wholes, key, { characters, ...known })
+    if (characters === 0 || characters > mostCharacters) return undefined
+    if (known?.documents !== undefined) return known.documents
+    const rows = await store.db
+      .select({
+        baseId: chunk.baseId,
+        documentId: chunk.documentId,
+        documentName: knowledgeDocuments.name,
+        documentTitle: knowledgeDocuments.title,
+        number: chunk.number,
+        text: chunk.text,
+        startOffset: chunk.startOffset,
+        endOffset: chunk.endOffset,
+      })
+      .from(chunk)
+      .innerJoin(knowledgeDocuments, eq(knowledgeDocuments.id, chunk.documentId))
+      .where(answering)
+      .orderBy(chunk.baseId, knowledgeDocuments.createdAtMs, chunk.documentId, chunk.number)
+    const documents = wholeDocuments(rows)
+    keep(wholes, key, { characters, documents })
+    return documents
+  }
+
+  /** The overlaps are counted twice: a base that hardly fits is searched instead. */
+  async function charactersOf(answering: SQL | undefined): Promise<number> {
+    const chunk = knowledgeChunks
+    const sums = await store.db
+      .select({ characters: sql<number>`coalesce(sum(length(${chunk.text})), 0)`.mapWith(Number) })
+      .from(chunk)
+      .innerJoin(knowledgeDocuments, eq(knowledgeDocuments.id, chunk.documentId))
+      .where(answering)
+    return sums[0]?.characters ?? 0
+  }
+
+  async function answer(question: Question, startedMs: number, signal: AbortSignal): Promise<Retrieved> {
+    const { text, previous, budgetCharacters, mayBeWhole = false } = question
+    const bases = await basesOf(question.baseIds)
+    if (bases.length === 0) return nothingFrom([])
+    if (mayBeWhole && bases.every(({ isWhole }) => isWhole)) {
+      const whole = await wholeOf(bases, budgetCharacters ?? BUDGET_CHARACTERS)
+      if (whole !== undefined) return { ...nothingFrom([]), whole }
+    }
+    for (const base of bases) calibrateBeside(base)
+    const state = bases.map((base) => [base.id, base.revision, floors.of(base)])
+    const key = JSON.stringify([state, text, previous, budgetCharacters])
+    const known = results.get(key)
+    if (known !== undefined) {
+      const milliseconds = { words: 0, meaning: 0, rerank: 0, total: now() - startedMs }
+      return { ...known, trace: { ...known.trace, isCached: true, milliseconds } }
+    }
+    const found = await search(question, { bases, startedMs, signal })
+    if (found.trace.notes.every(({ code }) => code === 'unreadable')) keep(results, key, found)
+    return found
+  }
+
   return {
     async retrieve(question, signal = new AbortController().signal) {
       const startedMs = now()
+      const mostMs = (question.deadlineMs ?? usualDeadlineMs) + (rerank?.deadlineMs ?? 0)
       try {
-        const bases = await basesOf(question.baseIds)
-        if (bases.length === 0) return nothingFrom([])
-        for (const base of bases) calibrateBeside(base)
-        const state = bases.map((base) => [base.id, base.revision, floors.of(base)])
-        const { text, previous, budgetCharacters } = question
-        const key = JSON.stringify([state, text, previous, budgetCharacters])
-        const known = results.get(key)
-        if (known !== undefined) {
-          const milliseconds = { words: 0, meaning: 0, rerank: 0, total: now() - startedMs }
-          return { ...known, trace: { ...known.trace, isCached: true, milliseconds } }
-        }
-        const { deadlineMs = DEADLINE_MS } = question
-        const mostMs = deadlineMs + (rerank?.deadlineMs ?? 0) + SLACK_MS
-        const found = await within(mostMs, search(question, bases, signal))
-        if (found.trace.notes.every(({ code }) => code === 'unreadable')) keep(results, key, found)
-        return found
+        return await within(mostMs, answer(question, startedMs, signal))
       } catch (thrown) {
         const { message } = toAppError(thrown)
         return nothingFrom([{ code: 'unavailable', what: 'passages', message }])
@@ -371,44 +445,6 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
 
     async calibrate(baseIds, aborted) {
       for (const base of await basesOf(baseIds)) await floors.calibrate(base, aborted)
-    },
-
-    async whole(baseIds, mostCharacters) {
-      const bases = await basesOf(baseIds)
-      if (bases.length === 0 || bases.some(({ isWhole }) => !isWhole)) return undefined
-      const chunk = knowledgeChunks
-      const answering = and(
-        sql`(${chunk.baseId}, ${chunk.generation}) in (${sql.join(
-          bases.map(({ id, generation }) => sql`(${id}, ${generation})`),
-          sql`, `,
-        )})`,
-        eq(chunk.isDisabled, false),
-        eq(knowledgeDocuments.state, 'ready'),
-      )
-      // The overlaps are counted twice: a base that hardly fits is searched instead.
-      const sums = await store.db
-        .select({ characters: sql<number>`coalesce(sum(length(${chunk.text})), 0)`.mapWith(Number) })
-        .from(chunk)
-        .innerJoin(knowledgeDocuments, eq(knowledgeDocuments.id, chunk.documentId))
-        .where(answering)
-      const characters = sums[0]?.characters ?? 0
-      if (characters === 0 || characters > mostCharacters) return undefined
-      const rows = await store.db
-        .select({
-          baseId: chunk.baseId,
-          documentId: chunk.documentId,
-          documentName: knowledgeDocuments.name,
-          documentTitle: knowledgeDocuments.title,
-          number: chunk.number,
-          text: chunk.text,
-          startOffset: chunk.startOffset,
-          endOffset: chunk.endOffset,
-        })
-        .from(chunk)
-        .innerJoin(knowledgeDocuments, eq(knowledgeDocuments.id, chunk.documentId))
-        .where(answering)
-        .orderBy(chunk.baseId, knowledgeDocuments.createdAtMs, chunk.documentId, chunk.number)
-      return wholeDocuments(rows)
     },
   }
 }
@@ -507,7 +543,7 @@ function nothingFrom(notes: readonly RetrievalNote[]): Retrieved {
   }
 }
 
-/** The searches have their deadline; a database that hangs has this one. */
+/** Whatever happens, even where the database hangs. */
 async function within(mostMs: number, found: Promise<Retrieved>): Promise<Retrieved> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<Retrieved>((resolve) => {

@@ -34,7 +34,6 @@ function openTurn(
     /** Name of the base model. */
     model?: string
     retrieve?: TurnParts['sources']['retrieval']['retrieve']
-    whole?: Awaited<ReturnType<TurnParts['sources']['retrieval']['whole']>>
   } = {},
 ) {
   const calls: ModelCall[] = []
@@ -79,7 +78,6 @@ function openTurn(
       basesOf: () => (over.retrieve === undefined ? [] : ['harbour']),
       retrieval: {
         retrieve: over.retrieve ?? (() => Promise.reject(new Error('not asked for'))),
-        whole: () => Promise.resolve(over.whole),
       },
       guests: { ask: () => Promise.resolve([]) },
     },
@@ -407,8 +405,12 @@ describe('with documents', () => {
       similarity: 0.7,
     },
   }
+  const trace = {
+    ...{ lookups: [], bases: ['harbour'], store: null, gate: null, pieces: [], notes: [], isCached: false },
+    milliseconds: { words: 1, meaning: 0, rerank: 0, total: 2 },
+  }
   const found = (passages: (typeof passage)[]): TurnParts['sources']['retrieval']['retrieve'] =>
-    vi.fn(() => Promise.resolve({ passages, trace: {} as never }))
+    vi.fn(() => Promise.resolve({ passages, trace }))
   const open = (passages: (typeof passage)[], script: Script = () => say(text('In March [1].'), DONE)) =>
     openTurn(script, { retrieve: found(passages), contextTokens: 8_192 })
 
@@ -463,8 +465,7 @@ describe('with documents', () => {
     'documents that always stand there are sources of %j only as far as it points at them',
     async (words, labels) => {
       const { run, calls } = openTurn(() => say(text(words.slice(0, 9)), text(words.slice(9)), DONE), {
-        retrieve: found([]),
-        whole,
+        retrieve: async (question) => ({ ...(await found([])(question)), whole }),
         contextTokens: 8_192,
       })
       const told = await run(sampleAsk({ messages: [user('Hello')] }))
