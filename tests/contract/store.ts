@@ -181,15 +181,22 @@ export function describeStore(url: () => string): void {
   test('keeps each record once, however often it is sent, and finds it with its newest rating', async () => {
     const recorder = openRecorder({ store, log: silentLog, now: () => 7 })
     const record = sampleRecord({ id: 'r1', message: 'answer-1' })
+    const passages = [
+      { document: 'd2', chunk: '7,8', score: 0.5, isUsed: true },
+      { document: 'd1', chunk: '3', score: 0.6, isUsed: false },
+    ]
     await Promise.all([
-      recorder.add(record),
-      recorder.add(record),
+      recorder.add(record, { passages }),
+      recorder.add(record, { passages }),
       recorder.add(sampleRecord({ id: 'r2', message: null })),
     ])
     await recorder.addRating({ id: 'f1', message: 'answer-1', value: -1, atMs: 1 })
     await recorder.addRating({ id: 'f1', message: 'answer-1', value: 1, atMs: 2 })
-    expect(await findRecord(store, 'r1')).toEqual({ ...record, recordedAtMs: 7, rating: 1 })
-    expect(await findRecord(store, 'r2')).toMatchObject({ rating: null })
+    expect(await findRecord(store, 'r1')).toEqual({
+      ...record,
+      ...{ recordedAtMs: 7, rating: 1, passageHits: passages },
+    })
+    expect(await findRecord(store, 'r2')).toMatchObject({ rating: null, passageHits: [] })
     expect(await findRecord(store, 'r3')).toBeUndefined()
     await recorder.deleteRating('f1')
     expect(await findRecord(store, 'r1')).toMatchObject({ rating: null })

@@ -1,15 +1,20 @@
 /** Reading what was recorded. */
-import { and, desc, eq, inArray, isNotNull } from 'drizzle-orm'
+import { and, asc, desc, eq, inArray, isNotNull } from 'drizzle-orm'
 
 import type { Store } from '#store/store.ts'
 
-import type { CallRecord } from './record.ts'
+import type { CallRecord, PassageHit } from './record.ts'
 
-export type RatedRecord = CallRecord & { recordedAtMs: number | null; rating: number | null }
+export type RatedRecord = CallRecord & {
+  recordedAtMs: number | null
+  rating: number | null
+  /** Passages that were found, the best first. */
+  passageHits: PassageHit[]
+}
 
-/** The record of one call with the newest rating of its answer; undefined when there is none. */
+/** The record of one call with the newest rating of its answer and the passages found for it; undefined when there is none. */
 export async function findRecord(store: Store, id: string): Promise<RatedRecord | undefined> {
-  const { callRecords, ratings } = store.t
+  const { callRecords, passageHits, ratings } = store.t
   const [row] = await store.db.select().from(callRecords).where(eq(callRecords.id, id)).limit(1)
   if (row === undefined) return undefined
   const rated =
@@ -22,8 +27,18 @@ export async function findRecord(store: Store, id: string): Promise<RatedRecord 
           .orderBy(desc(ratings.atMs))
           .limit(1)
   const value = rated[0]?.value ?? null
-  // 0 is a rating that was taken back.
-  return { ...(row as CallRecord & { recordedAtMs: number | null }), rating: value === 0 ? null : value }
+  const { document, chunk, score, isUsed } = passageHits
+  const found = await store.db
+    .select({ document, chunk, score, isUsed })
+    .from(passageHits)
+    .where(eq(passageHits.recordId, id))
+    .orderBy(asc(passageHits.position))
+  return {
+    ...(row as CallRecord & { recordedAtMs: number | null }),
+    // 0 is a rating that was taken back.
+    rating: value === 0 ? null : value,
+    passageHits: found,
+  }
 }
 
 /** So many turns are looked at. */

@@ -1,9 +1,11 @@
-/** When an answer tells its sources. */
+/** When an answer tells its sources, and what its record tells of them. */
 import type { PassageHit } from '#analytics/record.ts'
+import type { RetrievalTrace } from '#knowledge/retrieve.ts'
 import type { Ask } from '#prompt/ask.ts'
 import type { Knowledge, Passage } from '#prompt/passages.ts'
 import type { Prompt } from '#prompt/prompt.ts'
 import type { Cited, Delta } from '#providers/provider.ts'
+import type { LookedUp } from '#store/analytics-tables.ts'
 
 /** To be asked for each delta before it goes out: the sources that belong before it, or undefined. */
 export type Citing = (delta: Delta) => Cited | undefined
@@ -53,6 +55,24 @@ export function passageHits(
     score: similarity ?? 0,
     isUsed: read.has(reference),
   }))
+}
+
+/** Each record of a search keeps so many: those that were read, and the next ones that were not. */
+const MOST_PIECES = 12
+
+/** For the record: the trace without its texts. Messages of errors may quote what was asked. */
+export function lookedUp(trace: RetrievalTrace | undefined): LookedUp | undefined {
+  if (trace === undefined) return undefined
+  const { store, gate, notes, pieces, isCached, milliseconds } = trace
+  return {
+    ...{ store, gate, isCached, milliseconds },
+    notes: notes.map(({ code, what }) => ({ code, what })),
+    pieces: pieces.slice(0, MOST_PIECES).map(({ id, documentId, words, meaning, score, fate }) => ({
+      ...{ chunk: id, document: documentId, score, fate },
+      words: words?.score ?? null,
+      meaning: meaning?.similarity ?? null,
+    })),
+  }
 }
 
 /** Readers count the sources that they are told, so those with smaller numbers are told as well. */

@@ -6,7 +6,7 @@ import type { Ask, Sampling } from '#prompt/ask.ts'
 import type { Part, Prompt, Speaker } from '#prompt/prompt.ts'
 import type { Delta, Told } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
-import type { Anatomy } from '#store/analytics-tables.ts'
+import type { Anatomy, LookedUp } from '#store/analytics-tables.ts'
 
 export interface JournalParts {
   /** HMAC of an id; `kind` keeps equal ids of different things apart. */
@@ -54,6 +54,7 @@ export class Journal {
   #toolCalls = 0
   #hasSpoken = false
   #passages: readonly PassageHit[] | undefined
+  #lookedUp: LookedUp | undefined
   #isClosed = false
   #spokenCharacters = 0
   #done: Extract<Delta, { type: 'done' }> | undefined
@@ -72,6 +73,11 @@ export class Journal {
   /** How long the call waited for its turn at the model server. */
   queued(ms: number): void {
     this.#queueMs = ms
+  }
+
+  /** How passages were looked for. */
+  searched(lookedUp: LookedUp | undefined): void {
+    this.#lookedUp = lookedUp
   }
 
   /** What was looked up in documents, the best first; none found is told as well, undefined means that nobody looked. */
@@ -178,7 +184,10 @@ export class Journal {
       tokensByPart: prompt === undefined ? {} : tokensByPart(prompt),
       cutTurns: prompt?.cutTurns ?? 0,
       prefixHash: prompt?.prefixHash ?? null,
-      anatomy: prompt === undefined ? null : anatomyOf(prompt, sampling),
+      anatomy:
+        prompt === undefined
+          ? null
+          : { ...anatomyOf(prompt, sampling), ...(this.#lookedUp && { knowledge: this.#lookedUp }) },
     }
   }
 

@@ -9,7 +9,7 @@ import type { Upstream } from '#providers/upstreams.ts'
 
 import { Answer } from './answer.ts'
 import { begin, type BeginParts } from './begin.ts'
-import { citing, passageHits } from './citing.ts'
+import { citing, lookedUp, passageHits } from './citing.ts'
 import { gather, withOptions, type Gathered, type GatherParts } from './gather.ts'
 import { chosenGreeting, speak } from './greeting.ts'
 import type { Sampler } from './sampler.ts'
@@ -56,6 +56,7 @@ export function createTurn(on: TurnParts): Turn {
     }
     try {
       const gathered = await during(trail.span, 'gather', () => gather(ask, on))
+      journal.searched(lookedUp(gathered.trace))
       const sampling = on.sampler?.begin(ask, gathered.materials?.speaker)
       if (sampling !== undefined) yield sampling.notice
       const parts = { ...on, admitted: ticket?.admitted }

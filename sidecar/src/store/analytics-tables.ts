@@ -1,6 +1,34 @@
 /** What is recorded of model calls, and what is made of it. `docs/analytics.md` says what each figure means. */
 import type { Kit } from './kit.sqlite.ts'
 
+/** How passages were looked for, without a word of the question, of a document or of an error. */
+export interface LookedUp {
+  /** What was asked for the meaning; null for words alone. */
+  store: string | null
+  /** Null where nothing could be judged. Similarity and floor are cosines; null where words alone were compared. */
+  gate: {
+    passes: boolean
+    reason: string
+    strength: number
+    coverage: number
+    similarity: number | null
+    floor: number | null
+  } | null
+  /** What was late or away. */
+  notes: { code: string; what: string }[]
+  /** The best, with what became of each: `words` is BM25, `meaning` a cosine. */
+  pieces: {
+    chunk: number
+    document: string
+    words: number | null
+    meaning: number | null
+    score: number
+    fate: string
+  }[]
+  isCached: boolean
+  milliseconds: { words: number; meaning: number; rerank: number; total: number }
+}
+
 /** The parts of a prompt without their texts. */
 export interface Anatomy {
   layout: string
@@ -16,6 +44,8 @@ export interface Anatomy {
   history: { turns: number; cutTurns: number; tokens: number }
   /** Parameters that the model server was sent. */
   options: Record<string, string | number | boolean>
+  /** Absent where nothing was searched. */
+  knowledge?: LookedUp
 }
 
 export function defineAnalyticsTables(k: Kit) {

@@ -1,0 +1,183 @@
+/** What a turn looks up, what of it reaches the model, and what is told of it afterwards. */
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+import type { KnowledgeDocument } from '#knowledge/knowledge.ts'
+
+import { freePort } from '../../scripts/setup/ports.mjs'
+import { CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
+import { openFakeOpenAi, type FakeOpenAi } from '../support/fake-openai.ts'
+import { FAKE_MODEL } from '../support/fake-server.ts'
+import { readHere } from '../support/read-here.ts'
+
+const EMBEDDER = { name: 'fake-embed', contextTokens: 4_096, capabilities: ['embedding'] }
+/** The turn's deadline is not what these tests are about, and the machine may be busy. */
+const PATIENT = { TROUPE_LOOKUP_MS: '5000' }
+
+interface RecordOfCall {
+  passages: number | null
+  passageHits: { document: string; chunk: string; score: number; isUsed: boolean }[]
+  anatomy: {
+    knowledge?: {
+      store: string | null
+      gate: { passes: boolean; reason: string } | null
+      notes: { code: string; what: string }[]
+      pieces: { chunk: number; document: string; words: number | null; fate: string }[]
+      milliseconds: { total: number }
+    }
+  }
+}
+
+let server: FakeOpenAi
+
+beforeAll(async () => {
+  server = await openFakeOpenAi({ models: [FAKE_MODEL, EMBEDDER] })
+})
+afterAll(() => server.close())
+
+const open = (env: Record<string, string> = {}) =>
+  openTestApp(
+    { OPENAI_API_BASE_URLS: server.url, DEFAULT_MODEL: FAKE_MODEL.name, ...PATIENT, ...env },
+    { readDocument: readHere },
+  )
+
+async function api<T>(on: TestApp, method: string, where: string, body?: unknown): Promise<T> {
+  const answer = await on.request(method, `/troupe/api${where}`, body === undefined ? {} : { body })
+  const text = await answer.text()
+  expect(answer.ok, text).toBe(true)
+  return (text === '' ? null : JSON.parse(text)) as T
+}
+
+/** A base that is searched, with one document that is ready. */
+async function addBase(on: TestApp, wish: { name: string; characterIds?: string[] }, text: string) {
+  const body = { ...wish, settings: { wholeBase: 'never' } }
+  const base = await api<{ id: string }>(on, 'POST', '/knowledge/bases', body)
+  const form = new FormData()
+  form.append('files', new Blob([text]), `${base.id}.md`)
+  const { results } = await api<{ results: { id: string }[] }>(
+    on,
+    'POST',
+    `/knowledge/bases/${base.id}/documents`,
+    form,
+  )
+  for (;;) {
+    const document = await api<KnowledgeDocument>(on, 'GET', `/knowledge/documents/${results[0]?.id ?? ''}`)
+    if (!['waiting', 'parsing', 'embedding'].includes(document.state)) {
+      expect(document.state, document.failure?.message).toBe('ready')
+      return { baseId: base.id, documentId: document.id }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** Answers with the request's id, and the whole prompt that the model was sent. */
+async function ask(on: TestApp, model: string, content: string) {
+  const body = { model, messages: [{ role: 'user', content }], stream: true }
+  const answer = await on.request('POST', '/v1/chat/completions', { key: CONNECTION_KEY, body })
+  const said = await answer.text()
+  expect([answer.status, said.includes('"error"')], said).toEqual([200, false])
+  const id = answer.headers.get('x-request-id') ?? ''
+  return { id, prompt: JSON.stringify(server.chats().at(-1)?.body['messages']) }
+}
+
+async function askedAndRecorded(...of: Parameters<typeof ask>) {
+  const { id, prompt } = await ask(...of)
+  return { prompt, record: await api<RecordOfCall>(of[0], 'GET', `/requests/${id}`) }
+}
+
+const LAMPS = '# Lamps\n\nThe brass lamps of Skerry Point cost three coins.'
+
+describe('the record of a turn', () => {
+  test('names the passages with their scores, the gate and the times, and has not a word of them', async () => {
+    const troupe = await open()
+    const mira = await troupe.importCard({ name: 'Mira' })
+    const { documentId } = await addBase(troupe, { name: 'Shop', characterIds: [mira] }, LAMPS)
+    const { record, prompt } = await askedAndRecorded(
+      troupe,
+      mira,
+      'What do the brass lamps of Skerry Point cost?',
+    )
+    expect(prompt).toContain('cost three coins')
+    expect(record.passages).toBe(1)
+    expect(record.passageHits).toMatchObject([{ document: documentId, isUsed: true }])
+    expect(record.anatomy.knowledge).toMatchObject({
+      store: 'sqlite',
+      gate: { passes: true, reason: 'words' },
+      notes: [],
+      pieces: [{ document: documentId, words: expect.any(Number) as number, fate: 'used' }],
+      milliseconds: { total: expect.any(Number) as number },
+    })
+    expect(JSON.stringify(record.anatomy.knowledge)).not.toMatch(/lamp|skerry|coin/i)
+
+    const hello = await askedAndRecorded(troupe, mira, 'Hello there!')
+    expect(hello.record.passageHits).toEqual([])
+    expect(hello.record.anatomy.knowledge).toMatchObject({ gate: { passes: false } })
+    await troupe.close()
+  })
+
+  test('says when Chroma is away, and words answer', async () => {
+    const chroma = `http://127.0.0.1:${String(await freePort())}`
+    const troupe = await open({ EMBEDDING_MODEL: EMBEDDER.name, CHROMA_URL: chroma })
+    const mira = await troupe.importCard({ name: 'Mira' })
+    await addBase(troupe, { name: 'Shop', characterIds: [mira] }, LAMPS)
+    const { record, prompt } = await askedAndRecorded(
+      troupe,
+      mira,
+      'What do the brass lamps of Skerry Point cost?',
+    )
+    expect(prompt).toContain('cost three coins')
+    expect(record.anatomy.knowledge).toMatchObject({
+      store: 'chroma',
+      notes: [{ code: 'unavailable', what: 'meaning' }],
+    })
+    expect(JSON.stringify(record)).not.toContain(chroma)
+    await troupe.close()
+  })
+})
+
+test('a document never reaches a character that its base is not given to, however bases move', async () => {
+  const troupe = await open({ EMBEDDING_MODEL: EMBEDDER.name })
+  const characters = [
+    await troupe.importCard({ name: 'Anna' }),
+    await troupe.importCard({ name: 'Boris' }),
+  ] as const
+  const markers = ['ZZMARKERONE', 'ZZMARKERTWO', 'ZZMARKERTHREE'] as const
+  const bases: string[] = []
+  for (const marker of markers)
+    bases.push(
+      (await addBase(troupe, { name: marker }, `# Lamps\n\nThe brass lamp ${marker} costs coins.`)).baseId,
+    )
+  let seen = 0
+  const attached = fc.uniqueArray(fc.constantFrom(...characters), { maxLength: 2 })
+  const moves = fc.array(
+    fc.record({
+      base: fc.nat({ max: markers.length - 1 }),
+      attached,
+      asker: fc.constantFrom(...characters),
+      question: fc
+        .constantFrom(...markers, 'brass', 'coins')
+        .map((word) => `What does the ${word} lamp cost?`),
+    }),
+    { minLength: 4, maxLength: 6 },
+  )
+  await fc.assert(
+    fc.asyncProperty(moves, async (steps) => {
+      const given: (readonly string[])[] = markers.map(() => [])
+      for (const id of bases) await api(troupe, 'PATCH', `/knowledge/bases/${id}`, { characterIds: [] })
+      for (const { base, attached: characterIds, asker, question } of steps) {
+        given[base] = characterIds
+        await api(troupe, 'PATCH', `/knowledge/bases/${bases[base] ?? ''}`, { characterIds })
+        const { prompt } = await ask(troupe, asker, question)
+        // The question itself may hold a marker.
+        const told = prompt.replaceAll(question, '')
+        for (const [at, marker] of markers.entries()) {
+          if (told.includes(marker)) seen++
+          if (given[at]?.includes(asker) !== true) expect(told).not.toContain(marker)
+        }
+      }
+    }),
+    { numRuns: 6 },
+  )
+  expect(seen, 'passages that did reach their character').toBeGreaterThan(3)
+  await troupe.close()
+}, 60_000)
