@@ -1,6 +1,5 @@
 /** The library over HTTP. */
 import { Hono } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
@@ -8,6 +7,7 @@ import { EXPORT_FORMATS, STATES, type Library } from '#library/library.ts'
 
 import { check, readJson, withoutGaps } from '../body.ts'
 import type { AppEnv } from '../env.ts'
+import { uploadedFiles } from '../multipart.ts'
 import type { Operation } from '../openapi.ts'
 
 /** One card; several files share a request only from scripts, so the bound is per request. */
@@ -117,11 +117,10 @@ export interface CharacterParts {
 export function characterRoutes({ library }: CharacterParts) {
   return new Hono<AppEnv>()
     .get('/', async (c) => c.json(await library.find(withoutGaps(check(List, c.req.query())))))
-    .post('/import', uploadLimit(), async (c) => {
+    .post('/import', async (c) => {
       const { publish, ...wish } = withoutGaps(check(Import, c.req.query()))
-      const files = await uploaded(c.req.parseBody({ all: true }))
       const results = []
-      for (const file of files)
+      for await (const file of uploadedFiles(c.env.incoming, UPLOAD_BYTES))
         results.push(
           await library.importFile(file, { ...wish, publishes: publish, actor: c.var.principal.name }),
         )
@@ -200,26 +199,3 @@ export function pictureRoutes({ library }: CharacterParts) {
 
 const isWebp = (bytes: Uint8Array): boolean =>
   Buffer.from(bytes.subarray(8, 12)).toString('latin1') === 'WEBP'
-
-function uploadLimit() {
-  return bodyLimit({
-    maxSize: UPLOAD_BYTES,
-    onError: () => {
-      throw new AppError(
-        'too_large',
-        'The upload is larger than 64 MB; send fewer files at a time, or one archive to /troupe/api/imports',
-      )
-    },
-  })
-}
-
-export async function uploaded(body: Promise<Record<string, unknown>>) {
-  const files = [(await body)['files']].flat().filter((file) => file instanceof File)
-  if (files.length > 0)
-    return Promise.all(
-      files.map(async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) })),
-    )
-  throw new AppError('invalid', 'No file arrived; send card files in the multipart field "files"', {
-    param: 'files',
-  })
-}

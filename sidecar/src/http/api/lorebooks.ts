@@ -1,6 +1,5 @@
 /** Lorebooks beside the cards, and the tests of any book. */
 import { Hono } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { z } from 'zod'
 
 import { AppError, toAppError } from '#base/errors.ts'
@@ -13,9 +12,9 @@ import { estimateTokens } from '#prompt/tokens.ts'
 
 import { readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
+import { uploadedFiles } from '../multipart.ts'
 import type { Operation } from '../openapi.ts'
 import { askParts, readChatBody } from '../v1/read-ask.ts'
-import { uploaded } from './characters.ts'
 
 /** A book of 100,000 entries has about as much. */
 const UPLOAD_BYTES = 64 * 1024 * 1024
@@ -89,9 +88,9 @@ export function lorebookRoutes(on: LorebookParts) {
       const by = { actor: c.var.principal.name }
       return c.json(await lorebooks.add({ ...wish, book: parseBook(book) }, by), 201)
     })
-    .post('/import', bodyLimit({ maxSize: UPLOAD_BYTES }), async (c) => {
+    .post('/import', async (c) => {
       const results = []
-      for (const file of await uploaded(c.req.parseBody({ all: true })))
+      for await (const file of uploadedFiles(c.env.incoming, UPLOAD_BYTES))
         results.push(await importFile(file, on, c.var.principal.name))
       return c.json({ results })
     })
