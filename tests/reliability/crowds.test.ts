@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -11,6 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { ConfigError, readConfig } from '../../sidecar/src/config.ts'
 import { ADMIN_KEY, CONNECTION_KEY, JWT_SECRET, openTestApp, type TestApp } from '../support/app.ts'
 import { userToken } from '../support/asking.ts'
+import { openElsewhere } from '../support/elsewhere.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
 import { startSidecar } from '../support/process.ts'
 import { reliabilityTest } from '../support/reliability.ts'
@@ -57,15 +56,6 @@ const ABUSE_EVERY_MS = 250
 
 /** A model that takes the time of a quick one. */
 const MODEL = { pass: () => sleep(100), open: () => undefined }
-
-/** Refuses whatever it is asked: what a crowd costs the machine and the test, and not the sidecar. */
-async function openElsewhere(): Promise<{ url: string; close(): void }> {
-  const program = `require('http').createServer((q, a) => { q.resume(); a.writeHead(429).end() })
-    .listen(0, '127.0.0.1', function () { console.log(this.address().port) })`
-  const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const [port] = (await once(child.stdout, 'data')) as [Buffer]
-  return { url: `http://127.0.0.1:${port.toString().trim()}`, close: () => void child.kill() }
-}
 
 /** The key of somebody who asks a lot and may, and a character to ask. */
 async function makeVictim(url: string): Promise<string> {
