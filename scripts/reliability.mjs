@@ -1,7 +1,7 @@
 /**
  * Breaks and attacks what runs, and prints one table of it: `npm run reliability`, or `npm run reliability -- identity` for
  * some files. `--long` takes the long form of tests that have one, `--rounds=200` so many rounds of those that repeat
- * themselves. Ends with 1 where a test fails or one of the counters that must be 0 is not. `./scripts/test install` and
+ * themselves, `--events=1000000` so many events of those that count them. Ends with 1 where a test fails or one of the counters that must be 0 is not. `./scripts/test install` and
  * `npm run build` get what it needs.
  */
 import { spawn } from 'node:child_process'
@@ -19,10 +19,13 @@ const folder = mkdtempSync(path.join(tmpdir(), 'troupe-reliability-'))
 const file = path.join(folder, 'lines.jsonl')
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { long: { type: 'boolean' }, rounds: { type: 'string' } },
+  options: { long: { type: 'boolean' }, rounds: { type: 'string' }, events: { type: 'string' } },
 })
-if (values.rounds !== undefined && !/^[1-9]\d*$/.test(values.rounds))
-  throw new Error(`--rounds=${values.rounds} is not a whole number`)
+for (const name of /** @type {const} */ (['rounds', 'events'])) {
+  const value = values[name]
+  if (value !== undefined && !/^[1-9]\d*$/.test(value))
+    throw new Error(`--${name}=${value} is not a whole number`)
+}
 const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'reliability', ...positionals]
 const child = spawn(process.execPath, args, {
   cwd: ROOT,
@@ -32,6 +35,7 @@ const child = spawn(process.execPath, args, {
     TROUPE_RELIABILITY_FILE: file,
     ...(values.long === true && { TROUPE_RELIABILITY: 'long' }),
     ...(values.rounds !== undefined && { TROUPE_RELIABILITY_ROUNDS: values.rounds }),
+    ...(values.events !== undefined && { TROUPE_RELIABILITY_EVENTS: values.events }),
   },
 })
 const code = await new Promise((resolve) => child.on('close', (ended) => resolve(ended ?? 1)))

@@ -9,12 +9,12 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import pg from 'pg'
-import { build } from 'tsup'
 import { beforeAll, expect } from 'vitest'
 
 import { openPostgres } from '#store/open.postgres.ts'
 import { openSqlite } from '#store/open.sqlite.ts'
 
+import { buildChild } from '../support/built-child.ts'
 import type { Job } from '../support/migrating-child.ts'
 import { findPostgres, startPostgres } from '../support/postgres.ts'
 import { isLong, reliabilityTest, type Tally } from '../support/reliability.ts'
@@ -100,26 +100,13 @@ function postgresAt(url: string): Engine {
   }
 }
 
-const CHILD_DIR = path.resolve('node_modules/.cache/troupe-migrating-child')
-
-/** Built once: dozens of processes that first learn TypeScript take minutes. */
+let childFile: string
 beforeAll(async () => {
-  const entry = { child: 'tests/support/migrating-child.ts' }
-  await build({
-    entry,
-    outDir: CHILD_DIR,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    config: false,
-    silent: true,
-    clean: true,
-  })
-  await cp('sidecar/src/store/migrations', path.join(CHILD_DIR, 'migrations'), { recursive: true })
+  childFile = await buildChild('migrating-child')
 })
 
 async function startChild(): Promise<ChildProcess> {
-  const child = fork(path.join(CHILD_DIR, 'child.js'), { execArgv: [] })
+  const child = fork(childFile, { execArgv: [] })
   await once(child, 'message')
   return child
 }

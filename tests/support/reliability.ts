@@ -73,6 +73,9 @@ export const isLong = process.env['TROUPE_RELIABILITY'] === 'long'
 /** Rounds of a test that repeats itself: `npm run reliability -- --rounds=200`, or what CI has time for. */
 export const roundsOr = (few: number): number => Number(process.env['TROUPE_RELIABILITY_ROUNDS'] ?? few)
 
+/** Events of a test that counts them: `npm run reliability -- --events=1000000`, or what CI has time for. */
+export const eventsOr = (few: number): number => Number(process.env['TROUPE_RELIABILITY_EVENTS'] ?? few)
+
 async function write(line: ReliabilityLine): Promise<void> {
   const file = process.env['TROUPE_RELIABILITY_FILE']
   if (file !== undefined) await appendFile(file, `${JSON.stringify(line)}\n`)
