@@ -1,8 +1,9 @@
 /**
  * The cells of a time and a group in few characters: those of a year of a large house are millions, and a figure reads
- * thousands. JSON without names, and without the zeros at the end of each list.
+ * thousands. Without names, and without the zeros at the end of each list.
  */
-import { addAll, emptyCell, uniteAll, type Cell } from './cell.ts'
+import { addAll, uniteAll, type Cell } from './cell.ts'
+import { mergeInto } from './histogram.ts'
 
 /** What the calls of a cell have in common, beside the time and the group. */
 export interface Dimensions {
@@ -16,64 +17,52 @@ export interface Dimensions {
 }
 
 /** Times are places of the histogram, each followed by its number of calls. */
-export type PackedCell = [
-  kind: string,
-  characterId: string,
-  characterVersion: number,
-  baseModel: string,
-  surface: string,
-  sums: number[],
-  times: number[],
-  people: number[],
-  errors?: Record<string, number>,
-]
+type Packed = [sums: number[], times: number[], people: number[], errors?: Record<string, number>]
 
-export function packCells(cells: Iterable<Dimensions & { cell: Cell }>): string {
-  const packed: PackedCell[] = []
-  for (const { cell, kind, characterId, characterVersion, baseModel, surface } of cells) {
-    const { sums, people, errors } = cell
-    const numbers = [trim(sums), flat(cell.times), trim(people)] as const
-    const of = [kind, characterId, characterVersion, baseModel, surface] as const
-    packed.push(
-      errors === undefined
-        ? [...of, ...numbers]
-        : [...of, ...numbers, Object.fromEntries([...errors].sort())],
-    )
-  }
+/** Neither stands in JSON as it is. */
+const [CELL_END, DIMENSIONS_END] = ['\n', '\t']
+
+export interface PackedCell extends Dimensions {
+  /** Its numbers, for `mergePacked`. */
+  packed: string
+}
+
+/** A line for each cell: its dimensions, and its numbers behind them, which nobody reads who looks for other cells. */
+export const packCells = (cells: Iterable<Dimensions & { cell: Cell }>): string =>
+  Array.from(cells, ({ cell, kind, characterId, characterVersion, baseModel, surface }) => {
+    const of = JSON.stringify([kind, characterId, characterVersion, baseModel, surface])
+    return `${of}${DIMENSIONS_END}${pack(cell)}`
+  }).join(CELL_END)
+
+function pack({ sums, times, people, errors }: Cell): string {
+  const packed: Packed = [trim(sums), flat(times), trim(people)]
+  if (errors !== undefined) packed.push(Object.fromEntries([...errors].sort()))
   return JSON.stringify(packed)
 }
 
-export const unpackCells = (text: string): PackedCell[] => JSON.parse(text) as PackedCell[]
+export const unpackCells = (text: string): PackedCell[] =>
+  text.split(CELL_END).map((line) => {
+    const end = line.indexOf(DIMENSIONS_END)
+    const [kind, characterId, characterVersion, baseModel, surface] = JSON.parse(line.slice(0, end)) as [
+      string,
+      string,
+      number,
+      string,
+      string,
+    ]
+    return { kind, characterId, characterVersion, baseModel, surface, packed: line.slice(end + 1) }
+  })
 
-export const dimensionsOf = ([
-  kind,
-  characterId,
-  characterVersion,
-  baseModel,
-  surface,
-]: PackedCell): Dimensions => ({
-  ...{ kind, characterId, characterVersion, baseModel, surface },
-})
-
-/** Adds a packed cell to one. */
-export function mergePacked(cell: Cell, packed: PackedCell): void {
-  const [, , , , , sums, times, people, errors] = packed
+/** Adds the numbers of a packed cell to a cell. */
+export function mergePacked(cell: Cell, packed: string): void {
+  const [sums, times, people, errors] = JSON.parse(packed) as Packed
   addAll(cell.sums, sums)
   for (let at = 0; at < times.length; at += 2) {
     const [place = 0, calls = 0] = [times[at], times[at + 1]]
     cell.times.set(place, (cell.times.get(place) ?? 0) + calls)
   }
   uniteAll(cell.people, people)
-  if (errors === undefined) return
-  cell.errors ??= new Map()
-  for (const [code, calls] of Object.entries(errors))
-    cell.errors.set(code, (cell.errors.get(code) ?? 0) + calls)
-}
-
-export function unpackCell(packed: PackedCell): Cell {
-  const cell = emptyCell()
-  mergePacked(cell, packed)
-  return cell
+  if (errors !== undefined) mergeInto((cell.errors ??= new Map<string, number>()), Object.entries(errors))
 }
 
 function trim(list: readonly number[]): number[] {

@@ -178,6 +178,8 @@ function defineRollUps(k: Kit) {
       groupName: k.text('group_name').notNull(),
       /** Sums, histograms and sketches of people, packed by `analytics/packed-cells.ts`. */
       cells: k.text('cells').notNull(),
+      /** The same by the kind of call only: most of what a dashboard shows asks for no more. */
+      totals: k.text('totals').notNull(),
     },
     // Time comes before the group: an hour is replaced as a whole, and is one stretch of the index.
     (t) => [k.primaryKey({ columns: [t.grain, t.atMs, t.groupName] })],

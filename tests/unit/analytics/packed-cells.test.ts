@@ -31,7 +31,7 @@ function cellOf(some: readonly Partial<Parameters<typeof countedCall>[0]>[]): Ce
 
 function unpacked(text: string): Cell {
   const cell = emptyCell()
-  for (const packed of unpackCells(text)) mergePacked(cell, packed)
+  for (const { packed } of unpackCells(text)) mergePacked(cell, packed)
   return cell
 }
 

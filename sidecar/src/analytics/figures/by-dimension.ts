@@ -49,7 +49,7 @@ export async function byDimension(
   const by = query.by ?? usual
   const { key, columns } = KEYS[by]
   const ranges = coverOf(period, calendar)
-  const rows = await load(context, { ranges, kinds, byGroup: by === 'group' && query.group === undefined })
+  const rows = await load(context, { ranges, kinds, by })
   const groups = groupBy(rows, key, JSON.stringify)
   const all = sumOfGroups(groups)
   const { shown, others, hidden } =

@@ -10,11 +10,7 @@ export async function errors(context: Context): Promise<Figure> {
   const { query, period, calendar } = context
   const by = query.by ?? 'kind'
   const { key, columns } = KEYS[by]
-  const rows = await load(context, {
-    ranges: coverOf(period, calendar),
-    kinds: 'all',
-    byGroup: by === 'group',
-  })
+  const rows = await load(context, { ranges: coverOf(period, calendar), kinds: 'all', by })
   const groups = groupBy(rows, key, JSON.stringify)
   const { shown, hidden } =
     query.smallest === null ? { shown: groups, hidden: 0 } : hideSmall(groups, query.smallest)

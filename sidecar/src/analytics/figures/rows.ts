@@ -3,9 +3,9 @@ import { and, eq, gte, lt, ne } from 'drizzle-orm'
 
 import type { Group } from '../anonymity.ts'
 import { emptyCell, mergeCell, type Cell } from '../cell.ts'
-import { dimensionsOf, mergePacked, unpackCells, type Dimensions, type PackedCell } from '../packed-cells.ts'
+import { mergePacked, unpackCells, type PackedCell } from '../packed-cells.ts'
 import { ALL } from '../roll-up/cells.ts'
-import type { FigureParts, FigureQuery } from './figure.ts'
+import type { Dimension, FigureParts, FigureQuery } from './figure.ts'
 import type { Period, Range } from './period.ts'
 
 export interface Context extends FigureParts {
@@ -14,45 +14,49 @@ export interface Context extends FigureParts {
   dataAsOfMs: number
 }
 
-export interface Row extends Dimensions {
+export interface Row extends PackedCell {
   atMs: number
   groupName: string
-  cell: PackedCell
 }
 
 export interface Wish {
   ranges: readonly Range[]
   /** Turns of people, or everything that asks a model. */
   kinds: 'turns' | 'all'
-  /** One row for each group instead of one for all. */
-  byGroup?: boolean
+  /** What the rows are told apart by, beside the time. */
+  by?: Dimension
 }
 
-export async function load(
-  { store, query }: Context,
-  { ranges, kinds, byGroup = false }: Wish,
-): Promise<Row[]> {
+const NEEDS_CELLS: ReadonlySet<Dimension | undefined> = new Set<Dimension>([
+  'character',
+  'version',
+  'model',
+  'surface',
+])
+
+export async function load({ store, query }: Context, { ranges, kinds, by }: Wish): Promise<Row[]> {
   const { rollUps: t } = store.t
   const { character, model, group, surface } = query
-  const wanted = byGroup ? ne(t.groupName, ALL) : eq(t.groupName, group ?? ALL)
+  const wanted = by === 'group' && group === undefined ? ne(t.groupName, ALL) : eq(t.groupName, group ?? ALL)
+  const isFiltered = character !== undefined || model !== undefined || surface !== undefined
+  const cells = isFiltered || NEEDS_CELLS.has(by) ? t.cells : t.totals
   // One statement for each stretch of the index.
   const found = await Promise.all(
     ranges.map(({ grain, fromMs, toMs }) =>
       store.db
-        .select({ atMs: t.atMs, groupName: t.groupName, cells: t.cells })
+        .select({ atMs: t.atMs, groupName: t.groupName, cells })
         .from(t)
         .where(and(eq(t.grain, grain), gte(t.atMs, fromMs), lt(t.atMs, toMs), wanted)),
     ),
   )
   const rows: Row[] = []
-  for (const { atMs, groupName, cells } of found.flat())
-    for (const cell of unpackCells(cells)) {
-      const of = dimensionsOf(cell)
-      if (kinds === 'turns' && of.kind !== 'turn') continue
-      if (character !== undefined && of.characterId !== character) continue
-      if (model !== undefined && of.baseModel !== model) continue
-      if (surface !== undefined && of.surface !== surface) continue
-      rows.push({ atMs, groupName, ...of, cell })
+  for (const { atMs, groupName, cells: text } of found.flat())
+    for (const cell of unpackCells(text)) {
+      if (kinds === 'turns' && cell.kind !== 'turn') continue
+      if (character !== undefined && cell.characterId !== character) continue
+      if (model !== undefined && cell.baseModel !== model) continue
+      if (surface !== undefined && cell.surface !== surface) continue
+      rows.push({ atMs, groupName, ...cell })
     }
   return rows
 }
@@ -67,7 +71,7 @@ export function groupBy<T>(
     const key = keyOf(row)
     const name = nameOf(key)
     const group = groups.get(name) ?? { key, cell: emptyCell() }
-    mergePacked(group.cell, row.cell)
+    mergePacked(group.cell, row.packed)
     groups.set(name, group)
   }
   return [...groups.values()]
@@ -75,7 +79,7 @@ export function groupBy<T>(
 
 export function sumOfRows(rows: readonly Row[]): Cell {
   const cell = emptyCell()
-  for (const row of rows) mergePacked(cell, row.cell)
+  for (const row of rows) mergePacked(cell, row.packed)
   return cell
 }
 

@@ -4,8 +4,8 @@ import { and, eq, gte, inArray, lt, notInArray } from 'drizzle-orm'
 import { rowsOf, type Change, type Db, type Store } from '#store/store.ts'
 
 import type { Grain } from '../calendar.ts'
-import { emptyCell, type Cell } from '../cell.ts'
-import { dimensionsOf, mergePacked, packCells, unpackCells, type Dimensions } from '../packed-cells.ts'
+import { emptyCell, mergeCell, type Cell } from '../cell.ts'
+import { mergePacked, packCells, unpackCells, type Dimensions } from '../packed-cells.ts'
 
 /** Stands for all groups, and for all characters. */
 export const ALL = '*'
@@ -31,11 +31,21 @@ export type RollUpRow = Store['t']['rollUps']['$inferInsert']
 
 export const toRows = (grain: Grain, atMs: number, cells: Cells): RollUpRow[] =>
   Array.from(cells, ([groupName, ofGroup]) => ({
-    grain,
-    atMs,
-    groupName,
+    ...{ grain, atMs, groupName },
     cells: packCells(inOrder(ofGroup)),
+    totals: packCells(inOrder(byKind(ofGroup))),
   }))
+
+function byKind(cells: OfGroup): OfGroup {
+  const kinds: OfGroup = new Map()
+  for (const { kind, cell } of cells.values()) {
+    const none = { characterId: '', characterVersion: 0, baseModel: '', surface: '' }
+    const known = kinds.get(kind) ?? { kind, ...none, cell: emptyCell() }
+    mergeCell(known.cell, cell)
+    kinds.set(kind, known)
+  }
+  return kinds
+}
 
 /** The same calls give the same text, in whatever order they were counted. */
 const inOrder = (cells: OfGroup) =>
@@ -76,6 +86,6 @@ export async function mergeRows(
       ),
     )
   for (const row of rows)
-    for (const packed of unpackCells(row.cells))
-      mergePacked(cellOf(cells, row.groupName, dimensionsOf(packed)), packed)
+    for (const { packed, ...of } of unpackCells(row.cells))
+      mergePacked(cellOf(cells, row.groupName, of), packed)
 }
