@@ -183,7 +183,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const keys = createKeys({ store, kv, now, fixed: fixedKeys(config) })
   const roles = createRoles({ store, kv, now })
   const usage = openUsage({ store, log, now })
-  const costOf = createCostOf(config.prices)
+  const costOf = createCostOf(config.prices, config.power)
   const metrics = createPrometheus({
     lanes: pool.state,
     isDegraded: () => limits.isDegraded,

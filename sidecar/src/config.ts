@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { z } from 'zod'
 
-import { readPrices, type Prices } from '#base/prices.ts'
+import { readPrices, readWatts, type Power, type Prices } from '#base/prices.ts'
 
 export interface Config {
   host: string
@@ -64,6 +64,7 @@ export interface Config {
     budgetPerMonth: number | undefined
   }
   prices: Prices
+  power: Power | undefined
   /** Running answers get this long to finish when the process has to go. */
   drainMs: number
   /** A standby of the database of records that figures are read from; undefined for none. */
@@ -373,6 +374,24 @@ export const Environment = z.object({
     .describe(
       'What a million tokens cost: model=input/output or model=input/output/cached, separated by ";", * for all others',
     ),
+  TROUPE_POWER_PRICE: z.coerce
+    .number({ error: 'is not a number' })
+    .positive('must be above 0')
+    .optional()
+    .describe(
+      'What a kilowatt-hour costs: the cost of models that TROUPE_PRICES does not name, by the time they worked',
+    ),
+  TROUPE_POWER_WATTS: z
+    .string()
+    .default('')
+    .transform((text, context) => {
+      const watts = readWatts(text)
+      if (watts === undefined) context.addIssue('is not a list such as qwen3:8b=220;*=180 (model=watts)')
+      return watts ?? new Map<string, number>()
+    })
+    .describe(
+      'What the machine of a model draws while it works, in watts: model=watts, separated by ";", * for all others',
+    ),
   TROUPE_TRUST_PLAIN_HEADERS: z
     .stringbool({ error: 'is neither true nor false' })
     .default(false)
@@ -485,6 +504,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       budgetPerMonth: values.TROUPE_BUDGET_PER_MONTH,
     },
     prices: values.TROUPE_PRICES,
+    power:
+      values.TROUPE_POWER_PRICE === undefined
+        ? undefined
+        : { price: values.TROUPE_POWER_PRICE, watts: values.TROUPE_POWER_WATTS },
     drainMs: values.TROUPE_DRAIN_SECONDS * 1_000,
     analyticsReplicaUrl: values.ANALYTICS_REPLICA_URL,
     databaseConnections: values.DATABASE_CONNECTIONS,
@@ -531,6 +554,9 @@ function dangers(values: Values): string[] {
   }
   if ((values.RERANK_URL === undefined) !== (values.RERANK_MODEL === undefined)) {
     faults.push('RERANK_URL and RERANK_MODEL belong together; set both or neither')
+  }
+  if ((values.TROUPE_POWER_PRICE === undefined) !== (values.TROUPE_POWER_WATTS.size === 0)) {
+    faults.push('TROUPE_POWER_PRICE and TROUPE_POWER_WATTS belong together; set both or neither')
   }
   if (values.OPENWEBUI_API_KEY !== undefined && values.OPENWEBUI_URL === undefined) {
     faults.push('OPENWEBUI_API_KEY is set without OPENWEBUI_URL; set the address of that Open WebUI')

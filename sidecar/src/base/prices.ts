@@ -12,12 +12,22 @@ export interface PricedUsage {
   promptTokens: number | null
   cachedTokens?: number | null
   completionTokens: number | null
+  /** Milliseconds in which the model server worked for it; null where it does not tell. */
+  busyMs?: number | null
 }
 
-/** Null for a model without a price. */
+/** Null for a model without a price, and for a call without what the price is about. */
 export type CostOf = (model: string | null, usage: PricedUsage) => number | null
 
 export type Prices = ReadonlyMap<string, Price>
+
+/** What a machine of one's own costs. */
+export interface Power {
+  /** Of a kilowatt-hour. */
+  price: number
+  /** That the machine draws while it works, by model. */
+  watts: ReadonlyMap<string, number>
+}
 
 /** Stands for every model that is not named. */
 const REST = '*'
@@ -38,10 +48,32 @@ export function readPrices(text: string): Prices | undefined {
   return prices
 }
 
-export function createCostOf(prices: Prices): CostOf {
-  return (model, { promptTokens, cachedTokens, completionTokens }) => {
+/** Reads `model=watts;*=watts`; undefined for anything else. */
+export function readWatts(text: string): Power['watts'] | undefined {
+  const watts = new Map<string, number>()
+  for (const entry of text.split(';')) {
+    if (entry.trim() === '') continue
+    const [, name, amount] = /^(.+)=\s*(\d+(?:\.\d+)?)\s*$/.exec(entry.trim()) ?? []
+    if (name === undefined) return undefined
+    watts.set(name.trim(), Number(amount))
+  }
+  return watts
+}
+
+const HOUR_MS = 3_600_000
+
+/** Millionths for so long at so much power. */
+function costOfPower({ price, watts }: Power, model: string | null, busyMs: number | null): number | null {
+  const drawn = watts.get(model ?? REST) ?? watts.get(REST)
+  if (drawn === undefined || busyMs === null) return null
+  return Math.ceil(price * (drawn / 1_000) * (busyMs / HOUR_MS) * 1e6)
+}
+
+/** By power where the model has no price of its own and none is for the rest. */
+export function createCostOf(prices: Prices, power?: Power): CostOf {
+  return (model, { promptTokens, cachedTokens, completionTokens, busyMs = null }) => {
     const price = prices.get(model ?? REST) ?? prices.get(REST)
-    if (price === undefined) return null
+    if (price === undefined) return power === undefined ? null : costOfPower(power, model, busyMs)
     const kept = Math.min(cachedTokens ?? 0, promptTokens ?? 0)
     const read = (promptTokens ?? 0) - kept
     return Math.ceil(read * price.input + kept * price.cached + (completionTokens ?? 0) * price.output)

@@ -26,8 +26,8 @@ export interface CostBase {
   promptTokens: number
   completionTokens: number
   cachedTokens: number
-  /** Time in which the model server worked for this call. */
-  busyMs: number
+  /** Time in which the model server worked for this call; null where it does not tell. */
+  busyMs: number | null
 }
 
 /** Side rows of one call; a lorebook of hundreds of constant entries must not make hundreds of rows. */
@@ -121,12 +121,14 @@ export class Journal {
     estimatedPromptTokens,
     completionTokens,
     cachedTokens,
+    ...times
   }: CallRecord): Spent {
     return {
       model: baseModel,
       promptTokens: promptTokens ?? (this.#spokenCharacters > 0 ? estimatedPromptTokens : null),
       completionTokens: completionTokens ?? Math.ceil(this.#spokenCharacters / CHARACTERS_PER_TOKEN),
       cachedTokens,
+      busyMs: busyMsOf(times),
     }
   }
 
@@ -214,10 +216,18 @@ export class Journal {
     const model = this.#decided?.upstream?.model.name
     if (model === undefined || usage === undefined) return null
     const { promptTokens, completionTokens, cachedTokens = 0 } = usage
-    const { loadMs = 0, prefillMs = 0, decodeMs = 0 } = timings
-    const busyMs = loadMs + prefillMs + decodeMs
-    return this.#on.costOf({ model, promptTokens, completionTokens, cachedTokens, busyMs })
+    return this.#on.costOf({ model, promptTokens, completionTokens, cachedTokens, busyMs: busyMsOf(timings) })
   }
+}
+
+/** Null where the model server told nothing of its time. */
+function busyMsOf({
+  loadMs,
+  prefillMs,
+  decodeMs,
+}: Partial<Record<'loadMs' | 'prefillMs' | 'decodeMs', number | null | undefined>>): number | null {
+  if (prefillMs == null && decodeMs == null) return null
+  return (loadMs ?? 0) + (prefillMs ?? 0) + (decodeMs ?? 0)
 }
 
 /** Every request brings the whole chat, so its turns can be counted; base models and completions are asked once. */

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 
-import { createCostOf, readPrices } from '#base/prices.ts'
+import { createCostOf, readPrices, readWatts } from '#base/prices.ts'
 import { createPageSessions, type PageSessions } from '#gateway/page-sessions.ts'
 import { createRoles, reaches, type Roles } from '#gateway/roles.ts'
 import type { Kv } from '#kv/kv.ts'
@@ -137,5 +137,26 @@ describe('prices', () => {
     )
     expect(costOf('b', { promptTokens: 3, completionTokens: null })).toBe(3)
     expect(createCostOf(new Map())('a', { promptTokens: 3, completionTokens: 3 })).toBeNull()
+  })
+
+  test.each([
+    ['a=1/2', undefined],
+    ['a=', undefined],
+    ['a=-3', undefined],
+    ['', 0],
+    ['a:8b=220; *=180.5;', 2],
+  ])('watts "%s"', (text, count) => {
+    expect(readWatts(text)?.size).toBe(count)
+  })
+
+  test('count power for models without a price: so many watts for so long', () => {
+    const power = { price: 0.3, watts: readWatts('own=200') ?? new Map<string, number>() }
+    const costOf = createCostOf(readPrices('rented=1/1') ?? new Map(), power)
+    const used = { promptTokens: 10, completionTokens: 10 }
+    // 200 watts for three minutes are a hundredth of a kilowatt-hour.
+    expect(costOf('own', { ...used, busyMs: 180_000 })).toBe(3_000)
+    expect(costOf('rented', { ...used, busyMs: 180_000 })).toBe(20)
+    expect(costOf('own', { ...used, busyMs: null })).toBeNull()
+    expect(costOf('other', { ...used, busyMs: 180_000 })).toBeNull()
   })
 })
