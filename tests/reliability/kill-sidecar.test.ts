@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { request, type IncomingMessage } from 'node:http'
-import { tmpdir } from 'node:os'
+import { availableParallelism, loadavg, tmpdir } from 'node:os'
 import path from 'node:path'
 
 import { expect } from 'vitest'
@@ -18,6 +18,9 @@ import { reliabilityTest, roundsOr } from '../support/reliability.ts'
 const ROUNDS = roundsOr(20)
 const STREAMS = 10
 const LONGEST_START_MS = 3_000
+
+/** More programs want to run than twice the cores. */
+const isCrowded = () => (loadavg()[0] ?? 0) > 2 * availableParallelism()
 
 const median = (values: readonly number[]) =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
@@ -102,9 +105,10 @@ reliabilityTest(
     })
     expect(finished.length).toBeGreaterThan(ROUNDS * STREAMS)
     expect(new Set(finished).size).toBe(finished.length)
-    // One start of many may have waited for other programs; what it does itself is bounded for each.
-    expect(median(startsMs)).toBeLessThan(LONGEST_START_MS)
+    // What a start does itself is bounded for each; how long it waits says something of Troupe only where nobody else is at work.
     expect(Math.max(...startsCpuMs)).toBeLessThan(LONGEST_START_MS)
+    if (isCrowded()) figures['judged by'] = 'processor time alone, the machine is crowded'
+    else expect(median(startsMs)).toBeLessThan(LONGEST_START_MS)
   },
   { timeoutMs: ROUNDS * 15_000 },
 )
