@@ -2,10 +2,12 @@
 import { AppError } from '#base/errors.ts'
 
 import type { Lorebook, Note } from './card.ts'
+import { json } from './formats/json.ts'
 import { createMender, isObject, present, type Fields } from './mend.ts'
 import { createNotebook } from './notes.ts'
 import { parseCardJson } from './parse.ts'
 import { readCard } from './read.ts'
+import { remarkLorebook } from './remarks.ts'
 import { salvageLorebook } from './salvage-lorebook.ts'
 
 export interface ReadLorebook {
@@ -18,17 +20,18 @@ export interface ReadLorebook {
 /** Rejects with AppError `invalid` or `too_large` and a sentence that says what to do. */
 export async function readLorebook(bytes: Uint8Array, fileName: string): Promise<ReadLorebook> {
   const notebook = createNotebook()
-  const root = isJson(bytes) ? parseCardJson(Buffer.from(bytes), notebook) : undefined
+  const root = json.sniff(bytes) ? parseCardJson(Buffer.from(bytes), notebook) : undefined
   const own = isObject(root) ? bookIn(root) : undefined
   if (own === undefined) return readCardsBook(bytes, fileName)
   const lorebook = salvageLorebook(own, createMender(notebook))
   if (lorebook === undefined) throw nothing()
+  remarkLorebook(lorebook, notebook)
   return { name: lorebook.name?.trim() || baseName(fileName), lorebook, notes: notebook.list() }
 }
 
 async function readCardsBook(bytes: Uint8Array, fileName: string): Promise<ReadLorebook> {
   const { card, notes } = await readCard(bytes, fileName).catch((cause: unknown) => {
-    throw nothing(cause)
+    throw cause instanceof AppError && cause.code === 'invalid' ? nothing(cause) : cause
   })
   const lorebook = card.character_book
   if (lorebook === undefined)
@@ -41,13 +44,6 @@ const nothing = (cause?: unknown) =>
     'invalid',
     'This is no lorebook; take a V3 lorebook, a world file of SillyTavern, or a card that has one',
     { cause },
-  )
-
-const isJson = (bytes: Uint8Array): boolean =>
-  /^\s*[{[]/.test(
-    Buffer.from(bytes.subarray(0, 64))
-      .toString('utf8')
-      .replace(/^\uFEFF/, ''),
   )
 
 const baseName = (fileName: string): string =>

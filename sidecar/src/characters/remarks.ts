@@ -1,5 +1,6 @@
 /** What an admin should know about a card that is in order: text that would surprise whoever publishes it. */
-import type { Card } from './card.ts'
+import type { Card, Lorebook } from './card.ts'
+import { readDecorators } from './lore/decorators.ts'
 import { reportMacros } from './macros.ts'
 import { isObject } from './mend.ts'
 import type { Notebook } from './notes.ts'
@@ -13,6 +14,19 @@ const MACRO_CHARACTERS = 40
 export function remark(card: Card, notebook: Notebook): void {
   remarkTexts(card, notebook)
   remarkExtensions(card, notebook)
+  if (card.character_book !== undefined) remarkLorebook(card.character_book, notebook)
+}
+
+/** Says which instructions of a lorebook's entries have no effect here. */
+export function remarkLorebook({ entries }: Lorebook, { note }: Notebook): void {
+  const ignored = new Set(entries.flatMap(({ content }) => readDecorators(content).ignored))
+  if (ignored.size === 0) return
+  const names = listed([...ignored].map((name) => `@@${name}`))
+  note(
+    'ignored_decorators',
+    'character_book.entries',
+    `The lorebook uses ${names}, without effect here; the entries count as if that were not there.`,
+  )
 }
 
 function remarkExtensions(card: Card, { note }: Notebook): void {
@@ -64,11 +78,12 @@ function remarkTexts(card: Card, { note }: Notebook): void {
 const SENT_ANEW = new Set(['post_history_instructions', 'extensions.depth_prompt.prompt'])
 
 /** Never part of a prompt. */
-const NOT_EXPANDED = new Set(['creator_notes', 'creator', 'character_version'])
+const NOT_EXPANDED = new Set(['name', 'creator_notes', 'creator', 'character_version'])
 
 function textsOf(card: Card): [path: string, text: string][] {
   const lore = card.character_book?.entries ?? []
   return [
+    ['name', card.name],
     ['description', card.description],
     ['personality', card.personality],
     ['scenario', card.scenario],

@@ -282,6 +282,29 @@ describe('decorators', () => {
     expect(isOn(entry, says('a red cat'))).toBe(false)
     expect(isOn(entry, says('a big blue toy cat'))).toBe(false)
   })
+
+  test.each<[string, string, object]>([
+    ['a chance', '@@probability 40\n@@probability 90', { probability: 40 }],
+    ['a chance beyond all', '@@probability 400', { probability: 100 }],
+    ['a rank', '@@priority -7', { priority: -7 }],
+    ['the end of the chat', '@@end', { place: { kind: 'at_depth', depth: 0 } }],
+    ['whole words', '@@match_full_word', { keys: [{ isWholeWord: true }] }],
+    ['parts of words', '@@match_partial_word', { keys: [{ isWholeWord: false }] }],
+    ['to call up no others', '@@unrecursive', { preventsRecursion: true }],
+    ['not to be called up by others', '@@no_recursive_search', { excludesRecursion: true }],
+  ])('of RisuAI ask for %s', (_what, content, expected) => {
+    const { entries } = compileBook({ extensions: {}, entries: [v3({ content: `${content}\nx` })] })
+    expect(entries[0]).toMatchObject({ ...expected, content: 'x' })
+  })
+
+  test.each([
+    ['@@foo\n@@exclude_keys_all a\nx', ['foo', 'exclude_keys_all']],
+    ['@@foo\n@@@bar\n@@@end\n@@disable_ui_prompt system_prompt\nx', ['disable_ui_prompt']],
+    ['@@depth many\n@@@foo\n@@probability\nx', ['depth', 'foo', 'probability']],
+    ['@@instruct_depth 5\n@@@depth 2\n@@activate\nx', []],
+  ])('without effect are named: %j', (content, ignored) => {
+    expect(readDecorators(content)).toMatchObject({ ignored, text: 'x' })
+  })
 })
 
 describe('a place', () => {

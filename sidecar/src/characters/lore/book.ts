@@ -66,7 +66,7 @@ function compileEntry(
   const { decorators, text } = readDecorators(entry.content)
   const rules: KeyRules = {
     isCaseSensitive: entry.case_sensitive ?? st.case_sensitive ?? false,
-    isWholeWord: st.match_whole_words ?? true,
+    isWholeWord: decorators.isWholeWord ?? st.match_whole_words ?? true,
     isPattern: dialect === 'v3' && entry.use_regex,
   }
   const compile = (keys: readonly string[]) => keys.map((written) => ring.add(written, rules))
@@ -88,10 +88,16 @@ function compileEntry(
     isEnabled: entry.enabled,
     isConstant: entry.constant ?? false,
     order: entry.insertion_order,
-    priority: decorators.isFirstToGo ? -Infinity : (entry.priority ?? entry.insertion_order),
+    priority: decorators.isFirstToGo
+      ? -Infinity
+      : (decorators.priority ?? entry.priority ?? entry.insertion_order),
     place: placeOf(entry, st, decorators),
     scanDepth: decorators.scanDepth ?? st.scan_depth ?? undefined,
-    probability: st.useProbability === false ? 100 : within(st.probability ?? 100, 0, 100),
+    probability: within(
+      decorators.probability ?? (st.useProbability === false ? 100 : (st.probability ?? 100)),
+      0,
+      100,
+    ),
     groups: (st.group ?? '')
       .split(',')
       .map((group) => group.trim())
@@ -102,8 +108,8 @@ function compileEntry(
     sticky: Math.max(0, st.sticky ?? 0),
     cooldown: Math.max(0, st.cooldown ?? 0),
     delay: Math.max(0, st.delay ?? 0),
-    excludesRecursion: st.exclude_recursion ?? false,
-    preventsRecursion: st.prevent_recursion ?? false,
+    excludesRecursion: decorators.excludesRecursion || (st.exclude_recursion ?? false),
+    preventsRecursion: decorators.preventsRecursion || (st.prevent_recursion ?? false),
     recursionLevel: Number(st.delay_until_recursion ?? 0),
     ignoresBudget: st.ignore_budget ?? false,
     triggers: st.triggers ?? [],

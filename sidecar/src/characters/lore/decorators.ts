@@ -1,4 +1,7 @@
-/** Decorators: lines at the top of an entry that say when and where it counts. Source: the V3 specification, "Decorators". */
+/**
+ * Decorators: lines at the top of an entry that say when and where it counts. Source: the V3 specification, "Decorators";
+ * those of RisuAI that mean something here are read as well.
+ */
 
 /** A decorator that we follow; those of other kinds of programs are left out. */
 export interface Decorators {
@@ -7,6 +10,14 @@ export interface Decorators {
   keepsAfterMatch: boolean
   firesOnce: boolean
   isFirstToGo: boolean
+  /** What it says calls up no others. */
+  preventsRecursion: boolean
+  /** What others say does not call it up. */
+  excludesRecursion: boolean
+  isWholeWord?: boolean
+  /** In per cent. */
+  probability?: number
+  priority?: number
   afterAnswers?: number
   everyAnswers?: number
   scanDepth?: number
@@ -47,6 +58,14 @@ const KNOWN: Readonly<Record<string, (draft: Draft, value: string) => boolean>> 
     draft.role ??= role
     return true
   },
+  // RisuAI's own.
+  end: (draft) => setNumber(draft, 'depth', '0', 0),
+  probability: (draft, value) => setNumber(draft, 'probability', value, 0),
+  priority: (draft, value) => setNumber(draft, 'priority', value, -Infinity),
+  match_full_word: (draft) => (draft.isWholeWord ??= true) || true,
+  match_partial_word: (draft) => (draft.isWholeWord ??= false) || true,
+  unrecursive: (draft) => (draft.preventsRecursion = true),
+  no_recursive_search: (draft) => (draft.excludesRecursion = true),
   additional_keys: (draft, value) => draft.additionalKeys.push(keysOf(value)) > 0,
   exclude_keys: (draft, value) => draft.excludedKeys.push(...keysOf(value)) > 0,
 }
@@ -64,7 +83,15 @@ const keysOf = (value: string): string[] =>
     .map((key) => key.trim())
     .filter((key) => key !== '')
 
-type NumberName = 'afterAnswers' | 'everyAnswers' | 'scanDepth' | 'depth' | 'reverseDepth' | 'greeting'
+type NumberName =
+  | 'probability'
+  | 'priority'
+  | 'afterAnswers'
+  | 'everyAnswers'
+  | 'scanDepth'
+  | 'depth'
+  | 'reverseDepth'
+  | 'greeting'
 
 function setNumber(draft: Draft, name: NumberName, value: string, least: number): boolean {
   if (!/^-?\d{1,6}$/.test(value)) return false
@@ -75,20 +102,31 @@ function setNumber(draft: Draft, name: NumberName, value: string, least: number)
   return true
 }
 
+/** For programs that send no chat, as the specification says; nobody misses them here. */
+const FOR_OTHERS = new Set(['instruct_depth', 'instruct_scan_depth', 'reverse_instruct_depth'])
+
 const LINE = /^(@{2,})([A-Za-z_]\w*)(?:\s+(.*))?$/
 
-/** The decorators of a content, and what is left of it. A line with one more `@` counts only where the one before did not. */
-export function readDecorators(content: string): { decorators: Decorators; text: string } {
+/**
+ * The decorators of a content, the names of those without effect, and what is left of it. A line with one more `@` counts
+ * only where the one before did not.
+ */
+export function readDecorators(content: string): { decorators: Decorators; ignored: string[]; text: string } {
   const decorators: Decorators = {
     isForcedOn: false,
     isForcedOff: false,
     keepsAfterMatch: false,
     firesOnce: false,
     isFirstToGo: false,
+    preventsRecursion: false,
+    excludesRecursion: false,
     additionalKeys: [],
     excludedKeys: [],
   }
   const lines = content.trim().split('\n')
+  const ignored: string[] = []
+  /** Of the newest line and those that it stands in for. */
+  let missed: string[] = []
   let wasUsed = true
   let at = 0
   for (; at < lines.length; at++) {
@@ -96,7 +134,11 @@ export function readDecorators(content: string): { decorators: Decorators; text:
     if (name === '') break
     const isFallback = marks.length > 2
     if (isFallback && wasUsed) continue
-    wasUsed = KNOWN[name.toLowerCase()]?.(decorators, value.trim()) ?? false
+    const known = name.toLowerCase()
+    wasUsed = KNOWN[known]?.(decorators, value.trim()) ?? false
+    if (!isFallback) ignored.push(...missed)
+    missed = wasUsed || FOR_OTHERS.has(known) ? [] : [...(isFallback ? missed : []), name]
   }
-  return { decorators, text: lines.slice(at).join('\n').trim() }
+  ignored.push(...missed)
+  return { decorators, ignored, text: lines.slice(at).join('\n').trim() }
 }
