@@ -122,10 +122,12 @@ function optionals(fields: Fields, path: string, mend: Mender): Fields {
 
 type Position = NonNullable<LorebookEntry['position']>
 
-/** SillyTavern's numbers for places that the specification has words for. The other six it keeps in `extensions.position`. */
+/** SillyTavern's numbers and words for places that the specification has words for. The other six it keeps in `extensions.position`. */
 const POSITIONS: ReadonlyMap<unknown, Position> = new Map<unknown, Position>([
   ['before_char', 'before_char'],
   ['after_char', 'after_char'],
+  ['before_char_defs', 'before_char'],
+  ['after_char_defs', 'after_char'],
   [0, 'before_char'],
   [1, 'after_char'],
 ])

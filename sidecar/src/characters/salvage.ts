@@ -122,9 +122,7 @@ function inData(data: Fields, root: Fields, mend: Mender): Omit<Located, 'spec'>
   const strays = FIELDS.filter((key) => isGiven(root[key]) && isFree(key))
   for (const key of strays)
     mend.note('outside_data', key, `"${key}" stood outside of "data"; it was taken from there.`)
-  const stale = ['name', ...TEXTS].filter(
-    (key) => isGiven(root[key]) && !isFree(key) && root[key] !== data[key],
-  )
+  const stale = FIELDS.filter((key) => isGiven(root[key]) && !isFree(key) && !isSame(root[key], data[key]))
   for (const key of stale)
     mend.note(
       'stale_copy',
@@ -134,6 +132,8 @@ function inData(data: Fields, root: Fields, mend: Mender): Omit<Located, 'spec'>
   const taken = Object.fromEntries(strays.map((key) => [key, root[key]]))
   return { fields: { ...data, ...taken }, rootExtra: without(root, KNOWN) }
 }
+
+const isSame = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) === JSON.stringify(b)
 
 const isGiven = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
 
