@@ -1,3 +1,6 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { ADMIN_KEY, CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
@@ -26,6 +29,55 @@ async function importFiles(...files: [Blob, string][]) {
   const answer = await troupe.request('POST', '/troupe/api/characters/import', { body: form })
   return { status: answer.status, ...((await answer.json()) as { results: Record<string, unknown>[] }) }
 }
+
+describe('pictures that a card only names', () => {
+  test('are not fetched, and no picture is served that was not encoded anew', async () => {
+    const asked: string[] = []
+    const trap = createServer((request, response) => {
+      asked.push(String(request.url))
+      response.end()
+    })
+    const url = await new Promise<string>((resolve) => {
+      trap.listen(0, '127.0.0.1', () => {
+        resolve(`http://127.0.0.1:${String((trap.address() as AddressInfo).port)}`)
+      })
+    })
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script><image href="${url}/svg.png"/></svg>`
+    const icon = (uri: string) => ({ type: 'icon', uri, name: 'main', ext: 'png' })
+    const remote = cardFile({
+      name: 'Remote',
+      assets: [icon(`${url}/a.png`)],
+      creator_notes: `![](${url}/b.png)`,
+    })
+    const inline = cardFile({ name: 'Inline', assets: [icon(`data:image/svg+xml,${svg}`)] })
+    const packed = zipOf([
+      {
+        name: 'card.json',
+        content: await cardFile({ name: 'Packed', assets: [icon('embeded://x.png')] }).text(),
+      },
+      { name: 'x.png', content: svg },
+    ])
+    const { results } = await importFiles(
+      [remote, 'remote.json'],
+      [inline, 'inline.json'],
+      [new Blob([new Uint8Array(packed)]), 'packed.charx'],
+    )
+    expect(results.map(({ status }) => status)).toEqual(['created', 'created', 'created'])
+    const served = []
+    for (const { id } of results) {
+      const answer = await troupe.request('GET', `/troupe/api/characters/${String(id)}`)
+      const { pictureHash } = (await answer.json()) as { pictureHash: string | null }
+      if (pictureHash === null) continue
+      const picture = await troupe.request('GET', `/troupe/api/pictures/${pictureHash}`)
+      served.push(picture.headers.get('content-type'))
+      expect(await picture.text()).not.toContain('<svg')
+    }
+    // The drawing in the archive, as pixels.
+    expect(served).toEqual(['image/webp'])
+    await new Promise((resolve) => trap.close(resolve))
+    expect(asked).toEqual([])
+  })
+})
 
 describe('import', () => {
   test('answers for each file; a bad one stops nothing', async () => {

@@ -105,8 +105,10 @@ function cleanItems(items: unknown[], trail: Trail | undefined, notebook: Notebo
 }
 
 /** The entries of a card's lorebook, or of a lorebook of its own; not a list of that name in what we do not know. */
-const isLorebook = (trail: Trail | undefined): boolean =>
-  trail?.key === 'entries' && (trail.above === undefined || LOREBOOKS.has(trail.above.key))
+function isLorebook(trail: Trail | undefined): boolean {
+  if (trail?.above === undefined) return trail?.key === 'entries' || trail?.key === 'data'
+  return trail.key === 'entries' && LOREBOOKS.has(trail.above.key)
+}
 
 const LOREBOOKS = new Set<Trail['key']>(['character_book', 'data'])
 

@@ -86,7 +86,10 @@ function nameFrom(fileName: string): string {
 }
 
 const SIGNATURES: readonly (readonly [start: string, message: string])[] = [
-  ['PK', 'The archive is cut off or damaged; take the original file'],
+  [
+    'PK',
+    'The archive is cut off, damaged, or has a directory in 64 bits; take the original file, or pack it again',
+  ],
   ['GIF8', 'This is a GIF, which cannot hold a card; take the PNG or JSON card'],
 ]
 
