@@ -8,13 +8,14 @@ import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { LOAD_MS } from '#analytics/loads.ts'
+import { drivers, type ProviderKind } from '#providers/index.ts'
 import ollama from '#providers/ollama.ts'
 import openai from '#providers/openai.ts'
 import type { Delta, ModelCall, Provider } from '#providers/provider.ts'
 
 import { EMBEDDED_MODEL, embeddedModelFile, startModelServer } from '../../scripts/setup/model-server.mjs'
 import { startOllama } from '../../scripts/setup/ollama.mjs'
-import { providerSuite } from '../contract/providers.ts'
+import { providerSuite, type Traits } from '../contract/providers.ts'
 import { allOf, textOf } from '../support/replay.ts'
 
 const LIMITS = { connectTimeoutMs: 2_000, headersTimeoutMs: 120_000, idleTimeoutMs: 120_000 }
@@ -39,34 +40,38 @@ afterAll(async () => {
 
 const started = (baseUrl: string) => Promise.resolve({ baseUrl, close: () => Promise.resolve() })
 
-providerSuite(
-  'ollama, the real one',
-  {
-    driver: ollama,
-    countsTokens: false,
-    embeds: true,
-    model: EMBEDDED_MODEL,
-    contextTokens: WINDOW,
-    missingModel: 'nobody:1b',
-    keepsConnections: true,
-    tellsTimings: true,
+/** A kind without a real server does not compile. */
+const REAL = {
+  ollama: {
+    traits: {
+      countsTokens: false,
+      embeds: true,
+      model: EMBEDDED_MODEL,
+      contextTokens: WINDOW,
+      missingModel: 'nobody:1b',
+      keepsConnections: true,
+      tellsTimings: true,
+    },
+    url: () => realOllama.url,
   },
-  () => started(realOllama.url),
-)
+  openai: {
+    traits: {
+      countsTokens: true,
+      embeds: false,
+      model: EMBEDDED_MODEL,
+      contextTokens: LLAMA_WINDOW,
+      keepsConnections: false,
+      tellsTimings: true,
+    },
+    url: () => `${llama.url}/v1`,
+  },
+} satisfies Record<ProviderKind, { traits: Omit<Traits, 'driver'>; url: () => string }>
 
-providerSuite(
-  'openai, a real llama.cpp',
-  {
-    driver: openai,
-    countsTokens: true,
-    embeds: false,
-    model: EMBEDDED_MODEL,
-    contextTokens: LLAMA_WINDOW,
-    keepsConnections: false,
-    tellsTimings: true,
-  },
-  () => started(`${llama.url}/v1`),
-)
+for (const kind of Object.keys(drivers) as ProviderKind[]) {
+  const { default: driver } = await drivers[kind]()
+  const { traits, url } = REAL[kind]
+  providerSuite(`${kind}, a real server`, { ...traits, driver }, () => started(url()))
+}
 
 const CALL: ModelCall = {
   model: EMBEDDED_MODEL,

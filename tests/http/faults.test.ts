@@ -1,13 +1,14 @@
 /** Model servers and clients that misbehave, against the whole app: nothing is lost, nothing leaks, and everybody is told. */
 import { once } from 'node:events'
 import { request, type ClientRequest, type IncomingMessage } from 'node:http'
+import { text } from 'node:stream/consumers'
 
 import { afterEach, expect, test } from 'vitest'
 
 import { openTestApp, readEvents, type TestApp } from '../support/app.ts'
 import { openFakeOllama } from '../support/fake-ollama.ts'
 import { createGate } from '../support/fake-server.ts'
-import { openWireServer, sseEvent, STREAM_HEAD, whole } from '../support/wire-server.ts'
+import { LINES_HEAD, openWireServer, sseEvent, STREAM_HEAD, whole } from '../support/wire-server.ts'
 
 const closing: { close(): Promise<unknown> }[] = []
 afterEach(async () => {
@@ -56,103 +57,127 @@ const WORDS = ['Über dem ', 'Hafen ', 'さよ', 'うなら ', '🌊']
 const STREAM = Buffer.from(
   `${WORDS.map((content) => sseEvent({ content })).join('')}${sseEvent({}, 'stop')}data: [DONE]\n\n`,
 )
+const LINES = Buffer.from(
+  [...WORDS.map((content) => ({ message: { content } })), { done: true, done_reason: 'stop' }]
+    .map((line) => `${JSON.stringify(line)}\n`)
+    .join(''),
+)
 
-test('a model server that resets at any byte leaves what it said, an error and one failed record', async () => {
-  const cuts = Array.from({ length: STREAM.length }, (_, at) => at)
-  const models = cuts.map((cut) => `cut-${String(cut)}`)
-  const server = kept(
-    await openWireServer(models, (body, socket) => {
-      const cut = Number(/"model":"cut-(\d+)"/.exec(body)?.[1])
-      // What was sent arrives before the reset does.
-      socket.write(Buffer.concat([Buffer.from(STREAM_HEAD), STREAM.subarray(0, cut)]), () =>
-        setTimeout(() => socket.resetAndDestroy(), 5),
-      )
-    }),
-  )
-  const { troupe, key } = await openApp({ OPENAI_API_BASE_URLS: server.url })
-  const lastWord = STREAM.indexOf('"stop"')
-  const seen = { statuses: 0, broken: 0, whole: 0 }
-  await inTurns(models, 25, async (model) => {
-    const answer = await troupe.request('POST', '/v1/chat/completions', { key, body: bodyFor(model, true) })
-    const cut = Number(model.slice(4))
-    if (!answer.ok) {
-      seen.statuses += 1
-      expect(await answer.json()).toMatchObject({ error: { code: 'upstream_error' } })
-      expect(await recordOf(troupe, answer)).toMatchObject({ status: 'failed' })
-      return
-    }
-    const events = (await readEvents(answer)) as {
-      choices?: { delta: { content?: string } }[]
-      error?: object
-    }[]
-    expect(events.at(-1)).toBe('[DONE]')
-    const said = events.flatMap(({ choices }) => choices?.[0]?.delta.content ?? []).join('')
-    expect(WORDS.join('').startsWith(said)).toBe(true)
-    const isWhole = events.at(-2)?.error === undefined
-    seen[isWhole ? 'whole' : 'broken'] += 1
-    if (cut < lastWord) expect(isWhole).toBe(false)
-    expect(await recordOf(troupe, answer)).toMatchObject({
-      status: isWhole ? 'ok' : 'failed',
-      errorCode: isWhole ? null : 'upstream',
+/** What each dialect says, and where its last word begins. */
+const DIALECTS = [
+  { dialect: '/v1', bytes: STREAM, head: STREAM_HEAD, last: '"stop"', setting: 'OPENAI_API_BASE_URLS' },
+  { dialect: 'Ollama', bytes: LINES, head: LINES_HEAD, last: '"done":true', setting: 'OLLAMA_BASE_URL' },
+] as const
+
+test.each(DIALECTS)(
+  'a model server ($dialect) that resets at any byte leaves what it said, an error and one failed record with its length',
+  async ({ dialect, bytes, head, last, setting }) => {
+    const cuts = Array.from({ length: bytes.length }, (_, at) => at)
+    const models = cuts.map((cut) => `cut-${String(cut)}`)
+    const server = kept(
+      await openWireServer(models, (body, socket) => {
+        const cut = Number(/"model":"cut-(\d+)"/.exec(body)?.[1])
+        // What was sent arrives before the reset does.
+        socket.write(Buffer.concat([Buffer.from(head), bytes.subarray(0, cut)]), () =>
+          setTimeout(() => socket.resetAndDestroy(), 5),
+        )
+      }),
+    )
+    const { troupe, key } = await openApp({ [setting]: dialect === 'Ollama' ? server.origin : server.url })
+    const lastWord = bytes.indexOf(last)
+    const seen = { statuses: 0, broken: 0, whole: 0 }
+    await inTurns(models, 25, async (model) => {
+      const answer = await troupe.request('POST', '/v1/chat/completions', { key, body: bodyFor(model, true) })
+      const cut = Number(model.slice(4))
+      if (!answer.ok) {
+        seen.statuses += 1
+        expect(await answer.json()).toMatchObject({ error: { code: 'upstream_error' } })
+        expect(await recordOf(troupe, answer)).toMatchObject({ status: 'failed' })
+        return
+      }
+      const events = (await readEvents(answer)) as {
+        choices?: { delta: { content?: string } }[]
+        error?: object
+      }[]
+      expect(events.at(-1)).toBe('[DONE]')
+      const said = events.flatMap(({ choices }) => choices?.[0]?.delta.content ?? []).join('')
+      expect(WORDS.join('').startsWith(said)).toBe(true)
+      const isWhole = events.at(-2)?.error === undefined
+      seen[isWhole ? 'whole' : 'broken'] += 1
+      if (cut < lastWord) expect(isWhole).toBe(false)
+      expect(await recordOf(troupe, answer)).toMatchObject({
+        status: isWhole ? 'ok' : 'failed',
+        errorCode: isWhole ? null : 'upstream',
+        ...(!isWhole && { anatomy: { saidCharacters: said.length } }),
+      })
     })
-  })
-  process.stdout.write(`resets at ${String(cuts.length)} bytes: ${JSON.stringify(seen)}\n`)
-  expect(seen.statuses + seen.broken + seen.whole).toBe(cuts.length)
-  expect(seen.broken).toBeGreaterThan(200)
-  // None was asked twice.
-  expect(server.chats).toHaveLength(cuts.length)
-}, 60_000)
+    process.stdout.write(`${dialect}: resets at ${String(cuts.length)} bytes: ${JSON.stringify(seen)}\n`)
+    expect(seen.statuses + seen.broken + seen.whole).toBe(cuts.length)
+    expect(seen.broken).toBeGreaterThan(100)
+    // None was asked twice.
+    expect(server.chats).toHaveLength(cuts.length)
+  },
+  60_000,
+)
 
-test('a model server that refuses is left alone, tried by one call, and used again when it is back', async () => {
-  let isUp = false
-  const server = kept(
-    await openWireServer(['m'], (_body, socket) => {
-      const answer = `${STREAM_HEAD}${sseEvent({ content: 'Hi' })}${sseEvent({}, 'stop')}data: [DONE]\n\n`
-      // Late enough for several calls to be on their way when one of them tries it.
-      setTimeout(() => socket.end(isUp ? answer : whole('503 Service Unavailable', '{"error":"down"}')), 30)
-    }),
-  )
-  let skippedMs = 0
-  const { troupe, key } = await openApp(
-    { OPENAI_API_BASE_URLS: server.url },
-    { now: () => Date.now() + skippedMs },
-  )
-  const ask = async (at: number) => {
-    const startedAtMs = performance.now()
-    const body = bodyFor('m', true, `call ${String(at)}.`)
-    const answer = await troupe.request('POST', '/v1/chat/completions', { key, body })
-    const { status } = answer
-    await answer.text()
-    return { status, ms: performance.now() - startedAtMs }
-  }
-  const numbers = (count: number) => Array.from({ length: count }, (_, at) => at)
-  const outcomes: Awaited<ReturnType<typeof ask>>[] = []
-  await inTurns(numbers(200), 10, async (at) => void outcomes.push(await ask(at)))
-  const reached = server.chats.length
-  const callsThatReached = new Set(server.chats.map((body) => /call \d+\./.exec(body)?.[0])).size
-  const retries = reached - callsThatReached
-  expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set([503]))
-  // Those that were on their way when it was left alone come on top.
-  expect(reached).toBeLessThanOrEqual(20 + 10)
-  // Three may always be repeated at the same time; each failed within the first moments, when ten ran.
-  expect(retries).toBeLessThanOrEqual(outcomes.length * 0.2)
-  const quick = await Promise.all(numbers(3).map(ask))
-  const fastestMs = Math.min(...quick.map(({ ms }) => ms))
-  expect(fastestMs).toBeLessThan(50)
-  expect(server.chats).toHaveLength(reached)
+/** The machine itself may be busy for longer; a server that is really asked is slow every time. */
+const TIMED = { retry: 2, timeout: 60_000 }
 
-  isUp = true
-  skippedMs += 5_000
-  const trying = await Promise.all(numbers(5).map(ask))
-  expect(trying.filter(({ status }) => status === 200)).toHaveLength(1)
-  expect(server.chats).toHaveLength(reached + 1)
-  const after = await Promise.all(numbers(5).map(ask))
-  expect(after.filter(({ status }) => status === 200)).toHaveLength(5)
-  process.stdout.write(
-    `200 calls to a server that refuses: ${String(reached)} reached it, ${String(retries)} of them repeated; ` +
-      `then 503 in ${fastestMs.toFixed(0)} ms, 1 call tries it, 5 of 5 are answered\n`,
-  )
-}, 30_000)
+test(
+  'a model server that refuses is left alone, tried by one call, and used again when it is back',
+  TIMED,
+  async () => {
+    let isUp = false
+    // Told to close, or a call that comes meanwhile would be sent anew without having been heard.
+    const down = whole('503 Service Unavailable', '{"error":"down"}', 'connection: close\r\n')
+    const server = kept(
+      await openWireServer(['m'], (_body, socket) => {
+        const answer = `${STREAM_HEAD}${sseEvent({ content: 'Hi' })}${sseEvent({}, 'stop')}data: [DONE]\n\n`
+        // Late enough for several calls to be on their way when one of them tries it.
+        setTimeout(() => socket.end(isUp ? answer : down), 30)
+      }),
+    )
+    let skippedMs = 0
+    const { troupe, key } = await openApp(
+      { OPENAI_API_BASE_URLS: server.url },
+      { now: () => Date.now() + skippedMs },
+    )
+    const ask = async (at: number) => {
+      const startedAtMs = performance.now()
+      const body = bodyFor('m', true, `call ${String(at)}.`)
+      const answer = await troupe.request('POST', '/v1/chat/completions', { key, body })
+      const { status } = answer
+      await answer.text()
+      return { status, ms: performance.now() - startedAtMs }
+    }
+    const numbers = (count: number) => Array.from({ length: count }, (_, at) => at)
+    const outcomes: Awaited<ReturnType<typeof ask>>[] = []
+    await inTurns(numbers(200), 10, async (at) => void outcomes.push(await ask(at)))
+    const reached = server.chats.length
+    const callsThatReached = new Set(server.chats.map((body) => /call \d+\./.exec(body)?.[0])).size
+    const retries = reached - callsThatReached
+    expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set([503]))
+    expect(reached).toBeLessThanOrEqual(20)
+    expect(retries).toBeLessThanOrEqual(Math.max(3, reached * 0.2))
+    const refusals: number[] = []
+    for (const at of numbers(21)) refusals.push((await ask(at)).ms)
+    const medianMs = refusals.sort((one, other) => one - other)[10] ?? Infinity
+    expect(medianMs).toBeLessThan(50)
+    expect(server.chats).toHaveLength(reached)
+
+    isUp = true
+    skippedMs += 5_000
+    const trying = await Promise.all(numbers(5).map(ask))
+    expect(trying.filter(({ status }) => status === 200)).toHaveLength(1)
+    expect(server.chats).toHaveLength(reached + 1)
+    const after = await Promise.all(numbers(5).map(ask))
+    expect(after.filter(({ status }) => status === 200)).toHaveLength(5)
+    process.stdout.write(
+      `200 calls to a server that refuses: ${String(reached)} reached it, ${String(retries)} of them repeated; ` +
+        `then 503 in ${medianMs.toFixed(0)} ms (median), 1 call tries it, 5 of 5 are answered\n`,
+    )
+  },
+)
 
 test('a model server that never answers, or stops in the middle, gives its place back; other models go on', async () => {
   const server = kept(
@@ -320,12 +345,21 @@ test('a model server that sends single bytes and cookies: the answer is whole, a
     }),
   )
   const { troupe, key } = await openApp({ OPENAI_API_BASE_URLS: server.url })
-  const client = send(troupe.url, key, bodyFor('m', true))
+  const client = send(troupe.url, key, bodyFor('m', true), false)
   const [answer] = (await once(client, 'response')) as [IncomingMessage]
+  const said = wordsOf(answer)
   expect(Object.keys(answer.headers)).not.toContain('set-cookie')
   expect(Object.keys(answer.headers)).not.toContain('x-secret')
-  await once(answer, 'end')
+  expect(await said).toBe(WORDS.join(''))
 })
+
+async function wordsOf(answer: IncomingMessage): Promise<string> {
+  const events = (await readEvents(new Response(await text(answer)))) as {
+    choices?: { delta: { content?: string } }[]
+  }[]
+  expect(events.at(-1)).toBe('[DONE]')
+  return events.flatMap(({ choices }) => choices?.[0]?.delta.content ?? []).join('')
+}
 
 test('a client that reads nothing holds the model server back, in flat memory', async () => {
   const chunk = sseEvent({ content: 'word '.repeat(2_000) })

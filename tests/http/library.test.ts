@@ -359,6 +359,13 @@ test('who tries keys is slowed down; a right key still works', async () => {
 })
 
 describe('probes', () => {
+  test('monitors of uptime get one word', async () => {
+    for (const path of ['/health', '/v1/health']) {
+      const answer = await troupe.request('GET', path, { key: null })
+      expect([answer.status, await answer.json()]).toEqual([200, { status: 'ok' }])
+    }
+  })
+
   test('livez, readyz and metrics answer without a key on loopback', async () => {
     expect((await troupe.request('GET', '/livez', { key: null })).status).toBe(200)
     const ready = await troupe.request('GET', '/readyz', { key: null })

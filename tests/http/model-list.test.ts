@@ -79,8 +79,7 @@ test('with 2,000 characters and every server down it takes less than 50 ms', asy
     `/v1/models with ${String(CHARACTERS)} characters: first ${(tries[0]?.ms ?? 0).toFixed(1)} ms, median ${(ms[10] ?? 0).toFixed(1)} ms\n`,
   )
   expect(new Set(tries.map(({ count }) => count))).toEqual(new Set([CHARACTERS + 1]))
-  // The best of twenty: what the work takes, whatever else the machine does.
-  expect(ms[0]).toBeLessThan(MOST_MS)
+  expect(ms[10]).toBeLessThan(MOST_MS)
   silence.close()
   await troupe.close()
   await first.close()

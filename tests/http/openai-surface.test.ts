@@ -102,6 +102,16 @@ describe('what a client may say', () => {
     expect(lastOf(ollama)).toMatchObject({ logprobs: true, top_logprobs: 3 })
   })
 
+  test('an answer of any length is bounded by the room that the prompt leaves', async () => {
+    for (const max_tokens of [-1, 1_000_000]) {
+      expect((await post({ model: FAKE_MODEL.name, max_tokens })).status).toBe(200)
+      const { num_predict: most } = lastOf(ollama)['options'] as { num_predict: number }
+      expect(most).toBeGreaterThan(3_000)
+      expect(most).toBeLessThan(FAKE_MODEL.contextTokens)
+    }
+    expect((await post({ max_tokens: 0 })).status).toBe(400)
+  })
+
   test('what has no effect is told, and is not passed on', async () => {
     const answer = await post({ model: 'org/other-1b', store: true, metadata: { a: 'b' }, top_a: 0.2 })
     expect(answer.headers.get('x-ignored-params')).toBe('metadata, store')

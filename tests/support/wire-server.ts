@@ -4,18 +4,21 @@ import { createServer, type AddressInfo, type Socket } from 'node:net'
 export interface WireServer {
   /** With `/v1`, as people configure it. */
   url: string
+  /** As people configure an Ollama. */
+  origin: string
   /** Bodies of the chat requests so far. */
   chats: string[]
   close(): Promise<void>
 }
 
-/** `answer` gets the body of a chat request and its socket. Lists the models that are named. */
+/** `answer` gets the body of a chat request and its socket. Lists the models that are named, for OpenAI's and for Ollama's clients. */
 export async function openWireServer(
   models: readonly string[],
   answer: (body: string, socket: Socket) => void,
 ): Promise<WireServer> {
   const sockets = new Set<Socket>()
   const chats: string[] = []
+  const tags = JSON.stringify({ models: models.map((name) => ({ name })) })
   const list = JSON.stringify({ data: models.map((id) => ({ id, max_model_len: 8_192 })) })
 
   const server = createServer((socket) => {
@@ -31,15 +34,19 @@ export async function openWireServer(
       const [path, body] = [heard.split(' ', 2)[1], heard.slice(head + 4, head + 4 + length)]
       heard = heard.slice(head + 4 + length)
       if (path === '/v1/models') socket.write(whole('200 OK', list))
-      else if (path === '/v1/chat/completions') {
+      else if (path === '/api/tags') socket.write(whole('200 OK', tags))
+      else if (path === '/api/show') socket.write(whole('200 OK', '{}'))
+      else if (path === '/v1/chat/completions' || path === '/api/chat') {
         chats.push(body)
         answer(body, socket)
       } else socket.write(whole('404 Not Found', '{}'))
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const origin = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`
   return {
-    url: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/v1`,
+    url: `${origin}/v1`,
+    origin,
     chats,
     async close() {
       for (const socket of sockets) socket.destroy()
@@ -53,6 +60,9 @@ export const whole = (status: string, body: string, more = ''): string =>
 
 /** The head of a stream without chunked encoding: it ends with the connection. */
 export const STREAM_HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n'
+
+/** As `STREAM_HEAD`, of an Ollama. */
+export const LINES_HEAD = STREAM_HEAD.replace('text/event-stream', 'application/x-ndjson')
 
 export const sseEvent = (delta: object, finish: string | null = null): string =>
   `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`

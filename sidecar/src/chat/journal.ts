@@ -158,6 +158,7 @@ export class Journal {
       errorCode,
       httpStatus: this.#httpStatus(errorCode),
       ...this.#decisions(),
+      anatomy: this.#anatomy(status),
       ...this.#outcome(),
       totalMs: now() - this.#startedAtMs,
     }
@@ -169,7 +170,7 @@ export class Journal {
   }
 
   #decisions() {
-    const { upstream, prompt, speaker, sampling = {} } = this.#decided ?? {}
+    const { upstream, prompt, speaker } = this.#decided ?? {}
     const lore = prompt?.parts.filter(({ kind, dropped }) => kind === 'lore' && !dropped)
     return {
       assembleMs: this.#assembledAtMs === undefined ? null : this.#assembledAtMs - this.#startedAtMs,
@@ -186,10 +187,16 @@ export class Journal {
       tokensByPart: prompt === undefined ? {} : tokensByPart(prompt),
       cutTurns: prompt?.cutTurns ?? 0,
       prefixHash: prompt?.prefixHash ?? null,
-      anatomy:
-        prompt === undefined
-          ? null
-          : { ...anatomyOf(prompt, sampling), ...(this.#lookedUp && { knowledge: this.#lookedUp }) },
+    }
+  }
+
+  #anatomy(status: CallStatus): Anatomy | null {
+    const { prompt, sampling = {} } = this.#decided ?? {}
+    if (prompt === undefined) return null
+    return {
+      ...anatomyOf(prompt, sampling),
+      ...(this.#lookedUp && { knowledge: this.#lookedUp }),
+      ...(status !== 'ok' && { saidCharacters: this.#spokenCharacters }),
     }
   }
 

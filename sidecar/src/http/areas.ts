@@ -100,6 +100,8 @@ export const AREAS: readonly Area[] = [
     prefix: '',
     operations: [
       { method: 'get', path: '/livez', summary: 'The process runs', may: 'anyone' },
+      { method: 'get', path: '/health', summary: 'Whether it can be used, without details', may: 'anyone' },
+      { method: 'get', path: '/v1/health', summary: 'As /health', may: 'anyone' },
       {
         method: 'get',
         path: '/readyz',

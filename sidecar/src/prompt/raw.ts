@@ -16,7 +16,8 @@ export function composeRaw(
   const words = ask.prompt === undefined ? ask.messages.map(messagePart) : [promptPart(ask.prompt.text)]
   const tokens = words.reduce((sum, part) => sum + part.tokens, 0)
   const room = contextTokens - Math.ceil(tokens * tokenRatio)
-  const replyTokens = ask.sampling.maxTokens ?? Math.max(LEAST_REPLY_TOKENS, room)
+  // Ollama would go on behind the end of its window, and forget the beginning of the prompt for it.
+  const replyTokens = Math.min(ask.sampling.maxTokens ?? Infinity, Math.max(LEAST_REPLY_TOKENS, room))
   return {
     layout: 'raw',
     parts: words,

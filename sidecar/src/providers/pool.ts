@@ -19,6 +19,9 @@ const MOST_ATTEMPTS = 3
 const RETRY_SHARE = 0.2
 const RETRIES_ALWAYS = 3
 
+/** The share above holds over so long for calls that are repeated at the server which refused them, in milliseconds. */
+const REPEATS_OVER_MS = 10_000
+
 /** Before the next attempt, so that callers who failed together do not come back together. */
 const LONGEST_BACKOFF_MS = 200
 
@@ -94,6 +97,7 @@ const SERVER_FAULTS = new Set<AppError['code']>(['unavailable', 'upstream', 'ups
 export function createPool({ now, parallel, perSecond, replicas }: PoolOptions): Pool {
   const lanes = new Map<string, Lane>()
   let retries = 0
+  let lately = { sinceMs: now(), calls: 0, repeats: 0 }
 
   function laneOf(upstream: Upstream): Lane {
     const key = `${upstream.provider.id} ${upstream.model.name}`
@@ -139,6 +143,15 @@ export function createPool({ now, parallel, perSecond, replicas }: PoolOptions):
     return { upstream, first, rest, release }
   }
 
+  /** Counts a call to a server, and says whether it may be made. Another server is worth a try, the same one less so. */
+  function mayAsk(isRepeat: boolean): boolean {
+    if (now() - lately.sinceMs > REPEATS_OVER_MS) lately = { sinceMs: now(), calls: 0, repeats: 0 }
+    if (isRepeat && lately.repeats >= Math.max(RETRIES_ALWAYS, lately.calls * RETRY_SHARE)) return false
+    lately.calls += 1
+    if (isRepeat) lately.repeats += 1
+    return true
+  }
+
   function mayRetry(): boolean {
     const running = [...lanes.values()].reduce((sum, { gate }) => sum + gate.running, 0)
     return retries < Math.max(RETRIES_ALWAYS, Math.ceil(running * RETRY_SHARE))
@@ -153,6 +166,10 @@ export function createPool({ now, parallel, perSecond, replicas }: PoolOptions):
         const all = wish.candidates.map(laneOf)
         const choice = choose(all, tried, wish.affinity)
         if (choice === undefined) throw failure ?? allPaused(all)
+        if (!mayAsk(tried.has(choice.lane))) {
+          choice.attempt.undecided()
+          throw failure ?? allPaused(all)
+        }
         tried.add(choice.lane)
         const isRetry = failure !== undefined
         if (isRetry) retries += 1

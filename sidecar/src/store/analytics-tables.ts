@@ -42,6 +42,8 @@ export interface Anatomy {
   }[]
   /** The turns of the chat, of which there may be hundreds, in one line. */
   history: { turns: number; cutTurns: number; tokens: number }
+  /** Length of what was said, thoughts included, where the answer broke off: its tokens are not known then. */
+  saidCharacters?: number
   /** Parameters that the model server was sent. */
   options: Record<string, string | number | boolean>
   /** Absent where nothing was searched. */

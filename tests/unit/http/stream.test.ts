@@ -73,6 +73,18 @@ test('a failure before the first word is thrown, one behind it is written', asyn
   expect(await late.outcome).toBe('upstream')
 })
 
+test('a failure becomes a status for as long as nobody was told that it is alive', async () => {
+  const { outcome } = await serve(
+    (async function* () {
+      await new Promise((resolve) => setTimeout(resolve, 30))
+      throw new AppError('unavailable', 'It does not answer')
+      yield DONE
+    })(),
+    { beatMs: 1_000 },
+  )
+  expect(await outcome).toMatchObject({ code: 'unavailable' })
+})
+
 test('says that it is alive while a model thinks, and does not once it speaks', async () => {
   let speak: () => void = () => undefined
   const thought = new Promise<void>((resolve) => (speak = resolve))
@@ -80,7 +92,7 @@ test('says that it is alive while a model thinks, and does not once it speaks', 
     await thought
     yield* [text('one'), DONE]
   })()
-  const { answer } = await serve(slow, { graceMs: 5, beatMs: 15 })
+  const { answer } = await serve(slow, { beatMs: 15 })
   answer.setEncoding('utf8')
   const [first] = (await once(answer, 'data')) as [string]
   expect(first).toMatch(/^(: keep-alive\n)+$/)

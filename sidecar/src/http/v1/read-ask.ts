@@ -14,6 +14,15 @@ const MOST_ANSWERS = 8
 
 const number = z.number().nullish()
 
+/** LM Studio's samples send -1 for an answer of any length. */
+const UNBOUNDED = -1
+const mostTokens = z
+  .number()
+  .int()
+  .min(UNBOUNDED)
+  .refine((most) => most !== 0, 'must be above 0, or -1 for no bound')
+  .nullish()
+
 const Part = z.union([
   z.looseObject({ type: z.literal('text'), text }),
   z.looseObject({ type: z.literal('image_url'), image_url: z.union([text, z.looseObject({ url: text })]) }),
@@ -47,8 +56,8 @@ export const ChatBody = z.object({
   repeat_penalty: number,
   seed: number,
   stop: z.union([text, z.array(text)]).nullish(),
-  max_tokens: z.number().int().positive().nullish(),
-  max_completion_tokens: z.number().int().positive().nullish(),
+  max_tokens: mostTokens,
+  max_completion_tokens: mostTokens,
   repetition_penalty: number,
   n: z
     .number()
@@ -226,6 +235,7 @@ function imageUrl(part: z.infer<typeof Part>): string | undefined {
 
 function readSampling(body: ChatBody): Sampling {
   const stop = typeof body.stop === 'string' ? [body.stop] : body.stop
+  const maxTokens = body.max_completion_tokens ?? body.max_tokens
   const given = {
     temperature: body.temperature,
     topP: body.top_p,
@@ -236,7 +246,7 @@ function readSampling(body: ChatBody): Sampling {
     repeatPenalty: body.repeat_penalty ?? body.repetition_penalty,
     seed: body.seed,
     stop,
-    maxTokens: body.max_completion_tokens ?? body.max_tokens,
+    maxTokens: maxTokens === UNBOUNDED ? undefined : maxTokens,
   }
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value != null))
 }

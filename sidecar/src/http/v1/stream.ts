@@ -5,10 +5,10 @@ import type { ServerResponse } from 'node:http'
 import { toAppError, type AppError } from '#base/errors.ts'
 import type { Cited, Delta, Notice, Told } from '#providers/provider.ts'
 
-/** A refusal within this time still becomes a status; later ones are an error event. */
-const GRACE_MS = 2_000
-
-/** Clients with an idle deadline of about 20 s exist. */
+/**
+ * Clients with an idle deadline of about 20 s exist. A failure before the first sign of life still becomes a status; later ones
+ * are an error event.
+ */
 const BEAT_MS = 10_000
 
 /** A client that takes nothing for so long is gone, whatever its socket says. */
@@ -62,7 +62,6 @@ export function writeStream({ outgoing, deltas, chunks, ...times }: Streaming): 
 
 /** In milliseconds; others are for tests. */
 interface Times {
-  graceMs?: number
   beatMs?: number
   stallMs?: number
 }
@@ -94,7 +93,6 @@ export async function writeItems<T>({
   toText,
   beat,
   error: toError,
-  graceMs = GRACE_MS,
   beatMs = BEAT_MS,
   stallMs = STALL_MS,
 }: Writing<T>): Promise<string | undefined> {
@@ -104,7 +102,6 @@ export async function writeItems<T>({
     outgoing.flushHeaders()
     outgoing.write(open())
   }
-  const grace = setTimeout(begin, graceMs)
   const alive = setInterval(() => {
     begin()
     if (!outgoing.writableNeedDrain) outgoing.write(beat())
@@ -126,7 +123,6 @@ export async function writeItems<T>({
     if (!outgoing.destroyed) outgoing.write(toError(error))
     return error.code
   } finally {
-    clearTimeout(grace)
     clearInterval(alive)
     if (outgoing.headersSent) outgoing.end()
   }
