@@ -1,4 +1,4 @@
-/** What every store of vectors must do; `vectors.test.ts` runs it on each engine, `tests/e2e/chroma.test.ts` on a real Chroma. */
+/** What every store of vectors must do; `vectors.test.ts` runs it on each engine, `tests/e2e/vector-stores.test.ts` on a real Chroma and a real pgvector. */
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 

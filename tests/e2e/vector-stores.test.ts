@@ -2,11 +2,13 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { Writable } from 'node:stream'
 
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 
 import { createLog } from '#base/log.ts'
+import { runCli } from '#cli/run.ts'
 import { openKnowledgeSearch, type KnowledgeSearch } from '#knowledge/open.ts'
 import type { EmbedTexts } from '#rag/embedder.ts'
 import { openChroma } from '#rag/vectors.chroma.ts'
@@ -18,7 +20,11 @@ import { startChroma } from '../../scripts/setup/chroma.mjs'
 import { installPgvector } from '../../scripts/setup/pgvector.mjs'
 import { freePort } from '../../scripts/setup/ports.mjs'
 import { describeVectorStore } from '../contract/vectors.ts'
+import { ADMIN_KEY, CONNECTION_KEY, openTestApp } from '../support/app.ts'
+import { openFakeOpenAi } from '../support/fake-openai.ts'
+import { createGate, FAKE_MODEL } from '../support/fake-server.ts'
 import { findPostgres, startPostgres } from '../support/postgres.ts'
+import { readHere } from '../support/read-here.ts'
 import { sampleBase, sampleChunk, sampleDocument } from '../support/sample-knowledge.ts'
 
 let dir: string
@@ -126,3 +132,75 @@ describe('retrieval over a Chroma that is killed', () => {
     expect(found.trace.pieces.filter(({ meaning }) => meaning !== null)).toHaveLength(2)
   })
 })
+
+test('a chat whose Chroma is killed in the middle goes on and its record says so; an empty one is filled by a command', async () => {
+  const chromaDir = path.join(dir, 'chat')
+  const at = await freePort()
+  const begin = () => startChroma({ port: at, dataDir: chromaDir, logFile: path.join(dir, 'chat.log') })
+  let own = await begin()
+  const embedder = { name: 'fake-embed', contextTokens: 4_096, capabilities: ['embedding'] }
+  const model = await openFakeOpenAi({ models: [FAKE_MODEL, embedder] })
+  const troupe = await openTestApp(
+    {
+      ...{ OPENAI_API_BASE_URLS: model.url, DEFAULT_MODEL: FAKE_MODEL.name, EMBEDDING_MODEL: embedder.name },
+      ...{ CHROMA_URL: own.url, TROUPE_LOOKUP_MS: '10000' },
+    },
+    { readDocument: readHere },
+  )
+  const get = async <T>(where: string) => (await (await troupe.request('GET', where)).json()) as T
+  const chat = (content: string) =>
+    troupe.request('POST', '/v1/chat/completions', {
+      key: CONNECTION_KEY,
+      body: { model: 'mira', stream: true, messages: [{ role: 'user', content }] },
+    })
+  const lookedUp = async (answer: Response) => {
+    const id = answer.headers.get('x-request-id') ?? ''
+    return (await get<{ anatomy: { knowledge: unknown } }>(`/troupe/api/requests/${id}`)).anatomy.knowledge
+  }
+  const vectors = async () =>
+    (await get<{ checks: Record<string, { ok: boolean }> }>('/readyz')).checks['knowledge vectors chroma']?.ok
+
+  await troupe.importCard({ name: 'Mira' })
+  const base = { name: 'Shop', characterIds: ['mira'], settings: { wholeBase: 'never' } }
+  await troupe.request('POST', '/troupe/api/knowledge/bases', { body: base })
+  const form = new FormData()
+  form.append('files', new Blob(['The brass lamps of Skerry Point cost three coins.']), 'lamps.md')
+  await troupe.request('POST', '/troupe/api/knowledge/bases/shop/documents', { body: form })
+  await vi.waitUntil(
+    async () =>
+      (await get<{ documents: { ready: number } }>('/troupe/api/knowledge/bases/shop')).documents.ready === 1,
+    { timeout: 30_000, interval: 50 },
+  )
+
+  const gate = createGate()
+  model.enqueue({ chunks: ['Three ', 'coins.'], beforeChunk: gate })
+  gate.open(1)
+  const running = await chat('What do the brass lamps cost?')
+  process.kill(-own.pid, 'SIGKILL')
+  await own.ended
+  gate.open()
+  expect(await running.text()).toMatch(/coins\.[^]*\[DONE\]/)
+  expect(await lookedUp(running)).toMatchObject({ store: 'chroma', notes: [] })
+
+  const during = await chat('And what do brass lamps of Skerry Point cost?')
+  expect(during.status).toBe(200)
+  expect(await during.text()).not.toContain('"error"')
+  expect(JSON.stringify(model.chats().at(-1)?.body['messages'])).toContain('cost three coins')
+  expect(await lookedUp(during)).toMatchObject({ notes: [{ code: 'unavailable', what: 'meaning' }] })
+  expect(await vectors()).toBe(false)
+
+  await rm(chromaDir, { recursive: true, force: true })
+  own = await begin()
+  const env = { TROUPE_URL: troupe.url, TROUPE_ADMIN_KEY: ADMIN_KEY }
+  const silent = () => new Writable({ write: (_chunk, _encoding, done) => done() })
+  expect(await runCli(['knowledge', 'rebuild'], { env, out: silent(), err: silent() })).toBe(0)
+  expect(await vectors()).toBe(true)
+  const after = await chat('Tell me what the brass lamps of Skerry Point cost.')
+  expect(await after.text()).not.toContain('"error"')
+  expect(await lookedUp(after)).toMatchObject({
+    notes: [],
+    pieces: [{ meaning: expect.any(Number) as number }],
+  })
+  await troupe.close()
+  await Promise.all([model.close(), own.stop()])
+}, 120_000)

@@ -42,10 +42,14 @@ const guide = (place: Part['place']): string =>
 /** Only these can end a block or begin another. */
 const FENCE = /<(?=\s*\/?\s*passage)/gi
 
+/** How Alpaca and its kin begin a turn. In cards such lines are headings of their author; here they may be anybody's. */
+const TURN = /^([ \t]*)###(?=[ \t])/gm
+
 const attribute = (label: string): string =>
   neutralise(toName(label, LABEL_CHARACTERS)).replaceAll('"', "'").replaceAll('<', '‹').replaceAll('>', '›')
 
-const fenced = (text: string): string => neutralise(text).replaceAll(FENCE, '‹').trim()
+const fenced = (text: string): string =>
+  neutralise(text).replaceAll(FENCE, '‹').replaceAll(TURN, '$1# ##').trim()
 
 /** As parts of the prompt, the best first, in the order of their numbers; those without room are dropped from the end. */
 export function passageParts(
