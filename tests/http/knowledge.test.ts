@@ -1,6 +1,6 @@
 /** Documents over HTTP and by the command line. */
 import { request } from 'node:http'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Writable } from 'node:stream'
@@ -223,6 +223,57 @@ describe('the command line', () => {
     expect((await troupeCommand('knowledge', 'remove', '--base', 'shed')).out).toContain('30 days')
     expect((await troupeCommand('knowledge', 'list', '--trash')).out).toContain('shed')
     expect((await troupeCommand('knowledge', 'restore', 'shed')).out).toBe('shed: 2 ready\n')
+  })
+
+  test('shows, corrects and disables a passage, and sets how a base is cut', async () => {
+    await api('POST', '/bases', { name: 'Salt' }, 201)
+    const { results } = await upload('salt', { 'salt.md': 'The salt is red.' })
+    const document = await ended(results[0]?.id)
+    const id = /^\d+/.exec((await troupeCommand('knowledge', 'chunks', document.id)).out)?.[0] ?? ''
+    const said = async (...args: string[]) => (await troupeCommand('knowledge', 'chunk', id, ...args)).out
+    expect(await said('--text', 'The salt is white.')).toContain('    The salt is white.')
+    expect(await said('--original', '--disable')).toMatch(/\(disabled\)[^]*The salt is red\./)
+    expect(await said('--enable')).not.toContain('(disabled)')
+    expect((await troupeCommand('knowledge', 'chunk', id, '--enable', '--disable')).code).toBe(1)
+
+    const set = async (...wishes: string[]) =>
+      (await troupeCommand('knowledge', 'set', 'salt', ...wishes)).out
+    expect(await set()).toBe('salt: as usual\n')
+    expect(await set('wholeBase=never')).toBe('salt: wholeBase=never\n')
+    expect(await set('chunkCharacters=800')).toMatch(/^salt: chunkCharacters=800 wholeBase=never\n/)
+    expect(await set('wholeBase=')).toMatch(/^salt: chunkCharacters=800\n/)
+    expect((await troupeCommand('knowledge', 'set', 'salt', 'speed=1')).code).toBe(1)
+  })
+
+  test('an exam has an exit code for fewer than asked for and for what was lost, and a report for CI', async () => {
+    await api('POST', '/bases', { name: 'Ferry' }, 201)
+    const { results } = await upload('ferry', { 'ferry.md': 'The ferry leaves at seven and at noon.' })
+    const document = await ended(results[0]?.id)
+    const tried = await troupeCommand('knowledge', 'test', '--base', 'ferry', 'When does the ferry leave?')
+    expect(tried).toMatchObject({ code: 0, out: expect.stringMatching(/words alone {2}ferry\.md/) as string })
+
+    for (const question of ['When does the ferry leave?', 'How <deep> is the quarry?'])
+      await troupeCommand(
+        ...['exam', 'add', 'ferry', '--question', question],
+        ...['--quote', 'leaves at seven', '--document', 'ferry.md'],
+      )
+    const report = path.join(folder, 'exam.xml')
+    const exam = (...args: string[]) => troupeCommand('knowledge', 'exam', 'ferry', ...args)
+    expect(await exam('--least', '0.5', '--junit', report)).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('50.0 % found') as string,
+    })
+    const xml = await readFile(report, 'utf8')
+    expect(xml).toContain('<testsuites tests="2" failures="1">')
+    expect(xml).toMatch(/name="How &lt;deep&gt; is the quarry\?".*<failure message="not found/)
+    expect((await exam('--least', '0.9')).code).toBe(1)
+    expect((await exam()).code).toBe(0)
+    expect((await exam('--least', 'much')).code).toBe(1)
+    await api('DELETE', `/documents/${document.id}`, undefined, 204)
+    expect(await exam()).toMatchObject({
+      code: 1,
+      out: expect.stringContaining('not found (was 1)') as string,
+    })
   })
 
   test('a character folder brings its documents; a second time nothing changes', async () => {

@@ -7,7 +7,6 @@ import { AppError } from '#base/errors.ts'
 import { required, textOf, type Command, type Run } from '../command.ts'
 
 const Tested = z.looseObject({
-  mode: z.string(),
   passages: z.array(
     z.looseObject({
       documentName: z.string(),

@@ -15,6 +15,7 @@ const Base = z.looseObject({
   documents: z.record(z.string(), z.number()),
   chunks: z.number(),
   searchedBy: z.string(),
+  settings: z.record(z.string(), z.unknown()),
   rebuilding: z.object({ done: z.number(), total: z.number() }).nullable(),
 })
 type Base = z.infer<typeof Base>
@@ -37,6 +38,13 @@ const Document = z.looseObject({
 })
 type Document = z.infer<typeof Document>
 const Documents = z.looseObject({ documents: z.array(Document) })
+
+const Chunk = z.looseObject({
+  id: z.number(),
+  header: z.string(),
+  text: z.string(),
+  isDisabled: z.boolean(),
+})
 
 const Added = z.looseObject({
   results: z.array(
@@ -214,12 +222,6 @@ async function status(run: Run): Promise<number> {
 
 async function chunks({ positionals, api, screen }: Run): Promise<number> {
   const id = required(positionals, 'Name the document; "knowledge list BASE" shows them')
-  const Chunk = z.looseObject({
-    id: z.number(),
-    header: z.string(),
-    text: z.string(),
-    isDisabled: z.boolean(),
-  })
   const Page = z.looseObject({ chunks: z.array(Chunk), nextAfter: z.number().nullable() })
   const all: z.infer<typeof Chunk>[] = []
   for (let after: number | null = -1; after !== null;) {
@@ -231,12 +233,34 @@ async function chunks({ positionals, api, screen }: Run): Promise<number> {
     all.push(...page.chunks)
     after = page.nextAfter
   }
-  for (const chunk of all) {
-    screen.line(`${chunk.id}${chunk.isDisabled ? ' (disabled)' : ''}  ${chunk.header}`)
-    screen.line(`${chunk.text.replaceAll(/^/gm, '    ')}\n`)
-  }
+  for (const each of all) showChunk(each, screen)
   screen.result({ chunks: all })
   return 0
+}
+
+async function chunk({ positionals, values, api, screen }: Run): Promise<number> {
+  const id = required(positionals, 'Name the passage; "knowledge chunks DOCUMENT" shows their numbers')
+  const text = textOf(values, 'text')
+  const [isOriginal, isOff, isOn] = ['original', 'disable', 'enable'].map((name) => values[name] === true)
+  if ((isOriginal && text !== undefined) || (isOff && isOn))
+    throw new AppError('invalid', 'Give --text or --original, and --disable or --enable, not both')
+  const changes = {
+    ...(text !== undefined && { text }),
+    ...(isOriginal && { text: null }),
+    ...(isOff !== isOn && { isDisabled: isOff }),
+  }
+  const isChange = Object.keys(changes).length > 0
+  const found = await (isChange
+    ? api.call('PATCH', at('chunks', id), Chunk, changes)
+    : api.call('GET', at('chunks', id), Chunk))
+  showChunk(found, screen)
+  screen.result(found)
+  return 0
+}
+
+function showChunk({ id, isDisabled, header, text }: z.infer<typeof Chunk>, screen: Run['screen']): void {
+  screen.line(`${id}${isDisabled ? ' (disabled)' : ''}  ${header}`)
+  screen.line(`${text.replaceAll(/^/gm, '    ')}\n`)
 }
 
 // -- changing ----------------------------------------------------------------------------------------------------------
@@ -254,6 +278,28 @@ async function create({ positionals, values, api, screen }: Run): Promise<number
     ...(characterIds && { characterIds }),
   })
   screen.line(`${base.id}: made  (${base.characterIds.join(', ') || 'no character'})`)
+  screen.result(base)
+  return 0
+}
+
+/** Like `set` of a character: `name=value`, and `name=` for the default. */
+async function set({ positionals, api, screen }: Run): Promise<number> {
+  const [id, ...wishes] = positionals
+  if (id === undefined) throw new AppError('invalid', 'Name the knowledge base; "knowledge list" shows them')
+  let base = await api.call('GET', at('bases', id), Base)
+  if (wishes.length > 0) {
+    const settings = { ...base.settings }
+    for (const wish of wishes) {
+      const [name = '', value] = wish.split('=', 2)
+      if (value === undefined)
+        throw new AppError('invalid', `"${wish}" is no setting; write it as chunkCharacters=800`)
+      settings[name] = value === '' ? undefined : /^\d+$/.test(value) ? Number(value) : value
+    }
+    base = await api.call('PATCH', at('bases', id), Base, { settings })
+  }
+  const told = Object.entries(base.settings).map(([name, value]) => `${name}=${String(value)}`)
+  screen.line(`${base.id}: ${told.length === 0 ? 'as usual' : told.join(' ')}`)
+  if (base.rebuilding !== null) screen.line('Its documents are cut anew; "knowledge list" shows how far.')
   screen.result(base)
   return 0
 }
@@ -373,6 +419,28 @@ export const knowledgeCommands: readonly Command[] = [
     summary: 'shows the passages of a document',
     options: {},
     run: chunks,
+  },
+  {
+    name: 'knowledge chunk',
+    usage: 'knowledge chunk ID [--text WORDS | --original] [--disable | --enable]',
+    summary: 'shows, corrects or disables a passage; --original takes corrections back',
+    options: {
+      text: { type: 'string' },
+      original: { type: 'boolean' },
+      disable: { type: 'boolean' },
+      enable: { type: 'boolean' },
+    },
+    run: chunk,
+  },
+  {
+    name: 'knowledge set',
+    usage: 'knowledge set BASE [NAME=VALUE…]',
+    summary: 'shows or sets how a base is cut and used',
+    details:
+      'chunkCharacters=1000 and overlapCharacters=200 say how it is cut; other sizes cut it anew. wholeBase=never keeps a small\n' +
+      'base from standing whole in every prompt. NAME= takes the default again.\n',
+    options: {},
+    run: set,
   },
   {
     name: 'knowledge retry',
