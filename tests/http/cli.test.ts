@@ -94,7 +94,7 @@ describe('the library', () => {
   const saying = async (...args: string[]) => {
     const said = await troupeCommand(args)
     expect(said.err).toBe('')
-    expect(said.code).toBe(0)
+    expect(said.code, said.out).toBe(0)
     return said.out
   }
 
@@ -194,9 +194,16 @@ describe('the library', () => {
     })
     const book = { name: 'Coast', extensions: {}, entries: [entry('reef'), entry('a')] }
     const file = await save('coast.json', Buffer.from(JSON.stringify({ spec: 'lorebook_v3', data: book })))
-    expect(await saying('lorebooks', 'import', file)).toMatch(/created\s+coast/)
+    const added = await saying('lorebooks', 'import', file)
+    expect(added).toMatch(/created\s+coast[^]*No character has it yet: "lorebooks attach coast CHARACTER"/)
+    expect(await saying('lorebooks', 'list')).toMatch(/Coast +\(no character\)/)
     expect(await saying('lorebooks', 'import', file)).toMatch(/skipped\s+coast[^]*here already/)
     await saying('import', await save('guide.json', cardOf('Guide')))
+    const other = { ...book, name: 'Hills', entries: [entry('hill')] }
+    const hills = await save('hills.json', Buffer.from(JSON.stringify({ spec: 'lorebook_v3', data: other })))
+    await saying('lorebooks', 'import', hills, '--for', 'guide')
+    expect(await saying('lorebooks', 'list')).toMatch(/Hills +\(guide\)/)
+    await saying('lorebooks', 'delete', 'hills')
     expect(await saying('lorebooks', 'attach', 'coast', 'guide')).toBe('coast: guide\n')
     expect(await saying('lorebooks', 'list')).toMatch(/coast +2 entries +Coast +\(guide\)/)
     const tested = await saying('lorebooks', 'test', 'guide', '--say', 'What about the reef?')

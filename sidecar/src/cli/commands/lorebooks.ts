@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 import { readLorebook } from '#characters/lorebooks.ts'
 
-import { required, textOf, type Command, type Run } from '../command.ts'
+import { query, required, textOf, type Command, type Run } from '../command.ts'
 
 const Stored = z.looseObject({
   id: z.string(),
@@ -40,17 +40,21 @@ async function list({ api, screen }: Run): Promise<number> {
   return 0
 }
 
-async function importBooks({ positionals, api, screen }: Run): Promise<number> {
+async function importBooks({ positionals, values, api, screen }: Run): Promise<number> {
   if (positionals.length === 0) throw new AppError('invalid', 'Name at least one lorebook file')
   const results: z.infer<typeof Imported>['results'] = []
+  const route = `/troupe/api/lorebooks/import${query({ for: textOf(values, 'for') })}`
   for (const name of positionals) {
     const upload = { name: path.basename(name), bytes: await readFile(name) }
-    results.push(...(await api.upload('/troupe/api/lorebooks/import', upload, Imported)).results)
+    results.push(...(await api.upload(route, upload, Imported)).results)
   }
   for (const { file, status, id, notes } of results) {
     screen.line(`${status.padEnd(8)} ${id ?? '-'}  (${file})`)
     for (const { message } of notes) screen.line(`           ${message}`)
   }
+  const added = results.find(({ status }) => status === 'created')?.id
+  if (added !== undefined && values['for'] === undefined)
+    screen.line(`No character has it yet: "lorebooks attach ${added} CHARACTER", or "all".`)
   screen.result({ results })
   return results.some(({ status }) => status === 'failed') ? 1 : 0
 }
@@ -149,9 +153,9 @@ export const lorebookCommands: readonly Command[] = [
   },
   {
     name: 'lorebooks import',
-    usage: 'lorebooks import FILE…',
+    usage: 'lorebooks import FILE… [--for CHARACTER,CHARACTER|all]',
     summary: 'adds lorebooks: V3, world files of SillyTavern, or those inside cards',
-    options: {},
+    options: { for: { type: 'string' } },
     run: importBooks,
   },
   {

@@ -10,7 +10,7 @@ import type { Library } from '#library/library.ts'
 import { parseBook, type Lorebooks, type StoredLorebook } from '#library/lorebooks.ts'
 import { estimateTokens } from '#prompt/tokens.ts'
 
-import { readJson } from '../body.ts'
+import { check, readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
 import { uploadedFiles } from '../multipart.ts'
 import type { Operation } from '../openapi.ts'
@@ -29,6 +29,10 @@ const Patch = z.strictObject({
   name: z.string().trim().min(1).max(200).optional(),
   book: z.unknown().optional(),
   characterIds: characterIds.optional(),
+})
+const Import = z.object({
+  /** Ids of characters with commas between them, or "all"; nobody without it. */
+  for: z.string().trim().min(1).optional(),
 })
 const Which = z.object({
   character: z.string().optional(),
@@ -49,6 +53,7 @@ export const lorebookOperations: readonly Operation[] = [
     path: '/import',
     summary: 'Imports lorebook files; one result for each',
     may: 'editor',
+    query: Import,
     body: 'files',
   },
   {
@@ -89,9 +94,11 @@ export function lorebookRoutes(on: LorebookParts) {
       return c.json(await lorebooks.add({ ...wish, book: parseBook(book) }, by), 201)
     })
     .post('/import', async (c) => {
+      const ids = idsIn(check(Import, c.req.query()).for)
+      for (const id of ids ?? []) await on.library.get(id)
       const results = []
       for await (const file of uploadedFiles(c.env.incoming, UPLOAD_BYTES))
-        results.push(await importFile(file, on, c.var.principal.name))
+        results.push(await importFile(file, ids, on, c.var.principal.name))
       return c.json({ results })
     })
     .post('/test', async (c) => {
@@ -132,8 +139,18 @@ const ALREADY_HERE = {
   message: 'A lorebook with the same entries is here already.',
 }
 
+/** As in SillyTavern, a book that was brought is nobody's until somebody says whose it is. */
+function idsIn(wanted: string | undefined): string[] | null {
+  if (wanted === 'all') return null
+  return (wanted ?? '')
+    .split(',')
+    .map((id) => id.trim())
+    .filter((id) => id !== '')
+}
+
 async function importFile(
   file: { name: string; bytes: Uint8Array },
+  characterIds: string[] | null,
   { lorebooks }: LorebookParts,
   actor: string,
 ) {
@@ -141,7 +158,7 @@ async function importFile(
     const { name, lorebook, notes } = await readLorebook(file.bytes, file.name)
     const twin = lorebooks.twin(lorebook)
     if (twin !== undefined) return { file: file.name, status: 'skipped', id: twin.id, notes: [ALREADY_HERE] }
-    const { id } = await lorebooks.add({ name, book: lorebook, characterIds: null }, { actor })
+    const { id } = await lorebooks.add({ name, book: lorebook, characterIds }, { actor })
     return { file: file.name, status: 'created', id, notes }
   } catch (thrown) {
     const { code, message } = toAppError(thrown)
