@@ -49,3 +49,12 @@ export function isEncodedTwice(text: string): boolean {
     return false // An ordinary text with accents: these bytes are no UTF-8.
   }
 }
+
+/** Markdown and HTML as one line of plain words: no picture of anybody's server, no element, no sign of layout. */
+export const plainWords = (markdown: string): string =>
+  markdown
+    .replaceAll(/!\[[^\]]*\]\([^)]*\)|<(script|style)\b[^]*?<\/\1\s*>|<[^>]*>/gi, ' ')
+    .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+    .replaceAll(/[*_`#<>]/g, '')
+    .replaceAll(/\s+/g, ' ')
+    .trim()

@@ -8,6 +8,7 @@ import { AppError } from '#base/errors.ts'
 import type { Card } from '#characters/card.ts'
 import { contentHash } from '#characters/content.ts'
 import { greetingOffers } from '#characters/greetings.ts'
+import { plainWords } from '#characters/text.ts'
 import { prefixParts } from '#prompt/prefix.ts'
 import type { Store } from '#store/store.ts'
 import type { CardSummary } from '#store/tables.ts'
@@ -181,7 +182,7 @@ export function summaryOf(card: Card): CardSummary {
 
 /** Of the creator's notes, which are written for users; else of the description. */
 function firstSentence(card: Card): string {
-  const text = (card.creator_notes.trim() || card.description.trim()).replace(/\s+/g, ' ')
+  const text = plainWords(card.creator_notes) || plainWords(card.description)
   return /^.*?[.!?](?=\s|$)/.exec(text)?.[0] ?? text
 }
 

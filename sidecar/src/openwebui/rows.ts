@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 
 import type { GreetingOffer } from '#characters/greetings.ts'
+import { plainWords } from '#characters/text.ts'
 
 /** A published character, as far as Open WebUI shows it. */
 export interface SyncCharacter {
@@ -83,7 +84,8 @@ export function characterRow(character: SyncCharacter): DesiredRow {
   return withRevision(id, name, groups, {
     profile_image_url:
       portrait === null ? '' : `data:image/webp;base64,${Buffer.from(portrait).toString('base64')}`,
-    description: tagline,
+    // Those that were kept by older releases hold what the author wrote.
+    description: plainWords(tagline),
     tags: [...new Set(tags.map((tag) => tag.trim()))]
       .filter((tag) => tag !== '')
       .map((tag) => ({ name: tag })),
@@ -117,11 +119,7 @@ function withRevision(id: string, name: string, groups: DesiredRow['groups'], me
 
 /** The beginning of a greeting as plain text, cut between words. */
 function openingWords(greeting: string): string {
-  const plain = greeting
-    .replaceAll(/!\[[^\]]*\]\([^)]*\)|<[^>]*>/g, ' ') // pictures and HTML
-    .replaceAll(/[*_`#>]/g, '')
-    .replaceAll(/\s+/g, ' ')
-    .trim()
+  const plain = plainWords(greeting)
   const characters = Array.from(GRAPHEMES.segment(plain), ({ segment }) => segment)
   if (characters.length <= OPENING_CHARS) return plain
   const cut = characters.slice(0, OPENING_CHARS)

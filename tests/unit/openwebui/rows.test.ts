@@ -19,6 +19,12 @@ const chips = (...greetings: string[]) =>
   }).meta.suggestion_prompts
 
 describe('the row of a character', () => {
+  test('shows no picture of another server, no HTML and no link in its description', () => {
+    const tagline =
+      '**Calm** ![](https://x.example/b.png)<img src="https://x.example/c.png"> [keeper](https://x.example)'
+    expect(characterRow({ ...mira, tagline }).meta.description).toBe('Calm keeper')
+  })
+
   test('shows name, tagline, tags and portrait', () => {
     expect(characterRow({ ...mira, portrait: Buffer.from('webp bytes') })).toMatchObject({
       id: 'mira',
