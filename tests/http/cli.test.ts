@@ -207,7 +207,7 @@ describe('the library', () => {
     expect(await saying('lorebooks', 'attach', 'coast', 'guide')).toBe('coast: guide\n')
     expect(await saying('lorebooks', 'list')).toMatch(/coast +2 entries +Coast +\(guide\)/)
     const tested = await saying('lorebooks', 'test', 'guide', '--say', 'What about the reef?')
-    expect(tested).toMatch(/on +reef +"reef" in the newest message\noff +a /)
+    expect(tested).toMatch(/on +reef +"reef" in the newest message \(pass 1, before character\)\noff +a /)
     expect(await saying('lorebooks', 'test', file, '--say', 'A mill.')).toMatch(/off +reef/)
     expect(await saying('lorebooks', 'lint', '--book', 'coast')).toContain('"a"')
     const target = path.join(folder, 'coast-out.json')

@@ -47,7 +47,7 @@ describe('pictures that a card only names', () => {
     const remote = cardFile({
       name: 'Remote',
       assets: [icon(`${url}/a.png`)],
-      creator_notes: `![](${url}/b.png)`,
+      creator_notes: `A calm keeper. ![](${url}/b.png)`,
     })
     const inline = cardFile({ name: 'Inline', assets: [icon(`data:image/svg+xml,${svg}`)] })
     const packed = zipOf([
