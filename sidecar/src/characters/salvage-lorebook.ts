@@ -80,12 +80,16 @@ function readEntry(value: unknown, path: string, mend: Mender): LorebookEntry[] 
       enabled: mend.flag(fields['enabled'], `${path}.enabled`) ?? true,
       insertion_order: mend.number(fields['insertion_order'], `${path}.insertion_order`) ?? DEFAULT_ORDER,
       use_regex: mend.flag(fields['use_regex'], `${path}.use_regex`) ?? false,
-      ...present({ ...optionals(fields, path, mend), position: place.position }),
+      ...optionals(fields, path, mend),
+      ...(place.position !== undefined && { position: place.position }),
     },
   ]
 }
 
+const isForeign = (name: string): boolean => name === 'disable' || ALIASES[name] !== undefined
+
 function underOwnNames(value: Fields, path: string, mend: Mender): Fields {
+  if (!Object.keys(value).some(isForeign)) return value
   const renamed = Object.entries(value).map(([name, item]): [string, unknown] => {
     const own = ALIASES[name]
     if (own === undefined || value[own] !== undefined) return [name, item]
@@ -103,21 +107,30 @@ function underOwnNames(value: Fields, path: string, mend: Mender): Fields {
   return { ...others, enabled: mend.flag(disable, `${path}.disable`) !== true }
 }
 
+/** How each is read. An entry has few of them, and a book thousands of entries. */
+const OPTIONAL_FIELDS: readonly (readonly [
+  name: string,
+  read: (value: unknown, path: string, mend: Mender) => unknown,
+])[] = [
+  ['case_sensitive', (value, path, mend) => mend.flag(value, path)],
+  ['constant', (value, path, mend) => mend.flag(value, path)],
+  ['selective', (value, path, mend) => mend.flag(value, path)],
+  ['secondary_keys', (value, path, mend) => readKeys(value, path, mend)],
+  ['priority', (value, path, mend) => mend.number(value, path)],
+  ['name', (value, path, mend) => mend.optionalText(value, path)],
+  ['comment', (value, path, mend) => mend.optionalText(value, path)],
+  ['id', (value, path, mend) => (typeof value === 'number' ? value : mend.optionalText(value, path))],
+]
+
 function optionals(fields: Fields, path: string, mend: Mender): Fields {
-  const { secondary_keys: secondary, id } = fields
-  return {
-    case_sensitive: mend.flag(fields['case_sensitive'], `${path}.case_sensitive`),
-    constant: mend.flag(fields['constant'], `${path}.constant`),
-    selective: mend.flag(fields['selective'], `${path}.selective`),
-    secondary_keys:
-      secondary === undefined || secondary === null
-        ? undefined
-        : readKeys(secondary, `${path}.secondary_keys`, mend),
-    priority: mend.number(fields['priority'], `${path}.priority`),
-    name: mend.optionalText(fields['name'], `${path}.name`),
-    comment: mend.optionalText(fields['comment'], `${path}.comment`),
-    id: typeof id === 'number' ? id : mend.optionalText(id, `${path}.id`),
+  const read: Fields = {}
+  for (const [name, readOne] of OPTIONAL_FIELDS) {
+    const value = fields[name]
+    if (value === undefined || value === null) continue
+    const mended = readOne(value, `${path}.${name}`, mend)
+    if (mended !== undefined) read[name] = mended
   }
+  return read
 }
 
 type Position = NonNullable<LorebookEntry['position']>
