@@ -292,6 +292,8 @@ async function talk(house: House, ollama: Awaited<ReturnType<typeof openFakeOlla
   expect(streamed).toContain(of('told by a model'))
   ollama.enqueue({ toolCalls: [{ name: 'look', arguments: { at: of('told to a tool') } }] })
   await chat('a call of a tool')
+  // A server that only fails would be left alone.
+  for (let good = 0; good < 12; good++) await chat('a chat that goes well')
   for (const script of [
     { status: 500, error: of('told as a failure') },
     { chunks: [of('told before a failure')], failAfter: { chunks: 1, error: of('told within an answer') } },
