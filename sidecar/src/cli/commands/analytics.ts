@@ -2,22 +2,11 @@
 import { writeFile } from 'node:fs/promises'
 import { z } from 'zod'
 
+import { FIGURES } from '#analytics/figures/figure.ts'
 import { AppError } from '#base/errors.ts'
 
 import { query, textOf, type Command, type Run } from '../command.ts'
 
-const FIGURES = [
-  'overview',
-  'usage',
-  'speed',
-  'errors',
-  'people',
-  'retention',
-  'lore',
-  'knowledge',
-  'ratings',
-  'costs',
-]
 const FILTERS = ['from', 'to', 'character', 'model', 'group', 'surface', 'by'] as const
 
 const Value = z.union([z.string(), z.number(), z.null()])
@@ -38,7 +27,7 @@ type Figure = z.infer<typeof Figure>
 
 async function show({ positionals, values, api, screen }: Run): Promise<number> {
   const [figure = 'overview'] = positionals
-  if (!FIGURES.includes(figure))
+  if (!FIGURES.some((known) => known === figure))
     throw new AppError('invalid', `There is no figure "${figure}"; there are ${FIGURES.join(', ')}`)
   const filter = Object.fromEntries(FILTERS.map((name) => [name, textOf(values, name)]))
   const path = `/troupe/api/analytics/${figure}`
