@@ -127,7 +127,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const library = await openLibrary({ store, dataDir: config.dataDir, now })
   const lorebooks = await openLorebooks({ store, now })
   const kv = await openKv({ url: config.redisUrl, now })
-  const imports = await openImportJobs({ store, library, kv, dataDir: config.dataDir, log, now })
+  const imports = await openImportJobs({ store, library, lorebooks, kv, dataDir: config.dataDir, log, now })
   const following =
     config.replicas > 1
       ? followChanges({
@@ -280,7 +280,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     exams: createExams({ store, retrieval: search, now }),
     loading: createLoading({ loaders: plugins.loaders, documents: knowledge.documents }),
     rebuilding,
-    exportArchive: () => exportArchive(library, library.files),
+    exportArchive: () => exportArchive({ library, lorebooks }),
     upstreams,
     taskModel: config.taskModel,
     diceSecret: secret,

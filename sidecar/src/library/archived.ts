@@ -1,8 +1,8 @@
-/** A character with all its versions as one file of a library archive: what leaves one Troupe and comes back into another. */
+/** A character with all its versions, or a lorebook, as one file of a library archive: what leaves one Troupe and comes back into another. */
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
-import { Card } from '#characters/card.ts'
+import { Card, Lorebook } from '#characters/card.ts'
 import { contentHash } from '#characters/content.ts'
 import { createNotebook } from '#characters/notes.ts'
 import { parseCardJson } from '#characters/parse.ts'
@@ -11,7 +11,8 @@ import { writeCard } from '#characters/write.ts'
 
 import type { Files } from './files.ts'
 import type { Alongside, Imported, ImportParts } from './importing.ts'
-import type { CharacterSummary, VersionSummary } from './library.ts'
+import type { By, CharacterSummary, VersionSummary } from './library.ts'
+import type { Lorebooks, StoredLorebook } from './lorebooks.ts'
 import { summaryOf } from './shelf.ts'
 import { isSlug, numbered } from './slug.ts'
 
@@ -45,8 +46,24 @@ export const ArchivedCharacter = z.object({
 })
 export type ArchivedCharacter = z.infer<typeof ArchivedCharacter>
 
+const LOREBOOK_FORMAT = 'troupe-lorebook/1'
+
+const ArchivedLorebook = z.object({
+  format: z.literal(LOREBOOK_FORMAT),
+  id: z.string().refine(isSlug, 'is no id of a lorebook'),
+  name: z.string().min(1),
+  book: Lorebook,
+  /** As the archive calls them; null for all. */
+  characterIds: z.array(z.string()).nullable(),
+  createdAtMs: z.number(),
+})
+
+/** Tells a library from any other archive of cards. */
+export const ARCHIVE_MARK = { name: 'troupe-library.json', content: { format: 'troupe-library/1' } } as const
+
 /** Where the archive keeps a file. */
 export const archivePath = {
+  lorebook: (id: string) => `lorebooks/${id}.json`,
   character: (id: string) => `characters/${id}.json`,
   card: (id: string, number: number) => `cards/${id}/${String(number)}.json`,
   original: (hash: string) => `originals/${hash}`,
@@ -61,6 +78,46 @@ export function archiveCharacter(
   return { format: ARCHIVE_FORMAT, id, name, groups, publishedVersion, createdAtMs, versions: written }
 }
 
+export function archiveLorebook({
+  id,
+  name,
+  book,
+  characterIds,
+  createdAtMs,
+}: StoredLorebook): z.infer<typeof ArchivedLorebook> {
+  return { format: LOREBOOK_FORMAT, id, name, book, characterIds, createdAtMs }
+}
+
+/**
+ * Takes a lorebook in. `idsHere` gives what characters of the archive are called here, those that are: their names may be
+ * other ones. Throws AppError `invalid`.
+ */
+export async function restoreLorebook(
+  lorebooks: Pick<Lorebooks, 'restore'>,
+  bytes: Uint8Array,
+  idsHere: (ids: readonly string[]) => Promise<ReadonlyMap<string, string>>,
+  by: By,
+  alongside: Alongside,
+): Promise<void> {
+  const { characterIds: archivedIds, ...archived } = parse(ArchivedLorebook, 'lorebook', bytes)
+  const here = await idsHere(archivedIds ?? [])
+  const lost = (archivedIds ?? []).filter((id) => !here.has(id))
+  const characterIds = archivedIds?.flatMap((id) => here.get(id) ?? []) ?? null
+  const notes = lost.length === 0 ? [] : [nobody(lost)]
+  await lorebooks.restore({ ...archived, characterIds }, by, (db, imported) =>
+    alongside(db, { ...imported, notes: [...imported.notes, ...notes] }),
+  )
+}
+
+/** As many as a sentence holds. */
+const NAMED = 5
+
+const nobody = (ids: readonly string[]) => ({
+  code: 'no_such_character',
+  path: 'characterIds',
+  message: `Not attached to ${ids.slice(0, NAMED).join(', ')}${ids.length > NAMED ? ` and ${String(ids.length - NAMED)} more` : ''}: the archive did not bring them.`,
+})
+
 /**
  * Takes a character in with all its versions. One that is here and says the same is skipped; another one of the same id is
  * never touched: the newcomer gets the next free id. Throws AppError `invalid`.
@@ -72,17 +129,17 @@ export async function restoreCharacter(
   actor: string,
   alongside: Alongside,
 ): Promise<Imported> {
-  const archived = parse(bytes)
+  const archived = parseCharacter(bytes)
   const { id: wanted, versions } = archived
   const cards = new Map<number, Card>()
   for (const { number } of versions)
     cards.set(number, parseCard(await read(archivePath.card(wanted, number))))
-  if (await isHere(on, wanted, cards)) {
-    const imported: Imported = { status: 'skipped', id: wanted, notes: [] }
+  const { id, isHere } = await placeOf(on, wanted, cards)
+  if (isHere) {
+    const imported: Imported = { status: 'skipped', id, notes: [] }
     await on.store.atomically((db) => alongside(db, imported))
     return imported
   }
-  const id = freeId(on, wanted)
   const pictures = new Map<string, string | undefined>()
   const rows: (typeof on.store.t.characterVersions.$inferInsert)[] = []
   for (const version of versions) {
@@ -118,20 +175,23 @@ export async function restoreCharacter(
   return imported
 }
 
-function parse(bytes: Uint8Array): ArchivedCharacter {
-  const parsed = ArchivedCharacter.safeParse(toJson(bytes))
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]
-    throw new AppError(
-      'invalid',
-      `The archived character is damaged: "${issue?.path.join('.') ?? ''}" ${issue?.message ?? ''}`,
-    )
-  }
-  const { publishedVersion, versions } = parsed.data
+function parseCharacter(bytes: Uint8Array): ArchivedCharacter {
+  const archived = parse(ArchivedCharacter, 'character', bytes)
+  const { publishedVersion, versions } = archived
   const numbers = new Set(versions.map(({ number }) => number))
   if (numbers.size !== versions.length || (publishedVersion !== null && !numbers.has(publishedVersion)))
     throw new AppError('invalid', 'The archived character is damaged: its versions do not fit together')
-  return parsed.data
+  return archived
+}
+
+function parse<T>(form: z.ZodType<T>, what: string, bytes: Uint8Array): T {
+  const parsed = form.safeParse(toJson(bytes))
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  throw new AppError(
+    'invalid',
+    `The archived ${what} is damaged: "${issue?.path.join('.') ?? ''}" ${issue?.message ?? ''}`,
+  )
 }
 
 /** Bounded like a card from anywhere: an archive is a file like others. */
@@ -143,23 +203,24 @@ function parseCard(bytes: Uint8Array): Card {
   throw new AppError('invalid', 'A card in the archive is damaged; export the library again')
 }
 
-async function isHere(
+/** Where it is, under the id that it has in the archive or one that an earlier import of it got; else the next free one. */
+async function placeOf(on: ImportParts, wanted: string, cards: ReadonlyMap<number, Card>) {
+  for (let number = 1; ; number++) {
+    const id = number === 1 ? wanted : numbered(wanted, number)
+    if (!on.shelf.has(id)) return { id, isHere: false }
+    if (await saysTheSame(on, id, cards)) return { id, isHere: true }
+  }
+}
+
+async function saysTheSame(
   { shelf }: ImportParts,
   id: string,
   cards: ReadonlyMap<number, Card>,
 ): Promise<boolean> {
-  if (!shelf.has(id) || shelf.get(id).deletedAtMs !== null) return false
+  if (shelf.get(id).deletedAtMs !== null) return false
   const newest = cards.get(Math.max(...cards.keys()))
   const { card } = await shelf.version(id, shelf.get(id).latestVersion)
   return newest !== undefined && contentHash(card) === contentHash(newest)
-}
-
-function freeId({ shelf }: ImportParts, wanted: string): string {
-  if (!shelf.has(wanted)) return wanted
-  for (let number = 2; ; number++) {
-    const id = numbered(wanted, number)
-    if (!shelf.has(id)) return id
-  }
 }
 
 const renamed = (wanted: string, id: string) => ({

@@ -3,17 +3,22 @@ import { Readable } from 'node:stream'
 
 import { ZipFile } from 'yazl'
 
-import { archiveCharacter, archivePath } from './archived.ts'
+import { archiveCharacter, archiveLorebook, ARCHIVE_MARK, archivePath } from './archived.ts'
 import type { Files } from './files.ts'
 import type { Library } from './library.ts'
+import type { Lorebooks } from './lorebooks.ts'
 
-type ArchivedLibrary = Pick<Library, 'list' | 'versions' | 'version'>
+export interface ArchivedLibrary {
+  library: Pick<Library, 'list' | 'versions' | 'version'> & { files: Files }
+  lorebooks: Pick<Lorebooks, 'list'>
+}
 
 /**
  * Streams the archive; whoever reads it may stop at any time. Cards are packed one after the other as they are read, so
  * that memory stays flat. A file that is gone from the data folder is left out.
  */
-export async function exportArchive(library: ArchivedLibrary, files: Files): Promise<NodeJS.ReadableStream> {
+export async function exportArchive({ library, lorebooks }: ArchivedLibrary): Promise<NodeJS.ReadableStream> {
+  const { files } = library
   const zip = new ZipFile()
   const packed = new Set<string>()
   const add = (path: string, read: () => Promise<Uint8Array>) => {
@@ -30,21 +35,27 @@ export async function exportArchive(library: ArchivedLibrary, files: Files): Pro
       )
     })
   }
+  const addJson = (path: string, read: () => Promise<unknown>) => {
+    add(path, async () => Buffer.from(JSON.stringify(await read())))
+  }
+  addJson(ARCHIVE_MARK.name, () => Promise.resolve(ARCHIVE_MARK.content))
   for (const character of await library.list()) {
     const versions = await library.versions(character.id)
-    const record = Buffer.from(JSON.stringify(archiveCharacter(character, versions)))
-    add(archivePath.character(character.id), () => Promise.resolve(record))
+    const record = archiveCharacter(character, versions)
+    addJson(archivePath.character(character.id), () => Promise.resolve(record))
     for (const { number, originalHash, pictureHash } of versions) {
-      add(archivePath.card(character.id, number), async () => {
-        const { card } = await library.version(character.id, number)
-        return Buffer.from(JSON.stringify(card))
-      })
+      addJson(
+        archivePath.card(character.id, number),
+        async () => (await library.version(character.id, number)).card,
+      )
       if (await files.hasOriginal(originalHash))
         add(archivePath.original(originalHash), () => files.original(originalHash))
       if (pictureHash !== null && (await files.hasPicture(pictureHash)))
         add(archivePath.picture(pictureHash), () => files.picture(pictureHash, 512, 'webp'))
     }
   }
+  for (const lorebook of lorebooks.list())
+    addJson(archivePath.lorebook(lorebook.id), () => Promise.resolve(archiveLorebook(lorebook)))
   zip.end()
   return zip.outputStream
 }

@@ -19,9 +19,11 @@ import { takeLease } from '#kv/lease.ts'
 import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
 import type { Store } from '#store/store.ts'
 
+import { ARCHIVE_MARK, archivePath, restoreLorebook } from './archived.ts'
 import type { OpenLibrary } from './characters.ts'
 import type { Alongside } from './importing.ts'
 import type { ImportResult } from './library.ts'
+import type { Lorebooks } from './lorebooks.ts'
 import { openArchive, type CardArchive } from './open-archive.ts'
 
 /** More than any library seen; a disk that is filled by an upload stops everything else. */
@@ -83,6 +85,7 @@ export interface ImportJobs {
 interface JobParts {
   store: Store
   library: Pick<OpenLibrary, 'importCard' | 'restoreCharacter'>
+  lorebooks: Pick<Lorebooks, 'restore'>
   kv: Kv
   dataDir: string
   log: Log
@@ -93,6 +96,7 @@ interface JobParts {
 export async function openImportJobs({
   store,
   library,
+  lorebooks,
   kv,
   dataDir,
   log,
@@ -175,12 +179,17 @@ export async function openImportJobs({
   ): Promise<void> {
     const outcome = { jobId, position, file: unit.name }
     const alongside: Alongside = (db, { id, status, notes }) => [
-      db.insert(outcomes).values({ ...outcome, status, notes, characterId: id }),
+      db
+        .insert(outcomes)
+        .values({ ...outcome, status, notes, characterId: unit.kind === 'lorebook' ? null : id }),
     ]
     try {
       if (unit.kind === 'character')
         await library.restoreCharacter(await archive.read(unit.name), archive.read, { actor }, alongside)
-      else await library.importCard(await readUnit(archive, unit), { actor, publishes }, alongside)
+      else if (unit.kind === 'lorebook') {
+        const bytes = await archive.read(unit.name)
+        await restoreLorebook(lorebooks, bytes, (ids) => idsHere(store, jobId, ids), { actor }, alongside)
+      } else await library.importCard(await readUnit(archive, unit), { actor, publishes }, alongside)
     } catch (thrown) {
       const error = toAppError(thrown)
       // The database is gone: no verdict about a card.
@@ -311,6 +320,26 @@ async function withCounts(store: Store, row: Omit<ImportJob, 'counts' | 'state'>
   return { ...row, state: row.state as JobState, counts }
 }
 
+/** What characters of a library archive became, as far as they came in. */
+async function idsHere(
+  store: Store,
+  jobId: string,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const { importResults: outcomes } = store.t
+  const idOf = new Map(ids.map((id) => [archivePath.character(id), id]))
+  const rows = await store.db
+    .select({ file: outcomes.file, characterId: outcomes.characterId })
+    .from(outcomes)
+    .where(and(eq(outcomes.jobId, jobId), inArray(outcomes.file, [...idOf.keys()])))
+  return new Map(
+    rows.flatMap(({ file, characterId }) => {
+      const id = idOf.get(file)
+      return id === undefined || characterId === null ? [] : [[id, characterId] as const]
+    }),
+  )
+}
+
 async function donePositions(store: Store, id: string): Promise<Set<number>> {
   const { importResults: outcomes } = store.t
   const rows = await store.db
@@ -333,8 +362,8 @@ async function* bounded(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
 // -- what an archive holds ---------------------------------------------------------------------------------------------
 
 interface Unit {
-  /** `character`: one of a library archive. `folder`: card.json with avatar.png beside it. */
-  kind: 'character' | 'folder' | 'card'
+  /** `character`, `lorebook`: one of a library archive. `folder`: card.json with avatar.png beside it. */
+  kind: 'character' | 'lorebook' | 'folder' | 'card'
   name: string
 }
 
@@ -345,8 +374,16 @@ const LITTER = /(^|\/)(\.|__MACOSX\/|Thumbs\.db$|desktop\.ini$)/i
 function unitsOf(names: readonly string[]): Unit[] {
   const all = new Set(names)
   const characters = names.filter((name) => /^characters\/[^/]+\.json$/.test(name))
-  const isLibrary = characters.length > 0 && names.some((name) => name.startsWith('cards/'))
-  if (isLibrary) return characters.map((name) => ({ kind: 'character', name }))
+  // Archives of the first release bear no mark.
+  const isOldLibrary = characters.length > 0 && names.some((name) => name.startsWith('cards/'))
+  if (all.has(ARCHIVE_MARK.name) || isOldLibrary) {
+    const lorebooks = names.filter((name) => /^lorebooks\/[^/]+\.json$/.test(name))
+    // Behind the characters: they name them.
+    return [
+      ...characters.map((name): Unit => ({ kind: 'character', name })),
+      ...lorebooks.map((name): Unit => ({ kind: 'lorebook', name })),
+    ]
+  }
   return names
     .filter((name) => !LITTER.test(name))
     .filter((name) => path.posix.basename(name) !== FOLDER_PICTURE || !all.has(beside(name, FOLDER_CARD)))

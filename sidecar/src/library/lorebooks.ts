@@ -2,11 +2,12 @@
 import { eq } from 'drizzle-orm'
 
 import { AppError } from '#base/errors.ts'
-import { Lorebook } from '#characters/card.ts'
+import { Lorebook, type Note } from '#characters/card.ts'
 import { isSameBook } from '#characters/content.ts'
-import type { Store } from '#store/store.ts'
+import type { Db, Store, Write } from '#store/store.ts'
 
 import { createAudit, LOREBOOK_TARGET, type AuditAction } from './audit.ts'
+import type { Alongside, Imported } from './importing.ts'
 import type { By } from './library.ts'
 import { numbered, slugOf } from './slug.ts'
 
@@ -32,6 +33,11 @@ export interface Lorebooks {
   twin(book: Lorebook): StoredLorebook | undefined
   /** The same name never overwrites. */
   add(wish: { name: string; book: Lorebook; characterIds: string[] | null }, by: By): Promise<StoredLorebook>
+  /**
+   * Takes one in under its id, or the next free one. One that is here and says the same gets the characters that it lacks,
+   * and loses none. `alongside` is committed with it.
+   */
+  restore(archived: Omit<StoredLorebook, 'updatedAtMs'>, by: By, alongside: Alongside): Promise<Imported>
   /** Throws AppError `not_found`, `invalid`. */
   edit(
     id: string,
@@ -58,6 +64,29 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
   const told = (action: AuditAction, target: string, { actor }: By) => ({
     ...{ action, actor, target: `${LOREBOOK_TARGET}${target}` },
   })
+  /** False when another process took the id at this moment. */
+  async function insert(row: StoredLorebook, by: By, alongside: (db: Db) => Write[] = () => []) {
+    try {
+      await store.atomically((db) => [
+        db.insert(lorebooks).values(row),
+        audit.row(db, told('import', row.id, by)),
+        ...alongside(db),
+      ])
+    } catch (error) {
+      if (!store.isDuplicate(error)) throw error
+      return false
+    }
+    known.set(row.id, row)
+    return true
+  }
+  async function update(row: StoredLorebook, by: By, alongside: (db: Db) => Write[] = () => []) {
+    await store.atomically((db) => [
+      db.update(lorebooks).set(row).where(eq(lorebooks.id, row.id)),
+      audit.row(db, told('edit', row.id, by)),
+      ...alongside(db),
+    ])
+    known.set(row.id, row)
+  }
 
   return {
     list: () => [...known.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)),
@@ -68,26 +97,45 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
     },
     twin: (book) => [...known.values()].find((row) => isSameBook(row.book, book)),
     async add({ name, book, characterIds }, by) {
-      const wanted = slugOf(name)
-      let id = wanted
-      for (let number = 2; known.has(id); number++) id = numbered(wanted, number)
-      const row = { id, name, book, characterIds, createdAtMs: now(), updatedAtMs: now() }
-      await store.atomically((db) => [
-        db.insert(lorebooks).values(row),
-        audit.row(db, told('import', id, by)),
-      ])
-      known.set(id, row)
-      return row
+      const times = { createdAtMs: now(), updatedAtMs: now() }
+      for (const id of idsFrom(slugOf(name))) {
+        const row = { id, name, book, characterIds, ...times }
+        if (!known.has(id) && (await insert(row, by))) return row
+      }
+      throw new AppError(
+        'conflict',
+        `There are too many lorebooks called ${name}; give this one another name`,
+      )
+    },
+    async restore({ id: wanted, name, book, characterIds, createdAtMs }, by, alongside) {
+      for (const id of idsFrom(wanted)) {
+        const here = known.get(id)
+        if (here === undefined) {
+          const notes = id === wanted ? [] : [renamed(wanted, id)]
+          const imported: Imported = { status: 'created', id, notes }
+          const row = { id, name, book, characterIds, createdAtMs, updatedAtMs: now() }
+          if (await insert(row, by, (db) => alongside(db, imported))) return imported
+        } else if (isSameBook(here.book, book)) {
+          const all = together(here.characterIds, characterIds)
+          const isMore = all?.length !== here.characterIds?.length
+          const imported: Imported = {
+            status: isMore ? 'updated' : 'skipped',
+            id,
+            notes: isMore ? [MORE] : [],
+          }
+          const commit = (db: Db) => alongside(db, imported)
+          if (isMore) await update({ ...here, characterIds: all, updatedAtMs: now() }, by, commit)
+          else await store.atomically(commit)
+          return imported
+        }
+      }
+      throw new AppError('conflict', `There are too many lorebooks called ${name}; delete some and try again`)
     },
     async edit(id, { book, ...changes }, by) {
       const before = get(id)
       const parsed = book === undefined ? before.book : parseBook(book)
       const row = { ...before, ...changes, book: parsed, updatedAtMs: now() }
-      await store.atomically((db) => [
-        db.update(lorebooks).set(row).where(eq(lorebooks.id, id)),
-        audit.row(db, told('edit', id, by)),
-      ])
-      known.set(id, row)
+      await update(row, by)
       return row
     },
     async delete(id, by) {
@@ -104,6 +152,30 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
       else known.set(id, row)
     },
   }
+}
+
+/** Names taken by another process at the same moment, and those that are here: the next number is tried this often. */
+const ID_TRIES = 1_000
+
+function* idsFrom(wanted: string): Generator<string> {
+  yield wanted
+  for (let number = 2; number <= ID_TRIES; number++) yield numbered(wanted, number)
+}
+
+/** Null is all. */
+const together = (some: string[] | null, more: string[] | null): string[] | null =>
+  some === null || more === null ? null : [...new Set([...some, ...more])]
+
+const renamed = (wanted: string, id: string): Note => ({
+  code: 'renamed',
+  path: 'id',
+  message: `Another lorebook is called "${wanted}" here, so this one is now "${id}".`,
+})
+
+const MORE: Note = {
+  code: 'more_characters',
+  path: 'characterIds',
+  message: 'This lorebook was here; the characters that have it in the archive have it here too now.',
 }
 
 /** Throws AppError `invalid` that names the field. */

@@ -7,12 +7,14 @@ import sharp from 'sharp'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { createLog } from '#base/log.ts'
+import type { Lorebook } from '#characters/card.ts'
 import { writeCard } from '#characters/write.ts'
 import { openLibrary, type OpenLibrary } from '#library/characters.ts'
 import { exportArchive } from '#library/export-archive.ts'
 import type { Kv } from '#kv/kv.ts'
 import { openMemoryKv } from '#kv/memory.ts'
 import { openImportJobs, type ImportJobs } from '#library/import-jobs.ts'
+import { openLorebooks, type Lorebooks, type StoredLorebook } from '#library/lorebooks.ts'
 import { openStore } from '#store/open.ts'
 import type { Store } from '#store/store.ts'
 
@@ -26,6 +28,7 @@ interface House {
   dataDir: string
   store: Store
   library: OpenLibrary
+  lorebooks: Lorebooks
   imports: ImportJobs
 }
 
@@ -37,10 +40,11 @@ async function openHouse(known?: House & { kv?: Kv }): Promise<House> {
   const store = known?.store ?? (await openStore(`file:${path.join(dataDir, 'x.sqlite')}`))
   const now = () => nowMs++
   const library = await openLibrary({ store, dataDir, now })
+  const lorebooks = await openLorebooks({ store, now })
   // One of its own, as a process that was killed leaves nothing in it.
   const kv = known?.kv ?? openMemoryKv({ now })
-  const imports = await openImportJobs({ store, library, kv, dataDir, log, now })
-  const house = { dataDir, store, library, imports }
+  const imports = await openImportJobs({ store, library, lorebooks, kv, dataDir, log, now })
+  const house = { dataDir, store, library, lorebooks, imports }
   if (known === undefined) houses.push(house)
   return house
 }
@@ -58,6 +62,20 @@ afterEach(async () => {
   }
 })
 
+const bookOf = (content: string, over: object = {}): Lorebook => ({
+  extensions: {},
+  entries: [
+    {
+      keys: ['sea'],
+      content,
+      extensions: { probability: 50 },
+      enabled: true,
+      insertion_order: 1,
+      use_regex: false,
+    },
+  ],
+  ...over,
+})
 const json = (name: string) => writeCard(sampleCard({ name }), 'json', { modifiedAtSeconds: 1 })
 const card = (name: string): Packed => ({ name: `${name}.json`, content: Buffer.from(json(name)) })
 const start = (files: Packed[], on = house) => on.imports.start([zipOf(files)] as never, WISH)
@@ -186,7 +204,7 @@ test('results are paged, and forgotten a month after the end', async () => {
 
 describe('a library archive', () => {
   const WHO = { actor: 'Tess' }
-  const exported = async (on = house) => buffer(await exportArchive(on.library, on.library.files))
+  const exported = async (on = house) => buffer(await exportArchive(on))
 
   async function fill(): Promise<void> {
     const bytes = await readFile('tests/fixtures/cards/own-cc0/v3_assets.charx')
@@ -226,6 +244,76 @@ describe('a library archive', () => {
     expect((await ended(third.id)).counts).toMatchObject({ created: 1, skipped: 1 })
     expect((await house.library.version('mira', 3)).card.scenario).toBe('Loud.')
     expect((await house.library.version('mira-2', 2)).card.scenario).toBe('Calm.')
+    const fourth = await house.imports.start([archive] as never, WISH)
+    expect((await ended(fourth.id)).counts).toMatchObject({ created: 0, skipped: 2 })
+  })
+
+  const REALM = bookOf('The realm lies by the sea.', { scan_depth: 7, token_budget: 300, realm: { own: 1 } })
+  const TOWN = bookOf('The town has a bell.')
+
+  test('brings the lorebooks beside the cards, with their settings and whose they are', async () => {
+    await fill()
+    await house.lorebooks.add({ name: 'Realm', book: REALM, characterIds: null }, WHO)
+    await house.lorebooks.add({ name: 'Town', book: TOWN, characterIds: ['mira', 'gone'] }, WHO)
+    await house.lorebooks.add({ name: 'Unused', book: bookOf('Nobody reads it.'), characterIds: [] }, WHO)
+    const archive = await exported()
+    const other = await openHouse()
+    const { id, totalFiles } = await other.imports.start([archive] as never, WISH)
+    expect(totalFiles).toBe(5)
+    expect((await ended(id, other)).counts).toEqual({ created: 5, updated: 0, skipped: 0, failed: 0 })
+    const kept = ({ id: book, name, book: content, characterIds, createdAtMs }: StoredLorebook) => ({
+      ...{ book, name, content, createdAtMs },
+      characterIds: characterIds?.filter((each) => each !== 'gone') ?? null,
+    })
+    expect(other.lorebooks.list().map(kept)).toEqual(house.lorebooks.list().map(kept))
+    expect(other.lorebooks.of('mira').map(({ name }) => name)).toEqual(['Town', 'Realm'])
+    const { results } = await other.imports.results(id, {})
+    expect(results.find(({ file }) => file === 'lorebooks/town.json')?.notes).toMatchObject([
+      { code: 'no_such_character' },
+    ])
+    // It is in the database and not in memory alone.
+    expect((await openLorebooks({ store: other.store, now: () => 1 })).list().map(kept)).toEqual(
+      other.lorebooks.list().map(kept),
+    )
+    const again = await other.imports.start([archive] as never, WISH)
+    expect((await ended(again.id, other)).counts).toMatchObject({ created: 0, updated: 0, skipped: 5 })
+    expect(other.lorebooks.list()).toHaveLength(3)
+  })
+
+  test('attaches a lorebook to what its characters are called here, and overwrites no other lorebook', async () => {
+    await fill()
+    await house.lorebooks.add({ name: 'Town', book: TOWN, characterIds: ['mira'] }, WHO)
+    await house.lorebooks.add({ name: 'Realm', book: REALM, characterIds: ['mira'] }, WHO)
+    const archive = await exported()
+    const other = await openHouse()
+    const another = writeCard(sampleCard({ name: 'Mira', scenario: 'Somebody else.' }), 'json', {
+      modifiedAtSeconds: 1,
+    })
+    await other.library.importFile({ name: 'other.json', bytes: another }, WHO)
+    await other.lorebooks.add({ name: 'Town', book: bookOf('Another town.'), characterIds: ['mira'] }, WHO)
+    // The same book, brought alone before.
+    await other.lorebooks.add({ name: 'Realm', book: REALM, characterIds: ['mira'] }, WHO)
+    for (const counts of [
+      { created: 3, updated: 1, skipped: 0 },
+      { created: 0, updated: 0, skipped: 4 },
+    ]) {
+      const { id } = await other.imports.start([archive] as never, WISH)
+      expect((await ended(id, other)).counts).toMatchObject(counts)
+      expect(other.lorebooks.list().map(({ id: book, characterIds }) => [book, characterIds])).toEqual([
+        ['realm', ['mira', 'mira-2']],
+        ['town', ['mira']],
+        ['town-2', ['mira-2']],
+      ])
+      expect(other.lorebooks.get('town').book).toEqual(bookOf('Another town.'))
+    }
+  })
+
+  test('of lorebooks alone is one too', async () => {
+    await house.lorebooks.add({ name: 'Realm', book: REALM, characterIds: null }, WHO)
+    const other = await openHouse()
+    const { id } = await other.imports.start([await exported()] as never, WISH)
+    expect((await ended(id, other)).counts).toMatchObject({ created: 1 })
+    expect(other.lorebooks.get('realm').book).toEqual(REALM)
   })
 
   test('that was tampered with is refused character by character', async () => {
@@ -247,8 +335,11 @@ describe('a library archive', () => {
       { name: 'characters/c.json', content: archived({ id: 'lost' }) },
       { name: 'characters/d.json', content: archived({ id: 'whole' }) },
       { name: 'cards/whole/1.json', content: JSON.stringify(sampleCard()) },
+      { name: 'lorebooks/e.json', content: JSON.stringify({ format: 'troupe-lorebook/1', id: '../e' }) },
+      { name: 'lorebooks/f.json', content: 'no book' },
     ])
-    expect((await ended(id)).counts).toMatchObject({ created: 1, failed: 3 })
+    expect((await ended(id)).counts).toMatchObject({ created: 1, failed: 5 })
+    expect(house.lorebooks.list()).toEqual([])
     expect(await ids()).toEqual(['whole'])
   })
 })

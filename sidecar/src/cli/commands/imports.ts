@@ -204,7 +204,7 @@ export const importCommands: readonly Command[] = [
   {
     name: 'archive',
     usage: 'archive [--out FILE]',
-    summary: 'writes the whole library, with all versions, as one zip archive',
+    summary: 'writes the whole library, with all versions and lorebooks, as one zip archive',
     options: { out: { type: 'string' } },
     run: archive,
   },

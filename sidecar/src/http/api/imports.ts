@@ -41,7 +41,7 @@ export const archiveOperations: readonly Operation[] = [
   {
     method: 'get',
     path: '/',
-    summary: 'The whole library as a zip archive',
+    summary: 'The whole library, with its lorebooks, as a zip archive',
     may: 'viewer',
     answer: 'application/zip',
   },
