@@ -6,8 +6,6 @@ import { text } from 'node:stream/consumers'
 import { afterEach, expect, test } from 'vitest'
 
 import { openTestApp, readEvents, type TestApp } from '../support/app.ts'
-import { openFakeOllama } from '../support/fake-ollama.ts'
-import { createGate } from '../support/fake-server.ts'
 import { LINES_HEAD, openWireServer, sseEvent, STREAM_HEAD, whole } from '../support/wire-server.ts'
 
 const closing: { close(): Promise<unknown> }[] = []
@@ -218,74 +216,6 @@ async function gauge(troupe: TestApp, name: string): Promise<number> {
   const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`))
   return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
 }
-
-test('1,000 clients that leave at any moment: each call to the model server is closed, and nothing is left', async () => {
-  const never = createGate()
-  const ollama = kept(
-    await openFakeOllama({
-      // From no answer at all to an answer that is through.
-      answer: ({ body }) => {
-        const at = Number(/client (\d+)/.exec(JSON.stringify(body['messages']))?.[1])
-        const kinds = [
-          { beforeHeaders: never },
-          { stallAfter: 0 },
-          { stallAfter: 2 },
-          { chunks: ['One', 'Two'] },
-        ]
-        return kinds[at % kinds.length] ?? {}
-      },
-    }),
-  )
-  const { troupe, key } = await openApp({ OLLAMA_BASE_URL: ollama.origin })
-  await troupe.request('POST', '/v1/chat/completions', { key, body: bodyFor('fake:1b', false, 'client 3') })
-  const socketsBefore = resources('TCPSocketWrap')
-  const leftAtMs = new Map<number, number>()
-  /** When somebody who came later was served: on a busy machine the process hears late of everything. */
-  const heardAtMs = new Map<number, number>()
-
-  await inTurns(
-    Array.from({ length: 1_000 }, (_, at) => at),
-    20,
-    async (at) => {
-      const client = send(troupe.url, key, bodyFor('fake:1b', at % 5 !== 0, `client ${String(at)}`))
-      await new Promise((resolve) => setTimeout(resolve, (at * 37) % 150))
-      leftAtMs.set(at, performance.now())
-      client.destroy()
-      await standInLine(troupe.url)
-      heardAtMs.set(at, performance.now())
-    },
-  )
-  await expect.poll(() => gauge(troupe, 'troupe_calls_running'), { timeout: 10_000 }).toBe(0)
-  expect(await gauge(troupe, 'troupe_calls_waiting')).toBe(0)
-  const open = ollama.chats().filter(({ closedAtMs }) => closedAtMs === undefined)
-  expect(open).toEqual([])
-  const delaysMs = (since: ReadonlyMap<number, number>) =>
-    ollama.chats().flatMap(({ body, closedAtMs = 0 }) => {
-      const at = Number(/client (\d+)/.exec(JSON.stringify(body['messages']))?.[1])
-      const sinceMs = since.get(at)
-      return sinceMs === undefined ? [] : [Math.max(0, closedAtMs - sinceMs)]
-    })
-  const wallMs = delaysMs(leftAtMs).sort((one, other) => one - other)
-  const slowestMs = Math.max(...delaysMs(heardAtMs))
-  process.stdout.write(
-    `${String(wallMs.length)} of 1,000 calls reached the model server; closed after ${(wallMs[wallMs.length >> 1] ?? 0).toFixed(0)} ms ` +
-      `(median) to ${(wallMs.at(-1) ?? 0).toFixed(0)} ms, ${slowestMs.toFixed(0)} ms at most behind whoever came later\n`,
-  )
-  expect(wallMs.length).toBeGreaterThan(300)
-  expect(slowestMs).toBeLessThan(500)
-  // Connections that may serve again stay open; there are no more of them than ran at the same time.
-  await expect.poll(() => resources('TCPSocketWrap') - socketsBefore).toBeLessThanOrEqual(110)
-  await expect.poll(() => resources('Timeout')).toBeLessThan(150)
-}, 60_000)
-
-/** Through the same door, behind those who came before: a slow machine must not hear of a client when it left long ago. */
-const standInLine = (url: string) =>
-  new Promise((resolve) => {
-    const asking = request(`${url}/livez`, { agent: false })
-    asking.on('response', (answer: IncomingMessage) => answer.resume().on('end', resolve)).end()
-  })
-
-const resources = (kind: string) => process.getActiveResourcesInfo().filter((each) => each === kind).length
 
 function send(url: string, key: string, body: object, reads = true): ClientRequest {
   const client = request(`${url}/v1/chat/completions`, {

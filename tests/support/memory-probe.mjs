@@ -1,6 +1,8 @@
-/** Loaded before the sidecar (`node --expose-gc --import`): tells what it holds once nothing is left to be collected. */
+/** Loaded before the sidecar (`node --expose-gc --import`): tells what the process holds, in memory and of the system. */
 process.on('message', (message) => {
+  if (message === 'resources') process.send?.(process.getActiveResourcesInfo())
   if (message !== 'memory') return
+  // Once nothing is left to be collected.
   globalThis.gc?.()
   process.send?.(process.memoryUsage())
 })

@@ -18,6 +18,8 @@ export interface SidecarProcess {
   /** Milliseconds from spawn to the first `ready`. */
   startMs: number
   memory(): Promise<Memory>
+  /** What it waits for, as `process.getActiveResourcesInfo` names it. */
+  resources(): Promise<string[]>
   /** SIGKILL: what a power cut looks like to a process. */
   kill(): Promise<void>
   /** SIGTERM, and waits. */
@@ -76,6 +78,11 @@ export async function startSidecar(env: Record<string, string>): Promise<Sidecar
       child.send('memory')
       const [{ heapUsed, external, rss }] = (await once(child, 'message')) as [NodeJS.MemoryUsage]
       return { heldMb: (heapUsed + external) / MB, residentMb: rss / MB }
+    },
+    async resources() {
+      child.send('resources')
+      const [resources] = (await once(child, 'message')) as [string[]]
+      return resources
     },
     kill: () => end('SIGKILL'),
     stop: () => end('SIGTERM'),

@@ -6,12 +6,14 @@ export interface WireServer {
   url: string
   /** As people configure an Ollama. */
   origin: string
-  /** Bodies of the chat requests so far. */
+  /** Bodies of the requests for an answer so far. */
   chats: string[]
   close(): Promise<void>
 }
 
-/** `answer` gets the body of a chat request and its socket. Lists the models that are named, for OpenAI's and for Ollama's clients. */
+const ANSWERED = new Set(['/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/api/chat'])
+
+/** `answer` gets the body of each request for an answer, and its socket. Lists the models that are named, for OpenAI's and for Ollama's clients. */
 export async function openWireServer(
   models: readonly string[],
   answer: (body: string, socket: Socket) => void,
@@ -36,7 +38,7 @@ export async function openWireServer(
       if (path === '/v1/models') socket.write(whole('200 OK', list))
       else if (path === '/api/tags') socket.write(whole('200 OK', tags))
       else if (path === '/api/show') socket.write(whole('200 OK', '{}'))
-      else if (path === '/v1/chat/completions' || path === '/api/chat') {
+      else if (path !== undefined && ANSWERED.has(path)) {
         chats.push(body)
         answer(body, socket)
       } else socket.write(whole('404 Not Found', '{}'))

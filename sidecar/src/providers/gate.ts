@@ -4,6 +4,8 @@
  */
 import { AppError } from '#base/errors.ts'
 
+import { cancelled } from './wire-error.ts'
+
 /** More than a room of people; whoever comes then is told so at once. */
 const MOST_WAITING = 512
 
@@ -137,6 +139,7 @@ export function createGate({ parallel, perSecond }: GateLimits, now: () => numbe
       return waiting === 0 && running < parallel && allowance >= 1 ? start() : undefined
     },
     enter(person, signal, onPlace) {
+      if (signal.aborted) return Promise.reject(cancelled())
       if (waiting >= MOST_WAITING) return Promise.reject(busy())
       return new Promise((resolve, reject) => {
         const give = (error: AppError) => {
@@ -146,7 +149,7 @@ export function createGate({ parallel, perSecond }: GateLimits, now: () => numbe
           reject(error)
         }
         const abort = () => {
-          give(new AppError('cancelled', 'The request was cancelled'))
+          give(cancelled())
         }
         const limit = setTimeout(() => {
           give(busy())

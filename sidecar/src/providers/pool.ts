@@ -11,6 +11,7 @@ import { createBreaker, type Attempt, type Breaker } from './breaker.ts'
 import { createGate, type Gate, type Release } from './gate.ts'
 import type { Delta, ModelCall, Notice } from './provider.ts'
 import type { Upstream } from './upstreams.ts'
+import { cancelled } from './wire-error.ts'
 
 /** Servers that are tried for one call. */
 const MOST_ATTEMPTS = 3
@@ -282,5 +283,3 @@ function allPaused(lanes: readonly Lane[]): AppError {
     { facts: { retryAfterSeconds } },
   )
 }
-
-const cancelled = () => new AppError('cancelled', 'The request was cancelled')

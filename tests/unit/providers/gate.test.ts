@@ -79,6 +79,15 @@ test('who leaves the queue frees the place', async () => {
   expect(gate.waiting).toBe(1)
 })
 
+test('whoever has left before waiting takes no place in the queue', async () => {
+  const gate = createGate({ parallel: 1, perSecond: undefined }, Date.now)
+  gate.tryEnter()
+  const gone = visit(gate, 'a', AbortSignal.abort())
+  await settle()
+  expect(gone.error).toMatchObject({ code: 'cancelled' })
+  expect(gate.waiting).toBe(0)
+})
+
 test('nobody waits longer than half a minute, and is told when to come again', async () => {
   const gate = createGate({ parallel: 1, perSecond: undefined }, Date.now)
   gate.tryEnter()
