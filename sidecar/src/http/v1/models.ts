@@ -28,6 +28,22 @@ const presentModel = (character: CharacterSummary) => ({
   tags: character.tags.map((name) => ({ name })),
 })
 
+/** Made once for each state of a character: two thousand of them would hold every other answer up. */
+const texts = new WeakMap<CharacterSummary, string>()
+
+function textOf(character: CharacterSummary): string {
+  const known = texts.get(character)
+  if (known !== undefined) return known
+  const text = JSON.stringify(presentModel(character))
+  texts.set(character, text)
+  return text
+}
+
+/** So that the first client after a start waits no longer than those after it. */
+export const prepareModelList = (characters: readonly CharacterSummary[]): void => void characters.map(textOf)
+
+const TASK_MODEL_TEXT = JSON.stringify(TASK_MODEL)
+
 const presentBaseModel = ({ name, server }: { name: string; server: string }) => ({
   id: name,
   object: 'model',
@@ -36,32 +52,49 @@ const presentBaseModel = ({ name, server }: { name: string; server: string }) =>
   name,
 })
 
+const JSON_TYPE = { 'content-type': 'application/json' }
+
 export interface ModelListParts {
   library: Pick<Library, 'list'>
   upstreams: Pick<Upstreams, 'state'>
 }
 
 export function modelRoutes(on: ModelListParts) {
-  const listed = async ({ scopes, cast }: Principal) => {
-    const published = (await on.library.list()).filter(
+  const published = async ({ cast }: Principal) =>
+    (await on.library.list()).filter(
       (character) => character.publishedVersion !== null && allows(cast, character),
     )
-    const characters = [...published.map(presentModel), TASK_MODEL]
-    if (!scopes.includes('base-models')) return characters
-    const taken = new Set(characters.map(({ id }) => id))
-    const behind = on.upstreams
+  /** Those that no character hides by its id. */
+  const behind = ({ scopes }: Principal, characters: readonly CharacterSummary[]) => {
+    if (!scopes.includes('base-models')) return []
+    const taken = new Set([...characters.map(({ id }) => id), TASK_MODEL_ID])
+    return on.upstreams
       .state()
       .flatMap(({ name: server, models }) => models.map((name) => ({ name, server })))
       .filter(({ name }) => !taken.has(name) && taken.add(name))
-    return [...characters, ...behind.map(presentBaseModel)]
   }
+
   return (
     new Hono<AppEnv>()
-      .get('/', async (c) => c.json({ object: 'list', data: await listed(c.var.principal) }))
+      .get('/', async (c) => {
+        const characters = await published(c.var.principal)
+        const baseModels = behind(c.var.principal, characters).map((model) =>
+          JSON.stringify(presentBaseModel(model)),
+        )
+        const data = [...characters.map(textOf), TASK_MODEL_TEXT, ...baseModels]
+        return c.body(`{"object":"list","data":[${data.join(',')}]}`, 200, JSON_TYPE)
+      })
       // Names of base models may have slashes.
       .get('/:id{.+}', async (c) => {
         const id = c.req.param('id')
-        const found = (await listed(c.var.principal)).find((model) => model.id === id)
+        const characters = await published(c.var.principal)
+        const [found] = [
+          ...characters.filter((character) => character.id === id).map(presentModel),
+          ...(id === TASK_MODEL_ID ? [TASK_MODEL] : []),
+          ...behind(c.var.principal, characters)
+            .filter(({ name }) => name === id)
+            .map(presentBaseModel),
+        ]
         if (found === undefined)
           throw new AppError('model_not_found', `There is no character "${id}"`, { param: 'model' })
         return c.json(found)
