@@ -22,6 +22,8 @@ export const LIMITS = {
   zipEntries: 2_000,
   /** One picture; the largest seen have half of it. */
   zipFileBytes: 32 * 1024 * 1024,
+  /** All files that a CHARX takes over from an uploaded one: cards of several hundred pictures have a third of it. */
+  charxUnpackedBytes: 512 * 1024 * 1024,
   /** Each entry is a paragraph; what needs more of them is knowledge, not lore. */
   loreEntries: 5_000,
   /** Greetings, tags, sources, assets, keys of an entry. */

@@ -192,7 +192,8 @@ export async function openLibrary({ store, dataDir, now }: LibraryParts): Promis
     picture: (hash, widthPixels, format) => files.picture(hash, widthPixels, format),
     async exportFile(id, format, number) {
       const { publishedVersion, latestVersion } = shelf.get(id)
-      return exportCard(await shelf.version(id, number ?? publishedVersion ?? latestVersion), files, format)
+      const version = await shelf.version(id, number ?? publishedVersion ?? latestVersion)
+      return exportCard(version, await shelf.versions(id), files, format)
     },
     onChange(listener) {
       listeners.add(listener)

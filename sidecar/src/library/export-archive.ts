@@ -1,7 +1,5 @@
 /** The whole library as one zip archive, written while it is read. */
-import { Readable } from 'node:stream'
-
-import { ZipFile } from 'yazl'
+import { createZip, type ZipStream } from '#base/zip.ts'
 
 import { archiveCharacter, archiveLorebook, ARCHIVE_MARK, archivePath } from './archived.ts'
 import type { Files } from './files.ts'
@@ -17,23 +15,14 @@ export interface ArchivedLibrary {
  * Streams the archive; whoever reads it may stop at any time. Cards are packed one after the other as they are read, so
  * that memory stays flat. A file that is gone from the data folder is left out.
  */
-export async function exportArchive({ library, lorebooks }: ArchivedLibrary): Promise<NodeJS.ReadableStream> {
+export async function exportArchive({ library, lorebooks }: ArchivedLibrary): Promise<ZipStream> {
   const { files } = library
-  const zip = new ZipFile()
+  const zip = createZip()
   const packed = new Set<string>()
   const add = (path: string, read: () => Promise<Uint8Array>) => {
     if (packed.has(path)) return
     packed.add(path)
-    zip.addReadStreamLazy(path, {}, (give) => {
-      read().then(
-        (bytes) => {
-          give(null, Readable.from([Buffer.from(bytes)]))
-        },
-        (error: unknown) => {
-          give(error, Readable.from([]))
-        },
-      )
-    })
+    zip.add(path, read)
   }
   const addJson = (path: string, read: () => Promise<unknown>) => {
     add(path, async () => Buffer.from(JSON.stringify(await read())))
@@ -56,6 +45,5 @@ export async function exportArchive({ library, lorebooks }: ArchivedLibrary): Pr
   }
   for (const lorebook of lorebooks.list())
     addJson(archivePath.lorebook(lorebook.id), () => Promise.resolve(archiveLorebook(lorebook)))
-  zip.end()
-  return zip.outputStream
+  return zip.end()
 }

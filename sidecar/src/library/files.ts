@@ -21,6 +21,8 @@ const AVIF = { quality: 55, effort: 2 }
 /** A portrait of 50 megapixels is larger than any screen; a hostile header claims four thousand. */
 const MOST_PIXELS = 50_000_000
 
+const LARGEST_PNG = 2_048
+
 const HASH = /^[0-9a-f]{64}$/
 
 export interface Files {
@@ -102,6 +104,24 @@ function encode(bytes: Uint8Array, width: Width, format: PictureFormat): Promise
     .resize({ width, withoutEnlargement: width > 256 })
   return format === 'avif' ? scaled.avif(AVIF).toBuffer() : scaled.webp({ quality: 82 }).toBuffer()
 }
+
+export type PictureKind = 'png' | 'webp' | 'jpeg'
+
+/** By its header. Undefined for what is none of them, as for drawings that are programs. */
+export async function pictureKind(bytes: Uint8Array): Promise<PictureKind | undefined> {
+  const { format } = await sharp(bytes, { limitInputPixels: MOST_PIXELS })
+    .metadata()
+    .catch(() => ({ format: undefined }))
+  return format === 'png' || format === 'webp' || format === 'jpeg' ? format : undefined
+}
+
+/** Large pictures smaller: a photograph of 50 megapixels has 100 MB as PNG, and no card may have so many. */
+export const toPng = (bytes: Uint8Array): Promise<Buffer> =>
+  sharp(bytes, { limitInputPixels: MOST_PIXELS, animated: false })
+    .rotate()
+    .resize({ width: LARGEST_PNG, height: LARGEST_PNG, fit: 'inside', withoutEnlargement: true })
+    .png()
+    .toBuffer()
 
 async function readKept(file: string | undefined): Promise<Uint8Array> {
   const bytes = file === undefined ? undefined : await readFile(file).catch(() => undefined)

@@ -73,7 +73,7 @@ export async function importCard(
   return addCharacter(on, ownIdOf(card) ?? slugOf(card.name), version, { ...wish, publishes }, alongside)
 }
 
-const UNREADABLE_PICTURE: Note = {
+export const UNREADABLE_PICTURE: Note = {
   code: 'unreadable_picture',
   path: 'assets',
   message: 'The picture could not be read, so a drawn initial stands in for it.',

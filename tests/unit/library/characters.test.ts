@@ -5,6 +5,7 @@ import path from 'node:path'
 import sharp from 'sharp'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
+import { sha256Hex } from '#base/ids.ts'
 import type { Card } from '#characters/card.ts'
 import { readCard } from '#characters/read.ts'
 import { writeCard } from '#characters/write.ts'
@@ -41,6 +42,10 @@ const portrait = (colour: string) =>
   sharp({ create: { width: 600, height: 700, channels: 3, background: colour } })
     .png()
     .toBuffer()
+const pixels = async (picture: Uint8Array | undefined) => {
+  const { data, info } = await sharp(picture).ensureAlpha().raw().toBuffer({ resolveWithObject: true })
+  return { width: info.width, height: info.height, hash: sha256Hex(data) }
+}
 const pngFile = async (card: Partial<Card> = {}) => ({
   name: 'card.png',
   bytes: writeCard(sampleCard(card), 'png', { modifiedAtSeconds: 1, picture: await portrait('#336699') }),
@@ -185,14 +190,32 @@ describe('an export', () => {
   test('as CHARX brings the picture along, and the files of an uploaded archive', async () => {
     await library.importFile(await pngFile(), WHO)
     const plain = await readCard((await library.exportFile('mira-holt', 'charx')).bytes, 'x.charx')
-    expect(plain.card.assets).toMatchObject([{ type: 'icon', name: 'main', ext: 'webp' }])
-    expect((await sharp(plain.picture).metadata()).width).toBe(512)
+    expect(plain.card.assets).toMatchObject([{ type: 'icon', name: 'main', ext: 'png' }])
+    expect(await pixels(plain.picture)).toEqual(await pixels(await portrait('#336699')))
+    // The card in the picture would be an old one as soon as somebody edits it.
+    expect(Buffer.from(plain.picture ?? []).includes('ccv3')).toBe(false)
     const bytes = await readFile('tests/fixtures/cards/own-cc0/v3_assets.charx')
     const { id = '' } = await library.importFile({ name: 'a.charx', bytes }, WHO)
     const packed = await readCard((await library.exportFile(id, 'charx')).bytes, 'x.charx')
     const original = await readCard(bytes, 'a.charx')
     expect(packed.card.assets).toEqual(original.card.assets)
     expect(Buffer.from(packed.picture ?? []).equals(Buffer.from(original.picture ?? []))).toBe(true)
+  })
+
+  test('has the picture in full, also when a later version came without one, or when it is no PNG', async () => {
+    await library.importFile(await pngFile(), WHO)
+    await library.importFile(file({ scenario: 'Calm.' }), { ...WHO, into: 'mira-holt' })
+    for (const format of ['png', 'charx'] as const) {
+      const { picture } = await readCard((await library.exportFile('mira-holt', format, 2)).bytes, '')
+      expect(await pixels(picture)).toEqual(await pixels(await portrait('#336699')))
+    }
+    const bytes = await readFile('tests/fixtures/cards/own-cc0/exif_usercomment.webp')
+    const { id = '' } = await library.importFile({ name: 'a.webp', bytes }, WHO)
+    const packed = await readCard((await library.exportFile(id, 'charx')).bytes, '')
+    expect(packed.card.assets).toMatchObject([{ ext: 'webp' }])
+    expect(await pixels(packed.picture)).toEqual(await pixels(bytes))
+    const { picture } = await readCard((await library.exportFile(id, 'png')).bytes, '')
+    expect(await pixels(picture)).toEqual(await pixels(bytes))
   })
 
   test('as PNG works for a card that came without a picture', async () => {

@@ -3,6 +3,9 @@
  * an archive may hold, and where it begins, is decided here: readers that look for the first local header are cheated by
  * a picture that contains one.
  */
+import type { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+
 import { fromBuffer, type Entry, type ZipFile } from 'yauzl'
 
 import { AppError } from '#base/errors.ts'
@@ -17,6 +20,10 @@ export interface Archive {
   names: readonly string[]
   /** Unpacks one file. Throws AppError `too_large` when it is longer than it may be or said, `invalid` when it is damaged. */
   open(name: string, mostBytes: number): Promise<Buffer>
+  /** How long a file says that it is, unpacked. */
+  sizeOf(name: string): number
+  /** Unpacks one file piece by piece; breaks off when it is damaged or not as long as it said. */
+  stream(name: string): Promise<Readable>
 }
 
 const END_SIGNATURE = 0x06054b50
@@ -65,14 +72,17 @@ export async function openArchive(bytes: Buffer, place: Place, notebook: Noteboo
       throw new AppError('invalid', `The archive holds "${name}" twice; export the card again`)
     files.set(name, entry)
   }
+  function find(name: string): Entry {
+    const entry = files.get(name)
+    if (entry === undefined) throw new AppError('invalid', `The archive has no "${name}"`)
+    return entry
+  }
   return {
     startsAt: place.startsAt,
     names: [...files.keys()],
-    async open(name, mostBytes) {
-      const entry = files.get(name)
-      if (entry === undefined) throw new AppError('invalid', `The archive has no "${name}"`)
-      return unpack(zip, entry, mostBytes)
-    },
+    open: async (name, mostBytes) => unpack(zip, find(name), mostBytes),
+    sizeOf: (name) => find(name).uncompressedSize,
+    stream: async (name) => openStream(zip, find(name)),
   }
 }
 
@@ -113,22 +123,18 @@ function list(zip: ZipFile): Promise<Entry[]> {
   })
 }
 
-function unpack(zip: ZipFile, entry: Entry, mostBytes: number): Promise<Buffer> {
+async function unpack(zip: ZipFile, entry: Entry, mostBytes: number): Promise<Buffer> {
   if (entry.uncompressedSize > mostBytes) throw tooLong(entry, mostBytes)
+  return buffer(await openStream(zip, entry)).catch((cause: unknown) => {
+    throw damaged(cause)
+  })
+}
+
+function openStream(zip: ZipFile, entry: Entry): Promise<Readable> {
   return new Promise((resolve, reject) => {
     zip.openReadStream(entry, (error, stream) => {
-      if (error !== null) {
-        reject(damaged(error))
-        return
-      }
-      const pieces: Buffer[] = []
-      stream.on('data', (piece: Buffer) => pieces.push(piece))
-      stream.on('error', (cause: Error) => {
-        reject(damaged(cause))
-      })
-      stream.once('end', () => {
-        resolve(Buffer.concat(pieces))
-      })
+      if (error === null) resolve(stream)
+      else reject(damaged(error))
     })
   })
 }
