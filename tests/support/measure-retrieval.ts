@@ -3,6 +3,7 @@ import { and, eq } from 'drizzle-orm'
 
 import type { KnowledgeSearch } from '#knowledge/open.ts'
 import type { Retrieved, RetrievalTrace } from '#knowledge/retrieve.ts'
+import { queryWords } from '#rag/words.mjs'
 import type { Store } from '#store/store.ts'
 
 import type { CutSet } from './chunking-set.ts'
@@ -86,8 +87,15 @@ export async function measureRetrieval(
           .map(({ id }) => id),
       ),
     )
+  const byWords: string[][] = []
+  for (const { text } of set.queries) {
+    const scopes = [{ baseId: name, generation: 1 }]
+    const { hits } = await search.index.lexical.search({ scopes, words: queryWords(text), limit: 10 })
+    byWords.push(hits.map(({ id }) => ids.get(id) ?? ''))
+  }
   return {
-    words: ranked(({ words }) => words?.place),
+    // Asked directly: the account of a search ends before the ranking of its words does.
+    words: measureRankings(set.queries, byWords),
     meaning: ranked(({ meaning }) => meaning?.place),
     both: ranked((_, index) => index),
     passed: traces.filter(({ gate }) => gate?.passes === true).length / traces.length,

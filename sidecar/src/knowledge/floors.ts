@@ -1,11 +1,16 @@
 /**
- * How near small talk comes to a base in the terms of a model. For one model 0.35 is near, for another 0.75 is far (the e5
- * family hardly goes below 0.7), so each is asked with some small talk of our own, and a question must be nearer than that.
+ * How near small talk comes to a base, by words and by meaning. Two rare words of a chat stand in one of 100,000 pieces by
+ * chance, and hardly ever in one of six; for one model a cosine of 0.35 is near, for another 0.75 is far (the e5 family hardly
+ * goes below 0.7). So each base is tried with small talk of our own, and a question must go beyond that.
  */
+import { decide, isAsking } from '#rag/gate.ts'
+import type { LexicalIndex } from '#rag/lexical.ts'
+import { lookupsOf } from '#rag/question.ts'
 import type { Scope } from '#rag/scope.ts'
 import type { VectorStore } from '#rag/vectors.ts'
 
 import type { Embeddings } from './embeddings.ts'
+import { scriptOf, SMALL_TALK, SMALL_TALK_FOR_MODELS, type Script } from './small-talk.ts'
 
 export interface CalibratedBase {
   id: string
@@ -16,62 +21,98 @@ export interface CalibratedBase {
 
 export interface Floors {
   /** A cosine; the least one until the base was calibrated. */
-  of(base: CalibratedBase): number
-  /** Does nothing for a base that is calibrated already, or has no vectors. Throws as `Embeddings.question`. */
+  nearness(base: CalibratedBase): number
+  /** The strength of words (see `decide`) that small talk like this text reaches; undefined until the base was calibrated. */
+  chance(base: CalibratedBase, text: string): number | undefined
+  /** Does nothing for a base that is calibrated already. Throws as `Embeddings.question` and `LexicalIndex.search`. */
   calibrate(base: CalibratedBase, signal: AbortSignal): Promise<void>
+}
+
+interface FloorsParts {
+  lexical: LexicalIndex
+  vectors: VectorStore | undefined
+  embeddings?: Embeddings
 }
 
 /** Below it passages have hardly to do with a question in any model that is common on Ollama. */
 const LEAST_FLOOR = 0.35
 const FLOORS_KEPT = 1_000
+/** Of the small talk of a language, what may come nearer: it may be about what the base is about by chance. */
+const SPARED_SHARE = 0.05
+/** Fewer texts say nothing about their kind. */
+const FEWEST = 4
 
-const SMALL_TALK = [
-  'Good to have you here, shall we chat a bit?',
-  'I am doing fine, how about yourself?',
-  'You make me laugh every single time.',
-  'What a long day that was, I need a break.',
-  'Do you think we will get along?',
-  'Let us just sit here for a while.',
-  '*yawns and stretches* So, what now?',
-  'Okay, thanks a lot, talk to you soon!',
-  'I really enjoy your company.',
-  'Give me a minute, I am making tea.',
-  'Wie war dein Tag?',
-  '¿Qué te apetece hacer hoy?',
-] as const
+/** Small talk that asks shares other words with a base than small talk that tells. */
+type Kind = `${Script} ${'asking' | 'telling'}`
+type Chances = Readonly<Partial<Record<Kind, number>>>
 
-export function createFloors({
-  vectors,
-  embeddings,
-}: {
-  vectors: VectorStore | undefined
-  embeddings: Embeddings
-}): Floors {
-  const known = new Map<string, number>()
-  const keyOf = ({ id, revision, fingerprint }: CalibratedBase) => JSON.stringify([id, revision, fingerprint])
+/** Without vectors words alone are tried. */
+export function createFloors({ lexical, vectors, embeddings }: FloorsParts): Floors {
+  const nearnesses = new Map<string, number>()
+  const chances = new Map<string, Chances>()
+  const wordsKey = ({ id, revision }: CalibratedBase) => JSON.stringify([id, revision])
+  const meaningKey = ({ id, revision, fingerprint }: CalibratedBase) =>
+    JSON.stringify([id, revision, fingerprint])
 
-  async function nearest(
-    text: string,
-    { fingerprint, scope }: { fingerprint: string; scope: Scope },
-    signal: AbortSignal,
-  ) {
-    const vector = await embeddings.question(text, fingerprint, signal)
-    const hits = await vectors?.search({ fingerprint, scopes: [scope], vector, limit: 1 }, signal)
-    return hits?.[0]?.similarity ?? 0
+  async function strengthOf(text: string, scope: Scope): Promise<number> {
+    const [{ words } = { words: [] }] = lookupsOf(text, undefined)
+    const found = await lexical.search({ scopes: [scope], words, limit: 5 })
+    return decide({ text, words, lexical: found }).strength
+  }
+
+  /** The largest of all languages of the script: what else it may be in is not known. */
+  async function tryWords(scope: Scope, signal: AbortSignal): Promise<Chances> {
+    const known: Partial<Record<Kind, number>> = {}
+    for (const script of Object.keys(SMALL_TALK) as Script[])
+      for (const texts of SMALL_TALK[script]) {
+        for (const isQuestion of [true, false]) {
+          const strengths: number[] = []
+          for (const text of texts.filter((each) => isAsking(each) === isQuestion)) {
+            signal.throwIfAborted()
+            strengths.push(await strengthOf(text, scope))
+          }
+          const kind: Kind = `${script} ${isQuestion ? 'asking' : 'telling'}`
+          if (strengths.length >= FEWEST) known[kind] = Math.max(known[kind] ?? 0, highOf(strengths))
+        }
+      }
+    return known
+  }
+
+  async function tryMeaning(base: CalibratedBase, scope: Scope, signal: AbortSignal): Promise<void> {
+    const { fingerprint } = base
+    if (vectors === undefined || embeddings === undefined) return
+    if (fingerprint === null || nearnesses.has(meaningKey(base))) return
+    const similarities: number[] = []
+    for (const text of SMALL_TALK_FOR_MODELS) {
+      const vector = await embeddings.question(text, fingerprint, signal)
+      const hits = await vectors.search({ fingerprint, scopes: [scope], vector, limit: 1 }, signal)
+      similarities.push(hits[0]?.similarity ?? 0)
+    }
+    keep(nearnesses, meaningKey(base), Math.max(LEAST_FLOOR, highOf(similarities)))
   }
 
   return {
-    of: (base) => known.get(keyOf(base)) ?? LEAST_FLOOR,
+    nearness: (base) => nearnesses.get(meaningKey(base)) ?? LEAST_FLOOR,
+    chance(base, text) {
+      const script = scriptOf(text)
+      const known = chances.get(wordsKey(base))
+      return script === undefined ? undefined : known?.[`${script} ${isAsking(text) ? 'asking' : 'telling'}`]
+    },
     async calibrate(base, signal) {
-      const { id, generation, fingerprint } = base
-      if (vectors === undefined || fingerprint === null || known.has(keyOf(base))) return
-      const on = { fingerprint, scope: { baseId: id, generation } }
-      const similarities: number[] = []
-      for (const text of SMALL_TALK) similarities.push(await nearest(text, on, signal))
-      // One of them may be about what the base is about by chance.
-      const [, second = 0] = similarities.sort((a, b) => b - a)
-      if (known.size >= FLOORS_KEPT) known.clear()
-      known.set(keyOf(base), Math.max(LEAST_FLOOR, second))
+      const scope = { baseId: base.id, generation: base.generation }
+      if (!chances.has(wordsKey(base))) keep(chances, wordsKey(base), await tryWords(scope, signal))
+      await tryMeaning(base, scope, signal)
     },
   }
+}
+
+/** Never the highest itself. */
+function highOf(values: readonly number[]): number {
+  const spared = Math.max(1, Math.ceil(SPARED_SHARE * values.length) - 1)
+  return values.toSorted((a, b) => b - a)[spared] ?? 0
+}
+
+function keep<T>(known: Map<string, T>, key: string, value: T): void {
+  if (known.size >= FLOORS_KEPT) known.clear()
+  known.set(key, value)
 }

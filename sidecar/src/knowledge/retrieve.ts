@@ -105,8 +105,11 @@ const BUDGET_CHARACTERS = 6_000
 const DEADLINE_MS = 150
 /** Of the deadline, what the searches may take: the rest is for the rows of what they found. */
 const SEARCH_SHARE = 0.8
-/** Of each ranking. More only adds what a reranker is worse with (arXiv 2411.11767). */
+/** Of each ranking. The last of so many says which score is none: measured, 30 say it worse (`docs/search.md`). */
+const RANKED = 100
+/** Of the joined ranking: what passages are made of, and what a reranker takes; more makes it worse (arXiv 2411.11767). */
 const CANDIDATES = 30
+const LOOKED_AT = 2 * CANDIDATES
 const RESULTS_KEPT = 200
 const CALIBRATION_MS = 60_000
 /** Of the best piece's words, what a piece must have that is not near by its meaning. */
@@ -170,7 +173,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
 
   /** The words of each lookup. */
   async function byWords(lookups: readonly Lookup[], scopes: readonly Scope[]): Promise<LexicalResult[]> {
-    return Promise.all(lookups.map(({ words }) => index.lexical.search({ scopes, words, limit: CANDIDATES })))
+    return Promise.all(lookups.map(({ words }) => index.lexical.search({ scopes, words, limit: RANKED })))
   }
 
   /** The nearest of each lookup, in the terms of each model that bases were embedded with. */
@@ -192,7 +195,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
               fingerprint,
               scopes: bases.filter((base) => base.fingerprint === fingerprint).map(scopeOf),
               vector,
-              limit: CANDIDATES,
+              limit: RANKED,
             }
             return vectors.search(search, signal)
           }),
@@ -200,7 +203,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
         return found
           .flat()
           .sort((a, b) => b.similarity - a.similarity || a.id - b.id)
-          .slice(0, CANDIDATES)
+          .slice(0, RANKED)
       }),
     )
   }
@@ -282,9 +285,12 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       }),
       leg<VectorHit[][]>('meaning', [], { run: () => byMeaning(lookups, bases, signal), deadlineMs }),
     ])
-    const floor = Math.max(...bases.map(floors.of))
-    const gate = judge(lookups, { words: words.value, meaning: meaning.value, floor })
-    const fused = fuse(rankings(lookups, bases, { words: words.value, meaning: meaning.value }))
+    const floor = Math.max(...bases.map(floors.nearness))
+    const gate = judge(lookups, bases, { words: words.value, meaning: meaning.value, floor })
+    const fused = fuse(rankings(lookups, bases, { words: words.value, meaning: meaning.value })).slice(
+      0,
+      LOOKED_AT,
+    )
     const rows = await rowsOf(
       fused.map(({ id }) => id),
       bases,
@@ -323,16 +329,27 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     }
   }
 
+  /** What small talk like this reaches in any of the bases; undefined until all of them were tried. */
+  function chanceOf(bases: readonly Base[], text: string): number | undefined {
+    const chances = bases.map((base) => floors.chance(base, text))
+    return chances.reduce(
+      (most, each) => (most === undefined || each === undefined ? undefined : Math.max(most, each)),
+      0,
+    )
+  }
+
   /** The first lookup that asks for anything decides. */
   function judge(
     lookups: readonly Lookup[],
+    bases: readonly Base[],
     on: { words: readonly LexicalResult[]; meaning: readonly VectorHit[][]; floor: number },
   ): NonNullable<RetrievalTrace['gate']> {
     const verdicts = lookups.map((lookup, at) => {
       const similarity = on.meaning[at]?.[0]?.similarity
       const near = similarity === undefined ? {} : { similarity, floor: on.floor }
       const lexical = on.words[at] ?? NOTHING_FOUND
-      const verdict = decide({ text: lookup.text, words: lookup.words, lexical, ...near })
+      const chance = chanceOf(bases, lookup.text)
+      const verdict = decide({ ...lookup, lexical, ...near, ...(chance === undefined ? {} : { chance }) })
       return { ...verdict, similarity: similarity ?? null, floor: near.floor ?? null }
     })
     const nothing = {
@@ -419,7 +436,10 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       if (whole !== undefined) return { ...nothingFrom([]), whole }
     }
     for (const base of bases) calibrateBeside(base)
-    const state = bases.map((base) => [base.id, base.revision, floors.of(base)])
+    const state = bases.map((base) => [
+      ...[base.id, base.revision, base.fingerprint],
+      ...[floors.nearness(base), floors.chance(base, text)],
+    ])
     const key = JSON.stringify([state, text, previous, budgetCharacters])
     const known = results.get(key)
     if (known !== undefined) {
@@ -461,15 +481,17 @@ function rankings(
   bases: readonly Base[],
   found: { words: readonly LexicalResult[]; meaning: readonly (readonly VectorHit[])[] },
 ): Ranking[] {
-  const ids = (hits: readonly { id: number }[] = []) => hits.map(({ id }) => id)
   return lookups.flatMap(({ text, weight }, at) => {
     const worth = Math.max(
       0,
       ...bases.map(({ fingerprint }) => (fingerprint === null ? 0 : weightOf(fingerprint, text))),
     )
+    const words = found.words[at]?.hits ?? []
+    const near = (found.meaning[at] ?? []).map(({ id, similarity }) => ({ id, score: similarity }))
     return [
-      { ids: ids(found.words[at]?.hits), weight },
-      { ids: ids(found.meaning[at]), weight: weight * worth },
+      // Where not even so many have any of the words, the others have none.
+      { hits: words, least: words.length < RANKED ? 0 : (words.at(-1)?.score ?? 0), weight },
+      { hits: near, least: near.at(-1)?.score ?? 0, weight: weight * worth },
     ]
   })
 }

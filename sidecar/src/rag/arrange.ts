@@ -44,7 +44,7 @@ export interface Arranged {
 
 /** Pieces of a document that come in before those of others are preferred. */
 const PER_DOCUMENT = 3
-/** What each further piece of the document still counts: it steps back by about two places. Less shuts out what answers. */
+/** What each further piece of the document still counts: it yields to one that is nearly as good. Less shuts out what answers. */
 const FURTHER = 0.97
 /** Shared words of two pieces, of all words of both, from which on they say the same. */
 const SAME = 0.85

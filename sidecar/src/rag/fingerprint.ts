@@ -19,9 +19,9 @@ interface KnownModel {
 }
 
 /** Measured with all-MiniLM on Cranfield and XQuAD (`npm run bench -- retrieval`). */
-const KNOWN_WEIGHT = 0.7
+const KNOWN_WEIGHT = 0.5
 /** It may want prefixes that it does not get. */
-const UNKNOWN_WEIGHT = 0.4
+const UNKNOWN_WEIGHT = 0.3
 
 const NONE: Prefixes = { question: '', passage: '' }
 const BGE: Prefixes = { question: 'Represent this sentence for searching relevant passages: ', passage: '' }

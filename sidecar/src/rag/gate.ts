@@ -2,8 +2,9 @@
  * Whether a turn asks for anything that the base has. Small talk finds passages too, and a character that answers "hello" from
  * a handbook is worse than one without. The bounds are measured: `tests/contract/retrieval-sets.test.ts`.
  */
+import { functionWordTestFor } from './function-words.ts'
 import type { LexicalResult } from './lexical.ts'
-import { indexWords, isStopWord, rawWords } from './words.mjs'
+import { indexWords, rawWords } from './words.mjs'
 
 export interface GateInput {
   text: string
@@ -13,6 +14,8 @@ export interface GateInput {
   similarity?: number
   /** What small talk reaches in these vectors: see `knowledge/floors.ts`. */
   floor?: number
+  /** The strength that small talk of this kind reaches in this base; absent until it was tried. */
+  chance?: number
 }
 
 export interface Verdict {
@@ -42,17 +45,23 @@ const CHATTY = new Set(
 )
 const CHATTY_WEIGHT = 0.35
 
-/** English, as are most that ask; in other languages the first bound holds. */
+/** English, as are most that ask; in other languages the mark at the end says it. */
 const QUESTION_WORDS = new Set(
   'who whom whose what when where which why how is are was were does did tell describe list'.split(' '),
 )
 const PERSONAL_WORDS = new Set('i me my mine you your yours u we us our lets'.split(' '))
+const QUESTION_MARK = /[?？؟]/
+/** Of Thai and Chinese, which ask without a mark as well: what, who, where, when, why, how, how many, and the particles. */
+const UNMARKED_QUESTION =
+  /อะไร|ใคร|ที่ไหน|เมื่อไร|เมื่อไหร่|เมื่อใด|ทำไม|อย่างไร|ยังไง|เท่าไร|เท่าไหร่|เท่าใด|กี่|ไหม|หรือเปล่า|什么|谁|哪|为什么|怎么|多少|几|吗/
 
-/** A little more than one word that stands in one piece only. */
-const LEAST_STRENGTH = 1.1
+/** Where no small talk was tried: a little more than one word that stands in one piece only, and some of what was said. */
+const UNTRIED_STRENGTH = 1.1
+const UNTRIED_COVERAGE = 0.25
+/** More than a word of conversation, even in a base that small talk has nothing in common with. */
+const LEAST_STRENGTH = 0.5
 /** Of a question about somebody or something else: "who is Brakk?" names one who stands on every other page. */
 const LEAST_STRENGTH_OF_QUESTION = 0.1
-const LEAST_COVERAGE = 0.25
 /** From here on the words are enough by themselves. */
 const ENOUGH_STRENGTH = 2.2
 /** A question whose words are there as well may be further away by this. */
@@ -60,8 +69,10 @@ const NEARNESS_SPARED = 0.1
 
 export function decide(input: GateInput): Verdict {
   const { strength, coverage, isTold, isSaying } = shared(input)
-  const least = isTold && isImpersonal(input.text) ? LEAST_STRENGTH_OF_QUESTION : LEAST_STRENGTH
-  const hasWords = strength >= least && coverage >= LEAST_COVERAGE
+  const hasWords =
+    isTold && isAsking(input.text) && isImpersonal(input.text)
+      ? strength >= LEAST_STRENGTH_OF_QUESTION
+      : isUnlikely(input, { strength, coverage })
   const verdict = (passes: boolean, reason: Verdict['reason']) => ({ passes, reason, strength, coverage })
   const nothing = verdict(false, input.lexical.hits.length === 0 ? 'nothing found' : 'small talk')
   const { similarity, floor } = input
@@ -70,6 +81,21 @@ export function decide(input: GateInput): Verdict {
   if (similarity >= floor && isSaying) return verdict(true, hasWords ? 'both' : 'meaning')
   const spared = strength >= ENOUGH_STRENGTH || similarity >= floor - NEARNESS_SPARED
   return hasWords && spared ? verdict(true, 'words') : nothing
+}
+
+/** Whether small talk hardly shares so much with this base. */
+function isUnlikely(
+  { chance }: GateInput,
+  { strength, coverage }: { strength: number; coverage: number },
+): boolean {
+  if (chance === undefined) return strength >= UNTRIED_STRENGTH && coverage >= UNTRIED_COVERAGE
+  return strength > Math.max(chance, LEAST_STRENGTH)
+}
+
+/** Small talk that asks has other words than small talk that tells. */
+export function isAsking(text: string): boolean {
+  if (QUESTION_MARK.test(text) || UNMARKED_QUESTION.test(text)) return true
+  return QUESTION_WORDS.has(rawWords(text)[0] ?? '')
 }
 
 function isImpersonal(text: string): boolean {
@@ -86,9 +112,10 @@ interface Shared {
   isTold: boolean
 }
 
-function shared({ words, lexical }: GateInput): Shared {
+function shared({ text, words, lexical }: GateInput): Shared {
   const { hits, counts, total } = lexical
-  const isTelling = words.map((word) => !isStopWord(word) && !CHATTY.has(word))
+  const isFunctionWord = functionWordTestFor(text)
+  const isTelling = words.map((word) => !isFunctionWord(word) && !CHATTY.has(word))
   const rarity = words.map(
     (_, index) => rarityOf(counts[index] ?? 0, total) * (isTelling[index] === true ? 1 : CHATTY_WEIGHT),
   )

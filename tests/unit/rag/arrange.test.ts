@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
 
 import { arrange, type RankedPiece } from '#rag/arrange.ts'
-import { fuse } from '#rag/fuse.ts'
 
 const piece = (id: number, differences: Partial<RankedPiece> = {}): RankedPiece => ({
   ...{ id, baseId: 'b', documentId: 'd', number: id * 10, header: '', page: null, similarity: null },
@@ -67,14 +66,4 @@ test('neighbours that were edited are set below each other', () => {
   const before = piece(1, { number: 0, text: 'edited', startOffset: 0, endOffset: 30 })
   const after = piece(2, { number: 1, text: 'untouched', startOffset: 20, endOffset: 60 })
   expect(arrange([before, after], 1_000).stretches[0]?.text).toBe('edited\nuntouched')
-})
-
-test('rankings are joined by place, and one that does not count changes nothing', () => {
-  const fused = fuse([
-    { ids: [1, 2, 3], weight: 1 },
-    { ids: [3, 4], weight: 0.5 },
-    { ids: [9], weight: 0 },
-  ])
-  expect(fused.map(({ id }) => id)).toEqual([3, 1, 2, 4, 9])
-  expect(fuse([{ ids: [7, 5], weight: 0 }]).map(({ id }) => id)).toEqual([5, 7])
 })
