@@ -33,7 +33,7 @@ const TEMPLATES = {
   'X-Troupe-User-Message-Id': '{{USER_MESSAGE_ID}}',
   'X-Troupe-Parent-Id': '{{USER_MESSAGE_PARENT_ID}}',
   'X-Troupe-Model-Id': '{{MODEL_ID}}',
-  'X-Troupe-Group-Ids': '{{USER_GROUP_IDS}}',
+  'X-Troupe-Groups': '{{USER_GROUPS}}',
 }
 
 /**

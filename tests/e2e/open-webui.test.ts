@@ -38,6 +38,7 @@ beforeAll(async () => {
   await stack.troupe('import', ...(await castFolders()))
   await stack.troupe('sync')
   await stack.troupe('functions', 'install')
+  await joinGroup(stack.user.id, 'Reading club')
   cast = (await stack.api<{ characters: typeof cast }>('/troupe/api/characters')).characters
   page = (await signInByForm(browser, stack.openWebUiUrl, stack.user)).page
   await mkdir(IMAGES, { recursive: true })
@@ -47,6 +48,19 @@ afterAll(async () => {
   await tap.close()
   await stack.stop()
 })
+
+async function joinGroup(userId: string, name: string): Promise<void> {
+  const post = async (path: string, body: object) => {
+    const answer = await fetch(`${stack.openWebUiUrl}/api/v1/groups/${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${stack.admin.token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+    return (await answer.json()) as { id: string }
+  }
+  const { id } = await post('create', { name, description: '' })
+  await post(`id/${id}/users/add`, { user_ids: [userId] })
+}
 
 async function openChatWith(id: string): Promise<void> {
   await page.goto(`${stack.openWebUiUrl}/?model=${id}`)
@@ -223,6 +237,7 @@ describe('an ordinary user with Ollama', () => {
     const people = new Set(rows.map((row) => row.person))
     expect(people.size).toBe(1)
     expect([...people][0]).toMatch(/^[\w-]{22}$/)
+    expect(new Set(rows.map((row) => row.groups))).toEqual(new Set(['["Reading club"]']))
     const everything = await readEverything(stack.dataDir)
     const answer = await page.evaluate(
       () => document.querySelector('#response-content-container')?.textContent ?? '',

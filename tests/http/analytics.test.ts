@@ -6,7 +6,8 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { FIGURES, type Figure } from '#analytics/figures/figure.ts'
 import { runCli } from '#cli/run.ts'
 
-import { ADMIN_KEY, CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
+import { ADMIN_KEY, CONNECTION_KEY, JWT_SECRET, openTestApp, type TestApp } from '../support/app.ts'
+import { userToken } from '../support/asking.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
 
 let ollama: FakeOllama
@@ -15,11 +16,16 @@ let requestId: string
 
 beforeAll(async () => {
   ollama = await openFakeOllama()
-  troupe = await openTestApp({ OLLAMA_BASE_URL: ollama.origin })
+  troupe = await openTestApp({
+    OLLAMA_BASE_URL: ollama.origin,
+    OPENWEBUI_URL: 'http://127.0.0.1:9',
+    OPENWEBUI_JWT_SECRET: JWT_SECRET,
+  })
   const id = await troupe.importCard({ name: '=Mira' })
   for (const stream of [true, false, true]) {
     const answer = await troupe.request('POST', '/v1/chat/completions', {
       key: CONNECTION_KEY,
+      headers: { 'x-openwebui-user-jwt': await userToken('reader'), 'x-troupe-groups': 'Club,Staff' },
       body: { model: id, stream, messages: [{ role: 'user', content: 'Hello' }] },
     })
     await answer.text()
@@ -27,6 +33,7 @@ beforeAll(async () => {
   }
   await troupe.request('POST', '/v1/chat/completions', {
     key: CONNECTION_KEY,
+    headers: { 'x-openwebui-user-jwt': await userToken('reader') },
     body: { model: 'nobody', messages: [{ role: 'user', content: 'Hello' }] },
   })
   const rating = { request: requestId, value: 1, source: 'test' }
@@ -67,6 +74,14 @@ test('a chat is in the figures: calls, failures by class, ratings, and where the
   expect(Number(speed?.['firstTokenP50'])).toBeGreaterThan(0)
   expect(speed?.['timedCalls']).toBe(3)
   expect((await figure('usage', '?by=model')).rows.length).toBeGreaterThan(0)
+})
+
+test('a call counts for each group of who asked', async () => {
+  const { rows } = await figure('usage', '?by=group')
+  expect(rows).toMatchObject([
+    { group: 'Club', messages: 3 },
+    { group: 'Staff', messages: 3 },
+  ])
 })
 
 test('an answer is rated by the id of its request, and the record tells it', async () => {

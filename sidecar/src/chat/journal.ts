@@ -147,7 +147,7 @@ export class Journal {
       surface: this.#ask.surface,
       keyId: this.#ask.keyId,
       person: named('person', person?.id),
-      groups: person?.groups === undefined ? null : [...person.groups],
+      groups: person?.groups === undefined || isHidden ? null : [...person.groups],
       chat: named('chat', conversation.chatId),
       // Without an id of its own an answer is known by its request.
       message: named('message', conversation.messageId ?? this.#ask.requestId),

@@ -17,6 +17,8 @@ export interface OpenWebUiHeaders {
   /** Name of a background task; absent for a turn. */
   task?: string
   conversation: Conversation
+  /** Names of the person's groups. Not signed, as all that comes from templates: for figures, never for what somebody may do. */
+  groups?: readonly string[]
   /** One of the headers came twice: one of the two may have been smuggled in. */
   duplicated: boolean
   /** The connection in Open WebUI lacks our header templates, or its version does not know one of them. */
@@ -36,6 +38,7 @@ const TASK = 'x-troupe-task'
 const MESSAGE_ID = 'x-troupe-message-id'
 const USER_MESSAGE_ID = 'x-troupe-user-message-id'
 const CHAT_ID = 'x-troupe-chat-id'
+const GROUPS = 'x-troupe-groups'
 /** Sent without any template, but only when there is a chat. */
 const OWN_CHAT_ID = 'x-openwebui-chat-id'
 
@@ -53,6 +56,7 @@ export function readHeaders(headers: RawHeaders): OpenWebUiHeaders {
     ...given('userJwt', read(USER_JWT)),
     plainUser: PLAIN_USER.some((name) => read(name) !== undefined),
     ...given('task', read(TASK)),
+    ...readGroups(headers[GROUPS]),
     conversation: {
       ...given('chatId', readChatId(read(CHAT_ID) ?? read(OWN_CHAT_ID))),
       ...given('messageId', read(MESSAGE_ID)),
@@ -68,6 +72,17 @@ export function readHeaders(headers: RawHeaders): OpenWebUiHeaders {
 export function plainPerson(headers: RawHeaders): Person | undefined {
   const id = readValue(headers['x-openwebui-user-id'])
   return id === undefined ? undefined : { id, ...given('name', readValue(headers['x-openwebui-user-name'])) }
+}
+
+/** Of a person in more groups, the first; longer names are no names. */
+const MOST_GROUPS = 32
+const GROUP_CHARACTERS = 200
+
+/** Open WebUI joins the names with commas, so that one with a comma in it comes apart. */
+function readGroups(raw: RawValue): Pick<OpenWebUiHeaders, 'groups'> {
+  const names = (readValue(raw) ?? '').split(',').map((name) => name.trim())
+  const groups = [...new Set(names)].filter((name) => name !== '' && name.length <= GROUP_CHARACTERS)
+  return groups.length === 0 ? {} : { groups: groups.slice(0, MOST_GROUPS) }
 }
 
 const given = <K extends string>(key: K, value: string | undefined): Partial<Record<K, string>> =>

@@ -36,6 +36,16 @@ describe('reading headers', () => {
     expect(headers.conversation).not.toHaveProperty('messageId')
   })
 
+  test.each([
+    ['Club, Staff,Club,', ['Club', 'Staff']],
+    ['Caf%C3%A9', ['Café']],
+    ['', undefined],
+    ['{{USER_GROUPS}}', undefined],
+    [`${'x'.repeat(201)},Club`, ['Club']],
+  ])('the groups of a person: %j', (value, groups) => {
+    expect(readHeaders({ ...turn, 'x-troupe-groups': value }).groups).toEqual(groups)
+  })
+
   test('a client that is not Open WebUI says nothing', () => {
     expect(readHeaders({ host: 'localhost', 'x-troupe-other': '1' })).toEqual({
       plainUser: false,

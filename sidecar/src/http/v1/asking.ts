@@ -31,7 +31,7 @@ export async function completeAsk(said: SaidInBody, caller: Caller, on: AskingPa
   const headers = readHeaders(incoming.headers)
   const trusted = principal.scopes.includes('forward-user')
   const person = trusted
-    ? await forwardedPerson(headers, plainPerson(incoming.headers), caller, on)
+    ? withGroups(await forwardedPerson(headers, plainPerson(incoming.headers), caller, on), headers.groups)
     : undefined
   const conversation = trusted ? headers.conversation : {}
   const task = taskOf({
@@ -89,6 +89,9 @@ function estimateCall({ messages, sampling, prompt }: Ask): number {
   const said = messages.reduce((sum, message) => sum + messageText(message).length, prompt?.text.length ?? 0)
   return Math.ceil(said / CHARACTERS_PER_TOKEN) + (sampling.maxTokens ?? USUAL_ANSWER_TOKENS)
 }
+
+const withGroups = (person: Person | undefined, groups: Person['groups']): Person | undefined =>
+  person === undefined || groups === undefined ? person : { ...person, groups }
 
 /** Open WebUI vouches for its user by a signed token; plain headers can be written by anybody and are refused. */
 async function forwardedPerson(
