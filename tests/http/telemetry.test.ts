@@ -146,6 +146,21 @@ test('a thousand invented addresses and models make no more series than a few', 
   await app.close()
 })
 
+test('what is kept in memory tells how often it was there', async () => {
+  const app = await openTestApp({ OLLAMA_BASE_URL: ollama.origin })
+  const counted = async (result: 'hit' | 'miss') => {
+    const text = await (await app.request('GET', '/metrics', { key: null })).text()
+    const line = `troupe_cache_requests_total{cache="character",result="${result}"} `
+    const found = text.split('\n').find((one) => one.startsWith(line))
+    return Number(found?.slice(line.length) ?? 0)
+  }
+  const mira = await app.importCard({ name: 'Mira' })
+  const [hits, misses] = [await counted('hit'), await counted('miss')]
+  for (let turn = 0; turn < 4; turn++) await readEvents(await chat(app, mira))
+  expect([(await counted('hit')) - hits, (await counted('miss')) - misses]).toEqual([3, 1])
+  await app.close()
+})
+
 test('figures are for this machine, or for a key with the scope "metrics": a proxy on this machine speaks for others', async () => {
   const app = await openTestApp()
   const status = async (key: string | null, headers = {}) =>

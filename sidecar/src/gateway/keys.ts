@@ -4,6 +4,7 @@ import { crc32 } from 'node:zlib'
 
 import { eq, isNull, and } from 'drizzle-orm'
 
+import { createCache } from '#base/cache.ts'
 import { AppError } from '#base/errors.ts'
 import { sha256Hex } from '#base/ids.ts'
 import type { Kv } from '#kv/kv.ts'
@@ -113,9 +114,12 @@ const SHAPE = new RegExp(
   `^troupe_([0-9A-Za-z]{${String(ID_CHARACTERS)}})_([0-9A-Za-z]{${String(SECRET_CHARACTERS)}})_([0-9A-Za-z]{${String(CHECKSUM_CHARACTERS)}})$`,
 )
 
-/** Other replicas are told of a revocation; who missed it learns of it when their copy of the row is this old. */
+/**
+ * Other replicas are told of a revocation; who missed it learns of it when their copy of the row is this old. Where there are
+ * none, nothing changes a row but this process.
+ */
 const CACHE_MS = 5_000
-const CACHED_KEYS = 1_000
+const KEYS_KEPT = 2_000
 const CHANNEL = 'keys'
 
 /** An update for each request would cost more than the answer. */
@@ -127,22 +131,22 @@ interface Row extends KeySummary {
 
 export interface KeysOptions {
   store: Store
-  kv: Pick<Kv, 'publish' | 'subscribe'>
+  kv: Pick<Kv, 'publish' | 'subscribe' | 'isShared'>
   fixed: readonly FixedKey[]
   now: () => number
 }
 
 export function createKeys({ store, kv, fixed, now }: KeysOptions): Keys {
   const { apiKeys } = store.t
-  const known = new Map<string, { row: Row | undefined; readAtMs: number }>()
+  const known = createCache<{ row: Row | undefined; readAtMs: number }>('key', { most: KEYS_KEPT })
+  const freshMs = kv.isShared ? CACHE_MS : Infinity
   const used = new Map<string, number>()
   kv.subscribe(CHANNEL, (id) => known.delete(id))
 
   async function find(id: string): Promise<Row | undefined> {
     const copy = known.get(id)
-    if (copy !== undefined && now() - copy.readAtMs < CACHE_MS) return copy.row
+    if (copy !== undefined && now() - copy.readAtMs < freshMs) return copy.row
     const [row] = (await store.db.select().from(apiKeys).where(eq(apiKeys.id, id)).limit(1)) as Row[]
-    if (known.size >= CACHED_KEYS) known.clear()
     known.set(id, { row, readAtMs: now() })
     return row
   }

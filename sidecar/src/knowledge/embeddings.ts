@@ -1,6 +1,7 @@
 /** Vectors of pieces: made once, kept in the database, and never paid for twice. */
 import { and, eq, inArray } from 'drizzle-orm'
 
+import { createCache } from '#base/cache.ts'
 import { AppError } from '#base/errors.ts'
 import { createEmbedder, EMBEDDING_BATCH, type Embedder, type EmbedTexts } from '#rag/embedder.ts'
 import { embeddingInput } from '#rag/embedding-input.ts'
@@ -35,13 +36,13 @@ export interface Embeddings {
 }
 
 /** Questions whose vectors are remembered. */
-const QUESTIONS_KEPT = 500
+const QUESTIONS_KEPT = 1_000
 
 export function createEmbeddings(on: { store: Store; embed?: EmbedTexts; model?: string }): Embeddings {
   const { store, embed, model } = on
   const { embeddings } = store.t
   const embedders = new Map<string, Embedder>()
-  const questions = new Map<string, Float32Array>()
+  const questions = createCache<Float32Array>('question', { most: QUESTIONS_KEPT })
 
   function embedderOf(name: string): Embedder {
     if (embed === undefined)
@@ -97,7 +98,6 @@ export function createEmbeddings(on: { store: Store; embed?: EmbedTexts; model?:
       const known = questions.get(key)
       if (known !== undefined) return known
       const vector = await embedderFor(fingerprint).question(text, signal)
-      if (questions.size >= QUESTIONS_KEPT) questions.clear()
       questions.set(key, vector)
       return vector
     },

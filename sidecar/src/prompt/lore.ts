@@ -1,4 +1,5 @@
 /** The lorebook of a card in a prompt: what always stands there, and what the conversation calls up. */
+import { countAsked } from '#base/cache.ts'
 import { spokenName, type Card, type Lorebook } from '#characters/card.ts'
 import { activate, type Activation, type ActiveEntry } from '#characters/lore/activate.ts'
 import { compileBook, isFixed, type LoreBook } from '#characters/lore/book.ts'
@@ -53,6 +54,7 @@ function compile(book: Lorebook, names: Names, shelf = '', name?: string): Compi
   compiled.set(book, versions)
   const key = asksForNames(book) ? `${names.char}\0${names.user}` : ''
   const known = versions.get(key)
+  countAsked('lorebook', known !== undefined)
   if (known !== undefined) return known
   const fresh = compileBook(key === '' ? book : withNames(book, names), shelf)
   // They stand in the prefix, which has a room of its own.

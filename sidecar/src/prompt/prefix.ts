@@ -1,6 +1,7 @@
 /** The byte-stable beginning of every prompt: one system message per character version, user name and client system text. */
 import { hash } from 'node:crypto'
 
+import { createCache } from '#base/cache.ts'
 import type { Card, Lorebook } from '#characters/card.ts'
 import { expand, type MacroValues } from '#characters/macros.ts'
 import { settingsOf } from '#characters/settings.ts'
@@ -123,20 +124,13 @@ export function prefixParts(
   const { card } = materials.speaker
   const books = (materials.books ?? []).map(({ book }) => book)
   if (!isSteady(card, books)) return renderPrefix(materials, clientSystem, variables)
-  const key = JSON.stringify([materials.userName, materials.persona, clientSystem])
-  const shelf = rendered.get(card) ?? new Map<string, Rendered>()
-  rendered.set(card, shelf)
-  const known = shelf.get(key)
+  const key = JSON.stringify([numberOf(card), materials.userName, materials.persona, clientSystem])
+  const known = rendered.get(key)
   if (known?.books.length === books.length && known.books.every((book, at) => book === books[at])) {
     return known.parts
   }
   const parts = renderPrefix(materials, clientSystem, variables)
-  shelf.delete(key)
-  shelf.set(key, { books, parts })
-  for (const oldest of shelf.keys()) {
-    if (shelf.size <= RENDERED_KEPT) break
-    shelf.delete(oldest)
-  }
+  rendered.set(key, { books, parts })
   return parts
 }
 
@@ -145,14 +139,31 @@ interface Rendered {
   parts: readonly Part[]
 }
 
-/** Of one card: about as many people as talk to it at the same time. */
-const RENDERED_KEPT = 64
+/** More than talk at the same time in a large house; most prefixes have some thousand characters. */
+const RENDERED_KEPT = 2_000
+const LARGEST_CHARACTERS = 32 * 1_048_576
 
 /**
  * To render a prefix costs more than the rest of a turn, and gives the same for the same person as long as the card and its
  * books are the same. Both are replaced, never changed in place.
  */
-const rendered = new WeakMap<Card, Map<string, Rendered>>()
+const rendered = createCache<Rendered>('prefix', {
+  most: RENDERED_KEPT,
+  largest: LARGEST_CHARACTERS,
+  sizeOf: ({ parts }) => parts.reduce((sum, { text }) => sum + text.length, 1),
+})
+
+const numbers = new WeakMap<Card, number>()
+let lastNumber = 0
+
+/** Tells the cards of the process apart. */
+function numberOf(card: Card): number {
+  const known = numbers.get(card)
+  if (known !== undefined) return known
+  lastNumber += 1
+  numbers.set(card, lastNumber)
+  return lastNumber
+}
 
 const steady = new WeakMap<Card | Lorebook, boolean>()
 

@@ -1,4 +1,5 @@
 /** Which server has which base model, what each model can take, and what its token counts taught us. */
+import { countAsked } from '#base/cache.ts'
 import { AppError } from '#base/errors.ts'
 import type { ModelProfile } from '#prompt/prompt.ts'
 
@@ -126,6 +127,7 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
   async function all(name: string | undefined): Promise<Upstream[]> {
     const stale = now() - listedAtMs > refreshMs
     const found = usable(name)
+    countAsked('models', found.length > 0 && !stale)
     if (found.length > 0) {
       // A known model is used at once and the list renewed beside it; an unknown one is worth a fresh look.
       if (stale) void refresh()

@@ -3,6 +3,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 
 import { LOAD_MS } from '#analytics/loads.ts'
 import type { RecorderState } from '#analytics/recorder.ts'
+import { cacheCounts } from '#base/cache.ts'
 import type { Metrics } from '#base/metrics.ts'
 import type { LaneState } from '#providers/pool.ts'
 
@@ -86,6 +87,7 @@ export function createPrometheus({ lanes, isDegraded, records }: PrometheusParts
     },
   })
   observeRecords(records, registers)
+  observeCaches(registers)
   const ofAllWorkers = createClusterMetrics(registry)
   const bounded = boundedLabel()
   return {
@@ -150,6 +152,22 @@ function observeLanes(lanes: () => readonly LaneState[], registers: Registry[]):
     ({ isPaused }) => Number(isPaused),
     'max',
   )
+}
+
+function observeCaches(registers: Registry[]): void {
+  new Counter({
+    name: 'troupe_cache_requests_total',
+    help: 'How often something that is kept was asked for, and whether it was there',
+    labelNames: ['cache', 'result'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { cache, hits, misses } of cacheCounts()) {
+        this.inc({ cache, result: 'hit' }, hits)
+        this.inc({ cache, result: 'miss' }, misses)
+      }
+    },
+  })
 }
 
 function observeRecords(records: () => RecorderState, registers: Registry[]): void {
