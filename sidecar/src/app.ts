@@ -35,7 +35,7 @@ import { createLoading } from '#knowledge/loading.ts'
 import { openKnowledgeSearch } from '#knowledge/open.ts'
 import { openKnowledge, type KnowledgeParts } from '#knowledge/open-knowledge.ts'
 import { createRebuilding } from '#knowledge/rebuilding.ts'
-import { createAccessAudit } from '#library/audit.ts'
+import { createNoteAction } from '#library/audit.ts'
 import { openLibrary } from '#library/characters.ts'
 import { followChanges } from '#library/following.ts'
 import { openLorebooks } from '#library/lorebooks.ts'
@@ -288,7 +288,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     timeZone: config.timeZone,
     keys,
     roles,
-    noteAccess: createAccessAudit(store, now),
+    noteAction: createNoteAction(store, now),
     limits,
     pseudonym: named,
     pageSessions: createPageSessions({ kv, now }),

@@ -10,5 +10,7 @@ export interface AppEnv {
     principal: Principal
     /** Filled by handlers for the one log line of the request. */
     logged: Record<string, string | number | boolean | null>
+    /** Filled by handlers of operations with a row in the audit: numbers and names of fields, never what stands in them. */
+    auditDetail?: Record<string, unknown>
   }
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 
 import { isRole, type Permission } from '#gateway/roles.ts'
+import type { AuditAction } from '#library/audit.ts'
 
 export interface Operation {
   method: 'get' | 'post' | 'put' | 'patch' | 'delete'
@@ -15,6 +16,8 @@ export interface Operation {
   body?: z.ZodType | 'files' | 'zip' | 'bytes'
   /** Status of a success, 200 without it. */
   status?: 200 | 201 | 202 | 204
+  /** What the audit says of a success, where it is not written with the change itself; `:name` is that of the path. */
+  audit?: readonly [action: AuditAction, target: string]
   /** Media type of the answer, JSON without it. */
   answer?: string
 }

@@ -32,6 +32,7 @@ import { sessionRoutes, type SessionParts } from './api/sessions.ts'
 import { privacyRoutes, type PrivacyParts } from './api/privacy.ts'
 import { webhookRoutes, type WebhookParts } from './api/webhooks.ts'
 import { AREAS } from './areas.ts'
+import { audited } from './audited.ts'
 import type { AuthParts } from './auth.ts'
 import type { AppEnv } from './env.ts'
 import { errorAnswer } from './errors.ts'
@@ -94,6 +95,7 @@ function routes(on: RouteParts): Hono<AppEnv> {
   )
   app.use(observed(on))
   app.use(permissions(AREAS, on))
+  app.use(audited(AREAS, on.noteAction))
   app.route('/', healthRoutes(on))
   app.route('/v1/models', modelRoutes(on))
   app.route('/troupe/api', adminApi(on))

@@ -1,4 +1,4 @@
-/** Who did what to which character, lorebook or base model. Where it tells of a row, it is written in the same transaction. */
+/** Who did what to which character, lorebook, document or other thing of ours. Where it tells of a row, it is written in the same transaction. */
 import { and, desc, eq, lt } from 'drizzle-orm'
 
 import { createId } from '#base/ids.ts'
@@ -18,10 +18,38 @@ export type AuditAction =
   | 'delete_for_good'
   | 'make_model'
   | 'pull_model'
-  | AccessAction
-
-/** What concerns who may what; `target` is the id of a key or a person. */
-export type AccessAction = 'key_create' | 'key_rotate' | 'key_revoke' | 'role_give' | 'role_take'
+  // `target` is the id of a key or a person.
+  | 'key_create'
+  | 'key_rotate'
+  | 'key_revoke'
+  | 'role_give'
+  | 'role_take'
+  // What is begun, stopped, sent or read out as a whole.
+  | 'import_start'
+  | 'import_stop'
+  | 'import_resume'
+  | 'archive_export'
+  | 'document_stop'
+  | 'exam_add'
+  | 'exam_remove'
+  | 'index_rebuild'
+  | 'index_rebuild_stop'
+  | 'loader_run'
+  | 'model_file'
+  | 'sync'
+  | 'people_reconcile'
+  | 'function_install'
+  | 'sessions_end'
+  | 'objection_set'
+  | 'objection_take_back'
+  | 'person_export'
+  | 'pseudonyms_rotate'
+  | 'fields_reseal'
+  | 'webhook_create'
+  | 'webhook_switch'
+  | 'webhook_delete'
+  | 'webhook_test'
+  | 'webhook_resend'
 
 export interface Audit {
   /** One row, to be written with others. */
@@ -65,12 +93,12 @@ export function createAudit(store: Store, now: () => number): Audit {
   }
 }
 
-/** For what concerns keys and roles: a row of its own, after the fact. */
-export function createAccessAudit(store: Store, now: () => number) {
+/** For what no row of the library tells: a row of its own, after the fact. */
+export function createNoteAction(store: Store, now: () => number) {
   const audit = createAudit(store, now)
   return async (event: {
     actor: string
-    action: AccessAction
+    action: AuditAction
     target: string
     detail?: Record<string, unknown>
   }): Promise<void> => {

@@ -80,8 +80,8 @@ async function audited({ db, t }: Store, { fromMs, untilMs }: Span): Promise<One
     .limit(MOST_EVENTS)
   const events = rows.flatMap(({ id, action, target, atMs, detail }) => {
     const type = TOLD[action]
-    // Lorebooks stand in the same audit, and have no events of their own.
-    if (type === undefined || target.startsWith('lorebook ')) return []
+    // Lorebooks, knowledge and others stand in the same audit with their kind in front, and have no events of their own.
+    if (type === undefined || target.includes(' ')) return []
     const version = typeof detail['to'] === 'number' ? { version: detail['to'] } : {}
     return [{ id: `audit_${id}`, type, atMs, data: { characterId: target, action, ...version } }]
   })

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 
+import { createAudit } from '#library/audit.ts'
 import { openStore } from '#store/open.ts'
 import { eventsWithin } from '#webhooks/events.ts'
 
@@ -23,5 +24,15 @@ test('a document that could not be read is told once, without a word of it, and 
   expect(await told(501, 600)).toEqual([])
   await store.db.update(documents).set({ updatedAtMs: 700 })
   expect((await told(400, 800)).map(({ id }) => id)).toEqual(['document_d1_700'])
+  await store.close()
+})
+
+test('of the audit what concerns characters is told, and nothing that bears its kind in front', async () => {
+  const store = await openStore('file::memory:')
+  const audit = createAudit(store, () => 500)
+  for (const target of ['mira', 'lorebook realm', 'knowledge law', 'model small', 'the library'])
+    await audit.row(store.db, { actor: 'Tess', action: 'edit', target })
+  const { events } = await eventsWithin(store, { fromMs: 400, untilMs: 600 })
+  expect(events.map(({ type, data }) => [type, data['characterId']])).toEqual([['character.edited', 'mira']])
   await store.close()
 })

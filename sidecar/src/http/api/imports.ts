@@ -31,11 +31,24 @@ export const importOperations: readonly Operation[] = [
     query: Start,
     body: 'zip',
     status: 202,
+    audit: ['import_start', 'the imports'],
   },
   { method: 'get', path: '/:id', summary: 'How far an import is', may: 'viewer' },
   { method: 'get', path: '/:id/results', summary: 'What became of each file', may: 'viewer', query: Results },
-  { method: 'post', path: '/:id/stop', summary: 'Stops it after the file that it reads', may: 'editor' },
-  { method: 'post', path: '/:id/resume', summary: 'Goes on with a stopped import', may: 'editor' },
+  {
+    method: 'post',
+    path: '/:id/stop',
+    summary: 'Stops it after the file that it reads',
+    may: 'editor',
+    audit: ['import_stop', 'import :id'],
+  },
+  {
+    method: 'post',
+    path: '/:id/resume',
+    summary: 'Goes on with a stopped import',
+    may: 'editor',
+    audit: ['import_resume', 'import :id'],
+  },
 ]
 export const archiveOperations: readonly Operation[] = [
   {
@@ -44,6 +57,7 @@ export const archiveOperations: readonly Operation[] = [
     summary: 'The whole library, with its lorebooks, as a zip archive',
     may: 'viewer',
     answer: 'application/zip',
+    audit: ['archive_export', 'the library'],
   },
 ]
 
@@ -59,7 +73,9 @@ export function importRoutes({ imports }: ImportParts) {
     .post('/', async (c) => {
       const { name, publish } = check(Start, c.req.query())
       const wish = { name, publishes: publish, actor: c.var.principal.name }
-      return c.json(await imports.start(c.env.incoming, wish), 202)
+      const job = await imports.start(c.env.incoming, wish)
+      c.set('auditDetail', { import: job.id, files: job.totalFiles })
+      return c.json(job, 202)
     })
     .get('/:id', async (c) => c.json(await imports.get(c.req.param('id'))))
     .get('/:id/results', async (c) => {

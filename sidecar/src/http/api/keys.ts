@@ -5,8 +5,8 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 import { SCOPES, type Keys, type Principal, type Scope } from '#gateway/keys.ts'
 import { reaches } from '#gateway/roles.ts'
-import type { AccessAction } from '#library/audit.ts'
 
+import type { NoteAction } from '../audited.ts'
 import { readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
 import type { Operation } from '../openapi.ts'
@@ -70,21 +70,13 @@ const DAY_MS = 86_400_000
 /** These let their holder speak for others. */
 const OWNERS_SCOPES: readonly Scope[] = ['admin', 'forward-user']
 
-/** Writes into the audit. */
-export type NoteAccess = (event: {
-  actor: string
-  action: AccessAction
-  target: string
-  detail?: Record<string, unknown>
-}) => Promise<void>
-
 export interface KeyRouteParts {
   keys: Keys
-  noteAccess: NoteAccess
+  noteAction: NoteAction
   now: () => number
 }
 
-export function keyRoutes({ keys, noteAccess, now }: KeyRouteParts) {
+export function keyRoutes({ keys, noteAction, now }: KeyRouteParts) {
   const endOf = (expiresInDays: number | null) =>
     expiresInDays === null ? null : now() + expiresInDays * DAY_MS
   return new Hono<AppEnv>()
@@ -105,7 +97,7 @@ export function keyRoutes({ keys, noteAccess, now }: KeyRouteParts) {
         limits: limits === undefined ? null : present(limits),
         createdBy: principal.name,
       })
-      await noteAccess({ actor: principal.name, action: 'key_create', target: key.id, detail: { scopes } })
+      await noteAction({ actor: principal.name, action: 'key_create', target: key.id, detail: { scopes } })
       return c.json(key, 201)
     })
     .post('/:id/rotate', async (c) => {
@@ -118,13 +110,13 @@ export function keyRoutes({ keys, noteAccess, now }: KeyRouteParts) {
         expiresAtMs: endOf(expiresInDays),
         createdBy: principal.name,
       })
-      await noteAccess({ actor: principal.name, action: 'key_rotate', target: id, detail: { by: key.id } })
+      await noteAction({ actor: principal.name, action: 'key_rotate', target: id, detail: { by: key.id } })
       return c.json(key, 201)
     })
     .delete('/:id', async (c) => {
       const id = c.req.param('id')
       await keys.revoke(id)
-      await noteAccess({ actor: c.var.principal.name, action: 'key_revoke', target: id })
+      await noteAction({ actor: c.var.principal.name, action: 'key_revoke', target: id })
       return c.body(null, 204)
     })
 }

@@ -60,8 +60,16 @@ export const examOperations: readonly Operation[] = [
     may: 'editor',
     body: Added,
     status: 201,
+    audit: ['exam_add', 'knowledge :base'],
   },
-  { method: 'delete', path: '/:base/:question', summary: 'One question less', may: 'editor', status: 204 },
+  {
+    method: 'delete',
+    path: '/:base/:question',
+    summary: 'One question less',
+    may: 'editor',
+    status: 204,
+    audit: ['exam_remove', 'knowledge :base'],
+  },
   {
     method: 'post',
     path: '/:base/run',

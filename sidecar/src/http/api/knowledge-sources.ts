@@ -20,6 +20,7 @@ export const loaderOperations: readonly Operation[] = [
     summary: 'Fills a base with the documents of a loader',
     may: 'editor',
     body: Load,
+    audit: ['loader_run', 'loader :name'],
   },
 ]
 export const indexOperations: readonly Operation[] = [
@@ -31,8 +32,15 @@ export const indexOperations: readonly Operation[] = [
     may: 'admin',
     body: Rebuild,
     status: 202,
+    audit: ['index_rebuild', 'the index'],
   },
-  { method: 'delete', path: '/', summary: 'Stops the rebuilding', may: 'admin' },
+  {
+    method: 'delete',
+    path: '/',
+    summary: 'Stops the rebuilding',
+    may: 'admin',
+    audit: ['index_rebuild_stop', 'the index'],
+  },
 ]
 
 export interface KnowledgeSourceParts {

@@ -99,7 +99,13 @@ export const baseOperations: readonly Operation[] = [
 export const documentOperations: readonly Operation[] = [
   { method: 'get', path: '/:id', summary: 'How far a document is, and what was found in it', may: 'viewer' },
   { method: 'delete', path: '/:id', summary: 'Deletes a document', may: 'editor', status: 204 },
-  { method: 'post', path: '/:id/stop', summary: 'Stops the reading of a document', may: 'editor' },
+  {
+    method: 'post',
+    path: '/:id/stop',
+    summary: 'Stops the reading of a document',
+    may: 'editor',
+    audit: ['document_stop', 'document :id'],
+  },
   { method: 'post', path: '/:id/retry', summary: 'Goes on with a stopped or failed document', may: 'editor' },
   { method: 'get', path: '/:id/chunks', summary: 'The passages of a document', may: 'viewer', query: Chunks },
   {

@@ -69,6 +69,7 @@ export const modelOperations: readonly Operation[] = [
     query: Server,
     body: 'bytes',
     status: 201,
+    audit: ['model_file', 'file :digest'],
   },
   {
     method: 'post',

@@ -46,6 +46,7 @@ export const openWebUiOperations: readonly Operation[] = [
     summary: 'Brings the cast to Open WebUI; a dry run says what it would do',
     may: 'admin',
     body: SyncOptions,
+    audit: ['sync', 'Open WebUI'],
   },
   {
     method: 'post',
@@ -53,6 +54,7 @@ export const openWebUiOperations: readonly Operation[] = [
     summary: 'Forgets people who are not in Open WebUI any more; refuses when too many are missing',
     may: 'owner',
     body: Reconcile,
+    audit: ['people_reconcile', 'Open WebUI'],
   },
   {
     method: 'post',
@@ -60,6 +62,7 @@ export const openWebUiOperations: readonly Operation[] = [
     summary: 'Installs a function of ours there',
     may: 'admin',
     body: NewFunction,
+    audit: ['function_install', 'Open WebUI'],
   },
 ]
 export const eventOperations: readonly Operation[] = [
@@ -85,14 +88,17 @@ export function openWebUiRoutes(on: OpenWebUiParts) {
   return new Hono<AppEnv>()
     .post('/sync', async (c) => {
       const options = await readJson(SyncOptions, c.env.incoming)
+      c.set('auditDetail', options)
       return c.json(await configured(on).sync(options))
     })
     .post('/people/reconcile', async (c) => {
       const options = await readJson(Reconcile, c.env.incoming)
+      c.set('auditDetail', options)
       return c.json(await configured(on).reconcile(options))
     })
     .post('/functions', async (c) => {
       const { id, content } = await readJson(NewFunction, c.env.incoming)
+      c.set('auditDetail', { function: id })
       return c.json(await configured(on).installFunction(id, content))
     })
 }

@@ -28,6 +28,7 @@ export const privacyOperations: readonly Operation[] = [
     summary: 'Everything that is kept of a person, as JSON and CSV in a zip archive',
     may: 'admin',
     answer: 'application/zip',
+    audit: ['person_export', 'the people'],
   },
   {
     method: 'delete',
@@ -41,6 +42,7 @@ export const privacyOperations: readonly Operation[] = [
     summary: 'From now on the person is counted, but not known',
     may: 'admin',
     status: 204,
+    audit: ['objection_set', 'the people'],
   },
   {
     method: 'delete',
@@ -48,6 +50,7 @@ export const privacyOperations: readonly Operation[] = [
     summary: 'Takes the objection back',
     may: 'admin',
     status: 204,
+    audit: ['objection_take_back', 'the people'],
   },
   {
     method: 'get',
@@ -69,12 +72,20 @@ export const privacyOperations: readonly Operation[] = [
     may: 'admin',
     query: FindSamples,
   },
-  { method: 'post', path: '/pseudonyms/rotate', summary: 'Begins new pseudonyms', may: 'admin', status: 204 },
+  {
+    method: 'post',
+    path: '/pseudonyms/rotate',
+    summary: 'Begins new pseudonyms',
+    may: 'admin',
+    status: 204,
+    audit: ['pseudonyms_rotate', 'the people'],
+  },
   {
     method: 'post',
     path: '/fields/reseal',
     summary: 'Encrypts fields of older keys with the newest one',
     may: 'admin',
+    audit: ['fields_reseal', 'the people'],
   },
 ]
 

@@ -6,10 +6,10 @@ import { AppError } from '#base/errors.ts'
 import type { Principal } from '#gateway/keys.ts'
 import { reaches, ROLES, type Role, type Roles } from '#gateway/roles.ts'
 
+import type { NoteAction } from '../audited.ts'
 import { readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
 import type { Operation } from '../openapi.ts'
-import type { NoteAccess } from './keys.ts'
 
 const Give = z.strictObject({ role: z.enum(ROLES) })
 
@@ -27,10 +27,10 @@ export const roleOperations: readonly Operation[] = [
 
 export interface RoleParts {
   roles: Roles
-  noteAccess: NoteAccess
+  noteAction: NoteAction
 }
 
-export function roleRoutes({ roles, noteAccess }: RoleParts) {
+export function roleRoutes({ roles, noteAction }: RoleParts) {
   const refuseAbove = async (by: Principal, personId: string, role: Role) => {
     const held = (await roles.list()).find((given) => given.personId === personId)?.role
     const highest = [role, held].some((one) => reaches(one, 'admin')) ? 'owner' : 'admin'
@@ -45,7 +45,7 @@ export function roleRoutes({ roles, noteAccess }: RoleParts) {
       const { role } = await readJson(Give, c.env.incoming)
       await refuseAbove(principal, personId, role)
       const given = await roles.give(personId, role, principal.name)
-      await noteAccess({ actor: principal.name, action: 'role_give', target: personId, detail: { role } })
+      await noteAction({ actor: principal.name, action: 'role_give', target: personId, detail: { role } })
       return c.json(given)
     })
     .delete('/:person', async (c) => {
@@ -57,7 +57,7 @@ export function roleRoutes({ roles, noteAccess }: RoleParts) {
           'not_found',
           'This person has no role of ours; admins of Open WebUI are named there',
         )
-      await noteAccess({ actor: principal.name, action: 'role_take', target: personId })
+      await noteAction({ actor: principal.name, action: 'role_take', target: personId })
       return c.body(null, 204)
     })
 }

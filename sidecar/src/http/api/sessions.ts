@@ -34,6 +34,7 @@ export const sessionOperations: readonly Operation[] = [
     summary: 'Ends all sessions of a person, by their id in Open WebUI',
     may: 'admin',
     status: 204,
+    audit: ['sessions_end', 'the sessions'],
   },
 ]
 

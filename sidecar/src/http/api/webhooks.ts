@@ -30,15 +30,31 @@ export const webhookOperations: readonly Operation[] = [
     may: 'admin',
     body: NewWebhook,
     status: 201,
+    audit: ['webhook_create', 'the webhooks'],
   },
-  { method: 'patch', path: '/:id', summary: 'Switches a webhook off or on', may: 'admin', body: Switch },
-  { method: 'delete', path: '/:id', summary: 'Takes a webhook away', may: 'admin', status: 204 },
+  {
+    method: 'patch',
+    path: '/:id',
+    summary: 'Switches a webhook off or on',
+    may: 'admin',
+    body: Switch,
+    audit: ['webhook_switch', 'webhook :id'],
+  },
+  {
+    method: 'delete',
+    path: '/:id',
+    summary: 'Takes a webhook away',
+    may: 'admin',
+    status: 204,
+    audit: ['webhook_delete', 'webhook :id'],
+  },
   {
     method: 'post',
     path: '/:id/test',
     summary: 'Sends a message of the type webhook.test',
     may: 'admin',
     status: 202,
+    audit: ['webhook_test', 'webhook :id'],
   },
   {
     method: 'get',
@@ -53,6 +69,7 @@ export const webhookOperations: readonly Operation[] = [
     summary: 'Sends a message again, under its old id',
     may: 'admin',
     status: 202,
+    audit: ['webhook_resend', 'webhook :id'],
   },
 ]
 
