@@ -253,6 +253,34 @@ test('a lorebook beside the card is called up in its chats, and in no others', a
   expect(await promptOf('has')).not.toContain('Sharp rocks')
 })
 
+test('in a test of lore the dice fall as in a chat: once, for each name of it, or where the author wants them', async () => {
+  const entry = (at: number) => ({
+    ...{ keys: ['reef'], content: `Line ${String(at)}.`, extensions: { probability: 50 }, enabled: true },
+    ...{ insertion_order: at, use_regex: false },
+  })
+  const book = { extensions: {}, entries: Array.from({ length: 40 }, (_, at) => entry(at)) }
+  async function active(chance: object): Promise<{ on: string[]; dice: (number | null)[] }> {
+    const body = { book, messages: [{ role: 'user', content: 'The reef?' }], ...chance }
+    const answer = await troupe.request('POST', '/troupe/api/lorebooks/test', { body })
+    const { active, trace } = (await answer.json()) as {
+      active: { text: string }[]
+      trace: { dice: number | null }[]
+    }
+    return { on: active.map(({ text }) => text), dice: trace.map(({ dice }) => dice) }
+  }
+  const first = await active({})
+  expect(first.on.length).toBeGreaterThan(5)
+  expect(first.on.length).toBeLessThan(35)
+  expect(new Set(first.dice).size).toBe(40)
+  expect(await active({})).toEqual(first)
+  const other = await active({ seed: 'another chat' })
+  expect(other.on).not.toEqual(first.on)
+  expect(await active({ seed: 'another chat' })).toEqual(other)
+  expect((await active({ dice: 0 })).on).toHaveLength(40)
+  expect((await active({ dice: 49.9 })).on).toHaveLength(40)
+  expect((await active({ dice: 50 })).on).toEqual([])
+})
+
 test('the room of a character says what is spent before anybody speaks, and how many turns are left', async () => {
   await importFiles(
     [cardFile({ name: 'Roomy' }), 'roomy.json'],

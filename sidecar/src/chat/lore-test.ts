@@ -1,11 +1,12 @@
 /** Runs the lore of a character, or of a single book, over messages that nobody sent. */
 import { AppError } from '#base/errors.ts'
+import { frozenDraw } from '#characters/dice.ts'
 import type { Library } from '#library/library.ts'
 import { parseBook, type Lorebooks } from '#library/lorebooks.ts'
 import type { ChatMessage } from '#prompt/ask.ts'
 import { readConversation } from '#prompt/conversation.ts'
 import { calledUpLore, fixedLore } from '#prompt/lore.ts'
-import type { Materials } from '#prompt/prompt.ts'
+import type { Materials, Scene } from '#prompt/prompt.ts'
 import { estimateTokens } from '#prompt/tokens.ts'
 
 /** A quarter of the smallest window in use, which is what SillyTavern ships. */
@@ -20,15 +21,24 @@ export interface LoreTest {
   book?: unknown
   messages: readonly ChatMessage[]
   budgetTokens?: number | undefined
+  /** Names a chat that nobody has: its dice fall once, as in every chat. */
+  seed?: string | undefined
+  /** All dice fall there, from 0 up to 100: below an entry's probability it comes on. */
+  dice?: number | undefined
 }
 
-interface TestParts {
+export interface LoreTestParts {
   library: Pick<Library, 'get' | 'version'>
   lorebooks: Pick<Lorebooks, 'get' | 'of'>
+  now: () => number
+  timeZone: string
 }
 
-/** Dice always fall on their first side, so that a test shows the same twice. Throws AppError. */
-export async function testLore({ budgetTokens = DEFAULT_BUDGET_TOKENS, ...tested }: LoreTest, on: TestParts) {
+/** The same test shows the same twice. Throws AppError. */
+export async function testLore(
+  { budgetTokens = DEFAULT_BUDGET_TOKENS, ...tested }: LoreTest,
+  on: LoreTestParts,
+) {
   const materials = await materialsFor(tested, on)
   const { history, last } = readConversation(tested.messages)
   const { active, asked, explain } = calledUpLore(materials, [...history, last], budgetTokens)
@@ -47,7 +57,10 @@ export async function testLore({ budgetTokens = DEFAULT_BUDGET_TOKENS, ...tested
   }
 }
 
-async function materialsFor({ character, lorebook, book }: LoreTest, on: TestParts): Promise<Materials> {
+async function materialsFor(tested: LoreTest, on: LoreTestParts): Promise<Materials> {
+  const { character, lorebook, book } = tested
+  const scene = { modelName: '', dice: diceOf(tested), clock: { nowMs: on.now(), timeZone: on.timeZone } }
+  const somebody = { userName: SOMEBODY, clockMs, scene }
   const named = [character, lorebook, book].filter((each) => each !== undefined)
   if (named.length !== 1)
     throw new AppError('invalid', 'Name one of "character", "lorebook" and "book"', { param: 'character' })
@@ -55,13 +68,21 @@ async function materialsFor({ character, lorebook, book }: LoreTest, on: TestPar
     const { publishedVersion, latestVersion } = await on.library.get(character)
     const { card, number } = await on.library.version(character, publishedVersion ?? latestVersion)
     const speaker = { characterId: character, version: number, card }
-    return { speaker, books: on.lorebooks.of(character), userName: SOMEBODY, clockMs }
+    return { speaker, books: on.lorebooks.of(character), ...somebody }
   }
-  const tested =
+  const alone =
     lorebook === undefined
       ? { id: 'tested', name: 'The book', book: parseBook(book) }
       : on.lorebooks.get(lorebook)
-  return { speaker: NOBODY, books: [tested], userName: SOMEBODY, clockMs }
+  return { speaker: NOBODY, books: [alone], ...somebody }
+}
+
+const FIRST_CHAT = '1'
+
+/** As in a chat, but without its secret: nobody's chat is told in advance. */
+function diceOf({ character = '', seed = FIRST_CHAT, dice }: LoreTest): Scene['dice'] {
+  if (dice !== undefined) return () => () => dice / 100
+  return (field) => frozenDraw('lore test', seed, character, field)
 }
 
 const clockMs = () => performance.now()

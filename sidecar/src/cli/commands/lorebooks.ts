@@ -130,7 +130,10 @@ async function test(run: Run): Promise<number> {
   const words = textOf(run.values, 'say')
   if (words === undefined)
     throw new AppError('invalid', 'Give the words of the user: --say "What about the reef?"')
-  const body = { ...(await subject(run)), messages: [{ role: 'user', content: words }] }
+  const seed = textOf(run.values, 'seed')
+  const dice = textOf(run.values, 'dice')
+  const chance = { ...(seed !== undefined && { seed }), ...(dice !== undefined && { dice: Number(dice) }) }
+  const body = { ...(await subject(run)), ...chance, messages: [{ role: 'user', content: words }] }
   const answer = await run.api.call('POST', '/troupe/api/lorebooks/test', Tested, body)
   for (const { entry, isActive, reason, pass, place } of answer.trace) {
     const where = pass === null ? '' : ` (pass ${String(pass)}, ${place.replaceAll('_', ' ')})`
@@ -188,9 +191,12 @@ export const lorebookCommands: readonly Command[] = [
   },
   {
     name: 'lorebooks test',
-    usage: 'lorebooks test CHARACTER|FILE --say WORDS | --book BOOK --say WORDS',
+    usage: 'lorebooks test CHARACTER|FILE --say WORDS | --book BOOK --say WORDS [--dice 0…99 | --seed CHAT]',
     summary: 'shows which entries some words call up, and why the others stay away',
-    options: { ...BOOK, say: { type: 'string' } },
+    details:
+      'Dice of entries with a probability fall as in a chat, once. --dice says where they fall: 0 calls up all of them, 99 those\n' +
+      'that are certain; --seed names another chat, with other dice.\n',
+    options: { ...BOOK, say: { type: 'string' }, seed: { type: 'string' }, dice: { type: 'string' } },
     run: test,
   },
 ]

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { AppError, toAppError } from '#base/errors.ts'
 import { readLorebook, writeLorebook } from '#characters/lorebooks.ts'
 import { lintBook } from '#characters/lore/lint.ts'
-import { testLore } from '#chat/lore-test.ts'
+import { testLore, type LoreTestParts } from '#chat/lore-test.ts'
 import type { Library } from '#library/library.ts'
 import { parseBook, type Lorebooks, type StoredLorebook } from '#library/lorebooks.ts'
 import { estimateTokens } from '#prompt/tokens.ts'
@@ -42,6 +42,10 @@ const Which = z.object({
 const Test = Which.extend({
   messages: z.array(z.unknown()),
   budgetTokens: z.number().int().positive().max(1_000_000).optional(),
+  /** Names a chat of its own, whose dice fall once; other names, other dice. */
+  seed: z.string().min(1).max(200).optional(),
+  /** Where all dice fall: below an entry's probability it comes on. */
+  dice: z.number().min(0).lt(100).optional(),
 })
 const Lint = Which.extend({ budgetTokens: z.number().int().positive().max(1_000_000).default(1_024) })
 
@@ -76,7 +80,7 @@ export const lorebookOperations: readonly Operation[] = [
   { method: 'get', path: '/:id/export', summary: 'A lorebook as a V3 file', may: 'viewer' },
 ]
 
-export interface LorebookParts {
+export interface LorebookParts extends Pick<LoreTestParts, 'now' | 'timeZone'> {
   library: Pick<Library, 'get' | 'version'>
   lorebooks: Lorebooks
 }
