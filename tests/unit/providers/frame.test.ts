@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 
-import { createReader, type ChatState } from '#providers/openai.ts'
+import { createReader, type ChatState } from '#providers/openai-answer.ts'
 import { frameOf, wordsIn } from '#providers/frame.ts'
 
 const WORDS = {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 
-import { createReader, toChatBody } from '#providers/openai.ts'
+import { createReader } from '#providers/openai-answer.ts'
+import { toChatBody } from '#providers/openai-request.ts'
 import type { ModelCall } from '#providers/provider.ts'
 
 import { inPieces, recorded, replay, textOf } from '../../support/replay.ts'
