@@ -87,6 +87,21 @@ describe('several answers', () => {
       '[DONE]',
     ])
   })
+
+  test('weigh as much as they are: each takes its tokens from the quota, and all are one turn', async () => {
+    const made = await troupe.request('POST', '/troupe/api/keys', {
+      body: { name: 'poor', scopes: ['chat'], limits: { tokensPerDay: 350, turnsPerDay: 2 } },
+    })
+    const { secret: key } = (await made.json()) as { secret: string }
+    const refused = await post({ n: 4, max_tokens: 100 }, { key })
+    expect(refused.status).toBe(429)
+    expect(await bodyOf(refused)).toMatchObject({ error: { code: 'insufficient_quota' } })
+    expect((await post({ n: 2, max_tokens: 10 }, { key })).status).toBe(200)
+    expect((await post({ max_tokens: 1 }, { key })).status).toBe(200)
+    expect(await bodyOf(await post({ max_tokens: 1 }, { key }))).toMatchObject({
+      error: { message: expect.stringContaining('2 messages') as string },
+    })
+  })
 })
 
 describe('what a client may say', () => {
@@ -117,6 +132,54 @@ describe('what a client may say', () => {
     expect(answer.headers.get('x-ignored-params')).toBe('metadata, store')
     expect(lastOf(openAi)).toMatchObject({ top_a: 0.2 })
     expect(lastOf(openAi)).not.toHaveProperty('metadata')
+  })
+
+  test.each([
+    ['chat/completions', { top_a: 0.2, tool_choice: 'required', store: true }, 'store, top_a, tool_choice'],
+    [
+      'completions',
+      { prompt: 'Hi', logit_bias: {}, logprobs: 2, service_tier: 'auto' },
+      'service_tier, logprobs, logit_bias',
+    ],
+    ['responses', { input: 'Hi', top_a: 0.2, truncation: 'auto', store: false }, 'truncation, top_a'],
+  ])('what an Ollama has no word for is told as well: %s', async (path, body, told) => {
+    const answer = await post({ model: FAKE_MODEL.name, ...body }, { path })
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('x-ignored-params')).toBe(told)
+  })
+
+  test.each([
+    ['completions', { prompt: 'Hi' }],
+    ['responses', { input: 'Hi' }],
+  ])('what we do not know goes on to a /v1 server: %s', async (path, body) => {
+    const answer = await post({ model: 'org/other-1b', ...body, top_a: 0.2 }, { path })
+    expect(answer.headers.get('x-ignored-params')).toBeNull()
+    expect(lastOf(openAi)).toMatchObject({ top_a: 0.2 })
+  })
+
+  test('whom a key speaks for tells its figures apart, and is nowhere to be read', async () => {
+    const recordOf = async (body: object, path = 'chat/completions') => {
+      const answer = await post({ ...body }, { path })
+      const record = await troupe.request(
+        'GET',
+        `/troupe/api/requests/${answer.headers.get('x-request-id') ?? ''}`,
+      )
+      return (await record.json()) as { person: string | null }
+    }
+    const ann = await recordOf({ user: 'ann@example.org' })
+    const again = await recordOf({ safety_identifier: 'ann@example.org', input: 'Hi' }, 'responses')
+    const bob = await recordOf({ user: 'bob' })
+    expect(ann.person).toEqual(expect.any(String))
+    expect(again.person).toBe(ann.person)
+    expect(bob.person).not.toBe(ann.person)
+    expect((await recordOf({})).person).toBeNull()
+    expect(JSON.stringify([ann, ollama.requests.map(({ body }) => body)])).not.toContain('ann@')
+    // Open WebUI names its people itself, with a proof.
+    const forwarded = await post({ user: 'ann@example.org' }, { key: CONNECTION_KEY })
+    const { person } = (await (
+      await troupe.request('GET', `/troupe/api/requests/${forwarded.headers.get('x-request-id') ?? ''}`)
+    ).json()) as { person: string | null }
+    expect(person).toBeNull()
   })
 
   test('a client that wants no stream costs the model server none', async () => {

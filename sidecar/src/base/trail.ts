@@ -23,13 +23,15 @@ export interface Trail {
   readonly span: Span
   /** Goes into the line of log. */
   note(facts: Facts): void
+  /** Tells the client which fields of its request change nothing. */
+  ignored(fields: readonly string[]): void
 }
 
 export const silentSpan: Span = { traceparent: undefined, child: () => silentSpan, end: () => undefined }
 
 export const silentTracer: Tracer = { start: () => silentSpan, close: () => Promise.resolve() }
 
-export const silentTrail: Trail = { span: silentSpan, note: () => undefined }
+export const silentTrail: Trail = { span: silentSpan, note: () => undefined, ignored: () => undefined }
 
 /** Does the work as a step of its own. */
 export async function during<T>(span: Span, name: string, work: () => Promise<T>): Promise<T> {

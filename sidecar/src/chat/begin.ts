@@ -139,6 +139,7 @@ async function* place(
     const placed = yield* on.pool.place(wish, signal)
     journal.decide({ ...composed, upstream: placed.upstream })
     journal.queued(placed.queuedMs)
+    ask.trail?.ignored(placed.upstream.provider.ignores?.(ask) ?? [])
     return { ...placed, prompt, release: steps.begun(placed.release) }
   } catch (thrown) {
     steps.failed(toAppError(thrown).code)
@@ -146,8 +147,9 @@ async function* place(
   }
 }
 
-/** The people of one Open WebUI share their characters' prompts; the holder of a key shares with nobody. */
-const trustDomain = ({ surface, keyId }: Ask): string => (surface === 'open-webui' ? surface : keyId)
+/** The people of one Open WebUI share their characters' prompts; whoever has a key, or is named by its holder, shares with nobody. */
+const trustDomain = ({ surface, keyId, subUser }: Ask): string =>
+  surface === 'open-webui' ? surface : (subUser ?? keyId)
 
 /** Waiting for a place, then the call with the time to its first word; another server after a failure is another call. */
 function followCall(span: Span) {

@@ -167,7 +167,9 @@ const present = (options: CharacterSettings['options']): Sampling =>
 function chatOf(ask: Ask): string {
   const chat = ownChat(ask)
   if (chat !== undefined) return chat
-  const { keyId, person, messages } = ask
+  const { keyId, person, subUser, messages } = ask
   const first = messages.find(({ role }) => role === 'user')
-  return sha256Hex([keyId, person?.id ?? '', first === undefined ? '' : messageText(first)].join('\0'))
+  return sha256Hex(
+    [keyId, person?.id ?? subUser ?? '', first === undefined ? '' : messageText(first)].join('\0'),
+  )
 }

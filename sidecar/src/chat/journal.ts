@@ -135,8 +135,9 @@ export class Journal {
   close(status: CallStatus, errorCode: ErrorCode | null): CallRecord {
     this.#isClosed = true
     const { pseudonym, now } = this.#on
-    const { person, conversation, task, isWarmUp } = this.#ask
-    const isHidden = person !== undefined && this.#on.isHidden?.(person.id) === true
+    const { person, subUser, conversation, task, isWarmUp } = this.#ask
+    const who = person?.id ?? subUser
+    const isHidden = who !== undefined && this.#on.isHidden?.(who) === true
     const named = (kind: 'person' | 'chat' | 'message', id: string | undefined) =>
       id === undefined || isHidden ? null : pseudonym(kind, id)
     return {
@@ -146,7 +147,7 @@ export class Journal {
       task: task ?? null,
       surface: this.#ask.surface,
       keyId: this.#ask.keyId,
-      person: named('person', person?.id),
+      person: named('person', who),
       groups: person?.groups === undefined || isHidden ? null : [...person.groups],
       chat: named('chat', conversation.chatId),
       // Without an id of its own an answer is known by its request.

@@ -6,6 +6,9 @@ import type { Log } from '#base/log.ts'
 import type { Metrics } from '#base/metrics.ts'
 import type { Trail, Tracer } from '#base/trail.ts'
 
+/** Names of fields, as the client wrote them. */
+const IGNORED_HEADER = 'x-ignored-params'
+
 export interface Visit extends Trail {
   incoming: IncomingMessage
   outgoing: ServerResponse
@@ -33,6 +36,7 @@ export function beginVisit(incoming: IncomingMessage, outgoing: ServerResponse, 
   const { socket, method = '', headers } = incoming
   const [readBefore, writtenBefore] = [socket.bytesRead, socket.bytesWritten]
   const traceparent = headers['traceparent']
+  const ignored = new Set<string>()
   const span = on.tracer.start(method, typeof traceparent === 'string' ? traceparent : undefined)
   const write = (route: string) => {
     const { statusCode: status } = outgoing
@@ -52,6 +56,11 @@ export function beginVisit(incoming: IncomingMessage, outgoing: ServerResponse, 
     logged,
     span,
     note: (facts) => void Object.assign(logged, facts),
+    ignored(fields) {
+      for (const field of fields) ignored.add(field)
+      if (ignored.size > 0 && !outgoing.headersSent)
+        outgoing.setHeader(IGNORED_HEADER, [...ignored].join(', '))
+    },
     finish(route) {
       if (outgoing.closed) write(route)
       else outgoing.once('close', () => write(route))

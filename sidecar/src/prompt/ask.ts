@@ -98,6 +98,11 @@ export interface Ask {
   surface: 'open-webui' | 'api'
   keyId: string
   person?: Person
+  /**
+   * Whoever of those behind a key asks, as its holder names them (`user`), with the key's id. For figures and caches only:
+   * nobody has proven it, and limits go by key.
+   */
+  subUser?: string
   /** What the person tells the character of themselves. */
   persona?: string
   conversation: Conversation

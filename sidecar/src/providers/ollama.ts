@@ -71,6 +71,10 @@ const driver: ProviderDriver = {
           },
           signal,
         ),
+      ignores: ({ extra, toolChoice }) => [
+        ...Object.keys(extra),
+        ...(toolChoice === 'required' ? ['tool_choice'] : []),
+      ],
       embed: (call, signal) => embed(connection, call, keepAliveSeconds, signal),
       maker: createMaker(connection),
       close: () => connection.close(),

@@ -167,6 +167,8 @@ export interface Provider {
    * `signal` aborts or the consumer leaves the loop, and then throws `cancelled` (or simply returns if the consumer left).
    */
   stream(call: ModelCall, signal: AbortSignal): AsyncGenerator<Delta, void, undefined>
+  /** Fields of the client's request that its servers have no word for; absent where they take everything. */
+  ignores?(call: Pick<ModelCall, 'extra' | 'toolChoice'>): string[]
   /**
    * How many tokens a text is for a model; undefined where the server does not tell. Throws as `models` does. Absent where
    * no server of the kind tells.

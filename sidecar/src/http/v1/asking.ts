@@ -21,11 +21,26 @@ export interface AskingParts {
 
 export type SaidInBody = Omit<
   Ask,
-  'requestId' | 'surface' | 'keyId' | 'mayUseBaseModels' | 'mayAsk' | 'conversation' | 'person' | 'task'
->
+  | 'requestId'
+  | 'surface'
+  | 'keyId'
+  | 'mayUseBaseModels'
+  | 'mayAsk'
+  | 'conversation'
+  | 'person'
+  | 'subUser'
+  | 'task'
+> & {
+  /** Of those behind the key, as its holder names them. */
+  user?: string
+}
 
 /** Throws AppError `unauthenticated` when Open WebUI names a user and does not prove it. */
-export async function completeAsk(said: SaidInBody, caller: Caller, on: AskingParts): Promise<Ask> {
+export async function completeAsk(
+  { user, ...said }: SaidInBody,
+  caller: Caller,
+  on: AskingParts,
+): Promise<Ask> {
   const { incoming, requestId, principal, logged } = caller
   const { cast } = principal
   const headers = readHeaders(incoming.headers)
@@ -53,22 +68,23 @@ export async function completeAsk(said: SaidInBody, caller: Caller, on: AskingPa
     conversation,
     trail: caller,
     ...(person === undefined ? {} : { person }),
+    ...(trusted || user === undefined ? {} : { subUser: `${principal.keyId}:${user}` }),
     ...(task === undefined ? {} : { task }),
   }
 }
 
 /**
  * Asks the limits for the call, while the prompt is being made. The headers are set when they have answered, which is before
- * the first byte. Whoever gets the ticket has to end it.
+ * the first byte. Several answers to one question are one turn, and as many times its tokens. Whoever gets the ticket has to end it.
  */
-export function admit(ask: Ask, { outgoing, principal }: Caller, on: AskingParts): Ticket {
+export function admit(ask: Ask, { outgoing, principal }: Caller, on: AskingParts, answers = 1): Ticket {
   const ticket = on.limits.admit({
     requestId: ask.requestId,
     kind: ask.task === undefined ? 'turn' : 'task',
     keyId: principal.keyId,
     person: ask.person && on.pseudonym('person', ask.person.id),
     keyLimits: principal.limits,
-    tokens: estimateCall(ask),
+    tokens: estimateCall(ask) * answers,
   })
   ticket.admitted.then(
     (allowance) => {

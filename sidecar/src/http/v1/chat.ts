@@ -22,7 +22,7 @@ export function chatHandler(on: ChatParts) {
     const { incoming } = caller
     const body = readChatBody(parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
     const ask = await completeAsk(askParts(body), caller, on)
-    const ticket = admit(ask, caller, on)
+    const ticket = admit(ask, caller, on, body.n ?? 1)
     try {
       await answer(body, ask, ticket, caller, on)
     } finally {
@@ -41,8 +41,7 @@ async function answer(
   const { outgoing } = caller
   const answers = body.n ?? 1
   const deltas = inTurn(on.turn, ask, answers, goneSignal(outgoing), ticket)
-  const ignored = ignoredFields(body)
-  if (ignored.length > 0) outgoing.setHeader('x-ignored-params', ignored.join(', '))
+  caller.ignored(ignoredFields(body))
   const envelope: Envelope = {
     requestId: ask.requestId,
     model: ask.model,

@@ -13,7 +13,7 @@ import { errorBody, writeJson } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
 import { admit, completeAsk, type AskingParts } from './asking.ts'
 import type { Caller } from './door.ts'
-import { askParts, ChatBody } from './read-ask.ts'
+import { askParts, ChatBody, ignoredFields, withUnknown } from './read-ask.ts'
 import { writeStream, type Chunks } from './stream.ts'
 import { usageJson, type Envelope } from './wire.ts'
 
@@ -32,6 +32,8 @@ const shared = ChatBody.pick({
   seed: true,
   stop: true,
   max_tokens: true,
+  user: true,
+  safety_identifier: true,
 })
 
 export const CompletionBody = shared.extend({
@@ -44,6 +46,8 @@ export const CompletionBody = shared.extend({
   echo: z.boolean().nullish(),
   n: z.literal(1, 'may only be 1').nullish(),
   best_of: z.literal(1, 'may only be 1').nullish(),
+  /** A number here, and of another shape than a chat's. */
+  logprobs: z.unknown().optional(),
 })
 
 /** As OpenAI has it. */
@@ -52,11 +56,13 @@ const DEFAULT_TOKENS = 16
 export function completionHandler(on: AskingParts & { turn: Turn }) {
   return async (caller: Caller): Promise<void> => {
     const { incoming, outgoing } = caller
-    const body = check(CompletionBody, parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
+    const given = parseJson(await readBytes(incoming, CHAT_BODY_BYTES))
+    const body = withUnknown(check(CompletionBody, given), given, CompletionBody.shape)
     if (body.echo === true)
       throw new AppError('invalid', 'The prompt is not repeated; leave out "echo"', { param: 'echo' })
     const prompt = [body.prompt].flat().join('')
-    const { prompt: _prompt, suffix, echo: _echo, n: _n, best_of: _best, ...rest } = body
+    const { prompt: _prompt, suffix, echo: _echo, n: _n, best_of: _best, logprobs, ...rest } = body
+    caller.ignored([...ignoredFields(rest), ...(logprobs == null ? [] : ['logprobs'])])
     const said = askParts({
       ...rest,
       max_tokens: body.max_tokens ?? DEFAULT_TOKENS,

@@ -23,6 +23,9 @@ const mostTokens = z
   .refine((most) => most !== 0, 'must be above 0, or -1 for no bound')
   .nullish()
 
+/** Anything but a text is no name, and no reason to refuse a chat. */
+const name = text.nullish().catch(undefined)
+
 const Part = z.union([
   z.looseObject({ type: z.literal('text'), text }),
   z.looseObject({ type: z.literal('image_url'), image_url: z.union([text, z.looseObject({ url: text })]) }),
@@ -69,6 +72,9 @@ export const ChatBody = z.object({
   top_logprobs: z.number().int().min(0).max(20).nullish(),
   reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max']).nullish(),
   modalities: z.array(text).nullish(),
+  user: name,
+  /** OpenAI's newer word for it. */
+  safety_identifier: name,
   audio: z.unknown().optional(),
   tools: z.array(Tool).nullish(),
   tool_choice: z.unknown().optional(),
@@ -93,17 +99,12 @@ const WITHOUT_EFFECT = [
   'service_tier',
   'prompt_cache_key',
   'prompt_cache_retention',
-  'safety_identifier',
   'prediction',
   'verbosity',
   'web_search_options',
 ] as const
 
-const NOT_PASSED_ON: ReadonlySet<string> = new Set([
-  ...Object.keys(ChatBody.shape),
-  'user',
-  ...WITHOUT_EFFECT,
-])
+const NOT_PASSED_ON: ReadonlySet<string> = new Set([...Object.keys(ChatBody.shape), ...WITHOUT_EFFECT])
 
 /** The fields of a body that were read and change nothing. */
 export const ignoredFields = (body: Readonly<Record<string, unknown>>): string[] =>
@@ -114,7 +115,7 @@ export function readChatBody(value: unknown): ChatBody {
   const parsed = ChatBody.safeParse(value)
   if (parsed.success) {
     refuseSound(parsed.data)
-    return withUnknown(parsed.data, value)
+    return withUnknown(parsed.data, value, ChatBody.shape)
   }
   const issue = parsed.error.issues[0]
   const where = issue?.path.join('.') ?? ''
@@ -127,10 +128,14 @@ export function readChatBody(value: unknown): ChatBody {
   )
 }
 
-function withUnknown(known: z.infer<typeof ChatBody>, value: unknown): ChatBody {
-  const body: Record<string, unknown> = known
-  for (const [name, given] of Object.entries(value ?? {})) if (!(name in ChatBody.shape)) body[name] = given
-  return known
+/** Adds the fields that the shape does not have, as they came. */
+export function withUnknown<T extends object>(
+  known: T,
+  value: unknown,
+  shape: object,
+): T & Readonly<Record<string, unknown>> {
+  const unknown = Object.entries(value ?? {}).filter(([name]) => !(name in shape))
+  return Object.assign(known, Object.fromEntries(unknown))
 }
 
 function refuseSound({ modalities, audio }: z.infer<typeof ChatBody>): void {
@@ -163,8 +168,14 @@ export function askParts(body: ChatBody) {
     ...(body.reasoning_effort == null ? {} : { thinking: EFFORTS[body.reasoning_effort] }),
     ...(body.logprobs === true ? { logprobs: { top: body.top_logprobs ?? 0 } } : {}),
     ...(body.troupe?.persona ? { persona: body.troupe.persona } : {}),
+    ...userOf(body),
     extra: extraOf(body),
   }
+}
+
+function userOf({ user, safety_identifier: identifier }: ChatBody): { user?: string } {
+  const named = user || identifier
+  return named ? { user: named } : {}
 }
 
 function extraOf(body: ChatBody): Record<string, unknown> {

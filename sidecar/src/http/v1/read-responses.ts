@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 
 import { check } from '../body.ts'
-import { ChatBody, pictureUrl } from './read-ask.ts'
+import { ChatBody, pictureUrl, withUnknown } from './read-ask.ts'
 
 const text = z.string()
 const record = z.record(text, z.unknown())
@@ -43,6 +43,8 @@ const SHARED = ChatBody.pick({
   seed: true,
   stop: true,
   troupe: true,
+  user: true,
+  safety_identifier: true,
 })
 
 const ignored = z.unknown().optional()
@@ -65,13 +67,11 @@ const OWN = {
   prompt: z.unknown().optional(),
   store: ignored,
   truncation: ignored,
-  user: ignored,
   service_tier: ignored,
   include: ignored,
   stream_options: ignored,
   max_tool_calls: ignored,
   top_logprobs: ignored,
-  safety_identifier: ignored,
   prompt_cache_key: ignored,
   prompt_cache_options: ignored,
   prompt_cache_retention: ignored,
@@ -81,11 +81,18 @@ const OWN = {
 
 export const ResponsesBody = SHARED.extend(OWN)
 
-export type ResponsesBody = z.infer<typeof ResponsesBody>
+/** With the fields that we do not know. */
+export type ResponsesBody = z.infer<typeof ResponsesBody> & Readonly<Record<string, unknown>>
+
+/** The fields of a body that were read and change nothing. */
+export const ignoredInResponses = (body: ResponsesBody): string[] =>
+  Object.entries(OWN)
+    .filter(([name, schema]) => schema === ignored && (body[name] ?? false) !== false)
+    .map(([name]) => name)
 
 /** Throws AppError `invalid` with the field's path. */
 export function readResponsesBody(value: unknown): ResponsesBody {
-  const body = check(ResponsesBody, value)
+  const body = withUnknown(check(ResponsesBody, value), value, ResponsesBody.shape)
   const kept = (['previous_response_id', 'conversation', 'background', 'prompt'] as const).find(
     (field) => (body[field] ?? false) !== false,
   )
