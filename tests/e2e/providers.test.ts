@@ -159,8 +159,10 @@ describe('a real Ollama', () => {
   test('has the window that was asked for', async () => {
     const server = provider()
     await ask(server, { messages: [user('Hello')], contextTokens: 1_024 })
-    const running = (await (await fetch(`${realOllama.url}/api/ps`)).json()) as { models: object[] }
-    expect(running.models).toMatchObject([{ name: EMBEDDED_MODEL, context_length: 1_024 }])
+    const [loaded] = (await server.loaded?.(new AbortController().signal)) ?? []
+    expect(loaded).toMatchObject({ name: EMBEDDED_MODEL, contextTokens: 1_024, gpuBytes: 0 })
+    expect(loaded?.sizeBytes).toBeGreaterThan(100 * 1_048_576)
+    expect(loaded?.untilMs).toBeGreaterThan(Date.now())
     await server.close()
   })
 

@@ -41,6 +41,9 @@ interface Load {
 const loadsOf = async (troupe: TestApp): Promise<Load[]> =>
   ((await (await troupe.request('GET', '/troupe/api/models/loads')).json()) as { loads: Load[] }).loads
 
+const loadedAt = async (troupe: TestApp): Promise<object[]> =>
+  ((await (await troupe.request('GET', '/troupe/api/models')).json()) as { loaded: object[] }).loaded
+
 /** Another program that asks the same Ollama for its own window. */
 const interfere = ({ origin }: FakeOllama) =>
   fetch(`${origin}/api/chat`, {
@@ -55,17 +58,37 @@ test('which request made a model load is told, and why it had to', async () => {
   const first = await post(troupe, key, { model: 'fake:1b' })
   await post(troupe, key, { model: 'fake:1b' })
   await interfere(ollama)
+  expect(await loadedAt(troupe)).toMatchObject([{ contextTokens: 1_024, askedTokens: 2_048 }])
   const second = await post(troupe, key, { model: 'fake:1b', input: 'text' }, 'embeddings')
   const id = (answer: Response) => answer.headers.get('x-request-id')
   expect(await loadsOf(troupe)).toMatchObject([
     { requestId: id(second), kind: 'embedding', cause: 'elsewhere', contextTokens: 2_048, loadMs: 700 },
     { requestId: id(first), kind: 'turn', cause: 'first', model: 'fake:1b', server: ollama.origin },
   ])
+  const untilMs = Date.parse('2026-11-28T12:00:00.123Z')
+  expect(await loadedAt(troupe)).toEqual([
+    {
+      ...{ server: ollama.origin, name: 'fake:1b', contextTokens: 2_048, askedTokens: 2_048 },
+      ...{ sizeBytes: 163_676_160, gpuBytes: 0, untilMs },
+    },
+  ])
   const figures = await (await troupe.request('GET', '/metrics')).text()
   for (const kind of ['turn', 'embedding'])
     expect(figures).toContain(
       `troupe_model_loads_total{server="${ollama.origin}",model="fake:1b",kind="${kind}"} 1`,
     )
+})
+
+test('a server that does not tell what it has loaded keeps nobody from the list of models', async () => {
+  const ollama = kept(await openFakeOllama())
+  const gone = await openFakeOllama({ models: [{ ...FAKE_MODEL, name: 'other:1b' }] })
+  const openAi = kept(await openFakeOpenAi())
+  const { troupe } = await openKeyed({
+    OLLAMA_BASE_URL: `${ollama.origin};${gone.origin}`,
+    OPENAI_API_BASE_URLS: openAi.url,
+  })
+  await gone.close()
+  expect(await loadedAt(troupe)).toEqual([])
 })
 
 test('how long an Ollama keeps a model is ours to say, or left to it', async () => {

@@ -189,7 +189,10 @@ export async function openFakeOllama(options: FakeServerOptions = {}): Promise<F
         })
       case '/api/ps':
         return answer(response, {
-          models: [...windows].map(([name, window]) => ({ name, context_length: window })),
+          models: [...windows].map(([name, window]) => ({
+            ...{ name, model: name, size: 163_676_160, size_vram: 0, context_length: window },
+            expires_at: '2026-11-28T12:00:00.123456789Z',
+          })),
         })
       case '/api/show': {
         const model = models.find(({ name }) => name === request.body.model)

@@ -18,6 +18,7 @@ import {
   type EmbedCall,
   type Embedding,
   type FinishReason,
+  type LoadedModel,
   type ModelCall,
   type Provider,
   type ProviderDriver,
@@ -71,6 +72,7 @@ const driver: ProviderDriver = {
           },
           signal,
         ),
+      loaded: (signal) => listLoaded(connection, signal),
       ignores: ({ extra, toolChoice }) => [
         ...Object.keys(extra),
         ...(toolChoice === 'required' ? ['tool_choice'] : []),
@@ -422,6 +424,39 @@ async function listModels(
       }),
       ...(contextTokens !== undefined && { contextTokens }),
       parallel: PARALLEL,
+    }
+  })
+}
+
+const Running = z.object({
+  models: z.array(
+    z.object({
+      name: z.string(),
+      context_length: z.number().nullish(),
+      size: z.number().nullish(),
+      size_vram: z.number().nullish(),
+      expires_at: z.string().nullish(),
+    }),
+  ),
+})
+
+async function listLoaded(connection: Connection, signal: AbortSignal): Promise<LoadedModel[]> {
+  const reply = await connection.ask('/api/ps', undefined, signal)
+  if (reply.status !== 200) throw refusalError(reply.status, reply.text, '', connection.words)
+  const running = Running.safeParse(parseJson(reply.text))
+  if (!running.success)
+    throw new AppError(
+      'upstream',
+      `${WORDS.title} at ${connection.words.name} does not say what it has loaded`,
+    )
+  return running.data.models.map(({ name, ...told }) => {
+    const untilMs = Date.parse(told.expires_at ?? '')
+    return {
+      name,
+      ...(typeof told.context_length === 'number' && { contextTokens: told.context_length }),
+      ...(typeof told.size === 'number' && { sizeBytes: told.size }),
+      ...(typeof told.size_vram === 'number' && { gpuBytes: told.size_vram }),
+      ...(Number.isFinite(untilMs) && { untilMs }),
     }
   })
 }

@@ -96,6 +96,18 @@ export interface BaseModel {
   waiting?: number
 }
 
+/** A model that a server has in its memory now. What it does not say is absent. */
+export interface LoadedModel {
+  name: string
+  /** The window with which it was loaded; every call that asks for another one makes it load again. */
+  contextTokens?: number
+  sizeBytes?: number
+  /** Part of the size that lies in the memory of graphics cards. */
+  gpuBytes?: number
+  /** When it is put away if nobody asks, in milliseconds of the epoch. */
+  untilMs?: number
+}
+
 /** A model of one's own, made on the server from another one or from files that it was given. */
 export interface ModelWish {
   name: string
@@ -174,6 +186,8 @@ export interface Provider {
    * no server of the kind tells.
    */
   countTokens?(model: string, text: string, signal: AbortSignal): Promise<number | undefined>
+  /** What is in memory now. Throws as `models` does. Absent where no server of the kind tells. */
+  loaded?(signal: AbortSignal): Promise<LoadedModel[]>
   /**
    * Vectors of texts. Never of the beginning of a text alone: one that is too long for the model is `context_length`.
    * Throws as `stream`.

@@ -3,7 +3,7 @@ import { countAsked } from '#base/cache.ts'
 import { AppError } from '#base/errors.ts'
 import type { ModelProfile } from '#prompt/prompt.ts'
 
-import type { BaseModel, ModelMaker, Provider } from './provider.ts'
+import type { BaseModel, LoadedModel, ModelMaker, Provider } from './provider.ts'
 
 export interface Upstream {
   provider: Provider
@@ -15,6 +15,12 @@ export interface UpstreamState {
   kind: string
   healthy: boolean
   models: string[]
+}
+
+export interface LoadedAt extends LoadedModel {
+  server: string
+  /** The window that we ask for; another one in memory means that somebody else asks for it too. Absent for models that are not listed. */
+  askedTokens?: number
 }
 
 export interface Upstreams {
@@ -34,6 +40,8 @@ export interface Upstreams {
   state(): UpstreamState[]
   /** The base models of all servers, as they are now. */
   baseModels(): Promise<(BaseModel & { server: string })[]>
+  /** What the servers that tell have in memory now; one that does not answer is left out. */
+  loaded(): Promise<LoadedAt[]>
   /** Where models can be made: the first server of that kind, or the one of this name. Throws AppError `not_found`. */
   maker(server: string | undefined): ModelMaker
   close(): Promise<void>
@@ -139,6 +147,11 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
     return fresh
   }
 
+  function windowOf({ model: { name } }: Pick<Upstream, 'model'>): number {
+    const windows = lookup(name).flatMap(({ model: { contextTokens } }) => contextTokens ?? [])
+    return Math.min(options.contextTokens, ...windows)
+  }
+
   function missing(name: string | undefined): AppError {
     if (providers.length === 0) {
       return new AppError(
@@ -176,8 +189,7 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
       return first
     },
     profile({ model }) {
-      const windows = lookup(model.name).flatMap(({ model: { contextTokens } }) => contextTokens ?? [])
-      const contextTokens = Math.min(options.contextTokens, ...windows)
+      const contextTokens = windowOf({ model })
       const knownTokens = (text: string) => counts.get(model.name)?.get(text)
       return { contextTokens, tokenRatio: ratios.get(model.name) ?? 1, knownTokens }
     },
@@ -210,6 +222,19 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
       return providers.flatMap((provider) =>
         (known.get(provider)?.models ?? []).map((model) => ({ ...model, server: provider.name })),
       )
+    },
+    async loaded() {
+      const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(LIST_TIMEOUT_MS)])
+      const told = await Promise.all(
+        providers.map(async (provider) => {
+          const models = await provider.loaded?.(signal).catch(() => [])
+          return (models ?? []).map((model) => ({ server: provider.name, ...model }))
+        }),
+      )
+      return told.flat().map((model) => {
+        const [upstream] = named(model.name)
+        return { ...model, ...(upstream && { askedTokens: windowOf(upstream) }) }
+      })
     },
     maker(server) {
       const able = providers.filter(({ maker }) => maker !== undefined)

@@ -9,7 +9,20 @@ import { MODEL_PROFILES, type ModelTraits } from '#providers/model-profiles.ts'
 import { query, required, textOf, type Command, type Run } from '../command.ts'
 import { sizeText } from '../screen.ts'
 
+const Loaded = z.array(
+  z.looseObject({
+    name: z.string(),
+    server: z.string(),
+    contextTokens: z.number().optional(),
+    askedTokens: z.number().optional(),
+    sizeBytes: z.number().optional(),
+    untilMs: z.number().optional(),
+  }),
+)
+type Loaded = z.infer<typeof Loaded>
+
 const Models = z.looseObject({
+  loaded: Loaded,
   models: z.array(
     z.looseObject({
       name: z.string(),
@@ -22,9 +35,15 @@ const Models = z.looseObject({
 
 async function list({ api, screen }: Run): Promise<number> {
   const answer = await api.call('GET', '/troupe/api/models', Models)
+  const inMemory = new Set(answer.loaded.map(({ name, server }) => `${server} ${name}`))
   for (const { name, server, contextTokens, chats } of answer.models) {
     const window = contextTokens === undefined ? '' : `${String(contextTokens)} tokens`
-    screen.line(`${name.padEnd(40)} ${window.padStart(16)}  ${server}${chats ? '' : '  (embeds only)'}`)
+    const more = [
+      ...(chats ? [] : ['embeds only']),
+      ...(inMemory.has(`${server} ${name}`) ? ['in memory'] : []),
+    ]
+    const notes = more.length > 0 ? `  (${more.join(', ')})` : ''
+    screen.line(`${name.padEnd(40)} ${window.padStart(16)}  ${server}${notes}`)
   }
   screen.result(answer)
   return 0
@@ -88,6 +107,7 @@ function listPulls(screen: Run['screen']): number {
 }
 
 const Loads = z.looseObject({
+  loaded: Loaded,
   loads: z.array(
     z.looseObject({
       atMs: z.number(),
@@ -110,12 +130,33 @@ const CAUSES: Readonly<Record<z.infer<typeof Loads>['loads'][number]['cause'], s
   elsewhere: 'another program, another model, or a new start of the server',
 }
 
+function loadedText({
+  name,
+  server,
+  contextTokens,
+  askedTokens,
+  sizeBytes,
+  untilMs,
+}: Loaded[number]): string {
+  const facts = [
+    ...(contextTokens === undefined ? [] : [`${String(contextTokens)} tokens`]),
+    ...(sizeBytes === undefined ? [] : [sizeText(sizeBytes)]),
+    ...(untilMs === undefined ? [] : [`until ${new Date(untilMs).toISOString()}`]),
+  ]
+  const isForeign = contextTokens !== undefined && askedTokens !== undefined && contextTokens !== askedTokens
+  const warning = isForeign
+    ? `; Troupe asks for ${String(askedTokens)}, so another program has loaded it`
+    : ''
+  return `In memory: ${name} on ${server} (${facts.join(', ')})${warning}`
+}
+
 async function loads({ values, api, screen }: Run): Promise<number> {
   const answer = await api.call(
     'GET',
     `/troupe/api/models/loads${query({ hours: textOf(values, 'hours') })}`,
     Loads,
   )
+  for (const model of answer.loaded) screen.line(loadedText(model))
   if (answer.loads.length === 0) screen.line('No call had to wait for a model to be loaded.')
   for (const { atMs, requestId, server, model, kind, task, contextTokens, loadMs, cause } of answer.loads) {
     const asked = `${task ?? kind} with ${String(contextTokens)} tokens, request ${requestId}`
@@ -215,7 +256,7 @@ export const modelCommands: readonly Command[] = [
   {
     name: 'models loads',
     usage: 'models loads [--hours N]',
-    summary: 'tells which requests made a server load a model, and why',
+    summary: 'tells which models are in memory, which requests made a server load one, and why',
     options: { hours: { type: 'string' } },
     run: loads,
   },

@@ -45,11 +45,16 @@ const Since = z.object({ hours: z.coerce.number().positive().max(720).default(24
 const Pull = z.strictObject({ model: name, server: z.string().optional() })
 
 export const modelOperations: readonly Operation[] = [
-  { method: 'get', path: '/', summary: 'The base models of all model servers', may: 'viewer' },
+  {
+    method: 'get',
+    path: '/',
+    summary: 'The base models of all model servers, and which of them are in memory, with which window',
+    may: 'viewer',
+  },
   {
     method: 'get',
     path: '/loads',
-    summary: 'Which requests made a model server load a model, and why it had to',
+    summary: 'Which requests made a model server load a model, why it had to, and what is in memory now',
     may: 'viewer',
     query: Since,
   },
@@ -90,7 +95,7 @@ export const modelOperations: readonly Operation[] = [
 ]
 
 export interface ModelParts {
-  upstreams: Pick<Upstreams, 'baseModels' | 'maker'>
+  upstreams: Pick<Upstreams, 'baseModels' | 'loaded' | 'maker'>
   library: Pick<Library, 'edit' | 'get' | 'version' | 'tell'>
   findLoads: (sinceMs: number) => ReturnType<typeof findLoads>
   now: () => number
@@ -98,10 +103,14 @@ export interface ModelParts {
 
 export function baseModelRoutes({ upstreams, library, findLoads, now }: ModelParts) {
   return new Hono<AppEnv>()
-    .get('/', async (c) => c.json({ models: await upstreams.baseModels() }))
+    .get('/', async (c) => {
+      const [models, loaded] = await Promise.all([upstreams.baseModels(), upstreams.loaded()])
+      return c.json({ models, loaded })
+    })
     .get('/loads', async (c) => {
       const { hours } = check(Since, c.req.query())
-      return c.json({ hours, loads: await findLoads(now() - hours * 3_600_000) })
+      const [loads, loaded] = await Promise.all([findLoads(now() - hours * 3_600_000), upstreams.loaded()])
+      return c.json({ hours, loads, loaded })
     })
     .get('/files/:digest', async (c) => {
       const maker = upstreams.maker(check(Server, c.req.query()).server)
