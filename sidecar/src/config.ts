@@ -30,7 +30,7 @@ export interface Config {
   rerank: { url: string; model: string; apiKey: string | undefined } | undefined
   /** How long a turn waits for documents. */
   lookUpMs: number
-  contextTokens: number
+  contextTokens: number | undefined
   /** Calls at the same time for each model of each server; undefined takes what the server says. */
   parallelCalls: number | undefined
   /** Calls that may begin in a second, for each model of each server; undefined for no ceiling. */
@@ -224,8 +224,10 @@ export const Environment = z.object({
     .number({ error: 'is not a number' })
     .int()
     .min(512, 'must be at least 512')
-    .default(8_192)
-    .describe('Context window asked of the base models, in tokens; a model with a smaller one keeps its own'),
+    .optional()
+    .describe(
+      'Context window asked of the base models, in tokens; a model with a smaller one keeps its own; default: what `models profiles` lists, 8192 for every other model',
+    ),
   TROUPE_PARALLEL_CALLS: positive
     .optional()
     .describe(

@@ -16,6 +16,7 @@ import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 import { composePlain } from './compose-plain.ts'
 import type { Gathered } from './gather.ts'
 import type { Journal } from './journal.ts'
+import { ignoredAt, messagesFor, thinkingFor } from './known-model.ts'
 import { taskFormat } from './tasks.ts'
 
 export interface BeginParts {
@@ -139,7 +140,7 @@ async function* place(
     const placed = yield* on.pool.place(wish, signal)
     journal.decide({ ...composed, upstream: placed.upstream })
     journal.queued(placed.queuedMs)
-    ask.trail?.ignored(placed.upstream.provider.ignores?.(ask) ?? [])
+    ask.trail?.ignored(ignoredAt(placed.upstream, ask))
     return { ...placed, prompt, release: steps.begun(placed.release) }
   } catch (thrown) {
     steps.failed(toAppError(thrown).code)
@@ -192,10 +193,11 @@ function modelCall(
 ): ModelCall {
   const prefix = prompt.parts.filter((part) => part.place === 'prefix' && !part.dropped)
   const responseFormat = ask.responseFormat ?? taskFormat(ask.task)
-  const thinking = ask.thinking ?? (speaker && settingsOf(speaker.card).thinking)
+  const model = upstream.model.name
+  const thinking = thinkingFor(model, ask.thinking ?? (speaker && settingsOf(speaker.card).thinking))
   return {
-    model: upstream.model.name,
-    messages: prompt.messages,
+    model,
+    messages: messagesFor(model, prompt),
     ...(ask.prompt !== undefined && prompt.layout === 'raw' ? { prompt: ask.prompt } : {}),
     stream: ask.stream,
     sampling: ask.sampling,

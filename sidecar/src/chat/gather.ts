@@ -155,8 +155,8 @@ export function withOptions(ask: Ask, { materials, upstream }: Gathered): Ask {
   if (materials === undefined) return ask
   const { options, thinking } = settingsOf(materials.speaker.card)
   const profile = profileOf(upstream.model.name)
-  const isThinking = thinking !== undefined && thinking !== false
-  const published = (isThinking ? profile?.thinkingSampling : undefined) ?? profile?.sampling
+  const wish = ask.thinking ?? thinking ?? false
+  const published = (wish === false ? undefined : profile?.thinkingSampling) ?? profile?.sampling
   return { ...ask, sampling: { ...published, ...present(options), ...ask.sampling } }
 }
 

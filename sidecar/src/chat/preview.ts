@@ -5,6 +5,7 @@ import type { Prompt } from '#prompt/prompt.ts'
 
 import { composePlain } from './compose-plain.ts'
 import { gather, withOptions, type GatherParts } from './gather.ts'
+import { messagesFor } from './known-model.ts'
 import type { Looked } from './look-up.ts'
 
 export interface Preview {
@@ -27,7 +28,7 @@ export async function preview(ask: Ask, on: GatherParts): Promise<Preview> {
   return {
     baseModel: upstream.model.name,
     upstream: upstream.provider.name,
-    prompt,
+    prompt: { ...prompt, messages: messagesFor(upstream.model.name, prompt) },
     ...(trace !== undefined && { knowledge: trace }),
   }
 }

@@ -9,9 +9,9 @@ export interface ModelTraits {
   title: string
   /** Tokens that it was trained for. */
   trainedContextTokens: number
-  /** Tokens that are sensible to ask for: enough for a character and a long chat, and what a home machine can hold. */
+  /** Asked for where no setting says otherwise: enough for a character and a long chat, and what a home machine can hold. */
   contextTokens: number
-  /** False where the template of the makers has no system role, and its text becomes a part of a user's turn. */
+  /** False where the template of the makers has no system role: its text then becomes a part of a user's turn. */
   hasSystemRole: boolean
   /** It can think before it answers. */
   thinks: boolean

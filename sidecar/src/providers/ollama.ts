@@ -73,10 +73,14 @@ const driver: ProviderDriver = {
           signal,
         ),
       loaded: (signal) => listLoaded(connection, signal),
-      ignores: ({ extra, toolChoice }) => [
-        ...Object.keys(extra),
-        ...(toolChoice === 'required' ? ['tool_choice'] : []),
-      ],
+      ignores({ model, extra, toolChoice, thinking = false }) {
+        const cannotThink = descriptions.known(model)?.capabilities?.includes('thinking') === false
+        return [
+          ...Object.keys(extra),
+          ...(toolChoice === 'required' ? ['tool_choice'] : []),
+          ...(thinking !== false && cannotThink ? ['reasoning_effort'] : []),
+        ]
+      },
       embed: (call, signal) => embed(connection, call, keepAliveSeconds, signal),
       maker: createMaker(connection),
       close: () => connection.close(),

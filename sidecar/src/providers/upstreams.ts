@@ -3,6 +3,7 @@ import { countAsked } from '#base/cache.ts'
 import { AppError } from '#base/errors.ts'
 import type { ModelProfile } from '#prompt/prompt.ts'
 
+import { profileOf } from './model-profiles.ts'
 import type { BaseModel, LoadedModel, ModelMaker, Provider } from './provider.ts'
 
 export interface Upstream {
@@ -50,12 +51,18 @@ export interface Upstreams {
 export interface UpstreamsOptions {
   providers: readonly Provider[]
   defaultModel: string | undefined
-  /** Upper bound of the window asked for; a model with a smaller one keeps its own. */
-  contextTokens: number
+  /**
+   * Upper bound of the window asked for; a model with a smaller one keeps its own. Undefined takes what is sensible for a
+   * model that is known by its name.
+   */
+  contextTokens: number | undefined
   now: () => number
   /** How long a list of models is believed, in milliseconds. */
   refreshMs?: number
 }
+
+/** Room for a persona, its lore and a chat, that a home machine can hold. */
+const USUAL_CONTEXT_TOKENS = 8_192
 
 /** The name of a registry may have a port. */
 const HAS_TAG = /:[^/]*$/
@@ -149,7 +156,8 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
 
   function windowOf({ model: { name } }: Pick<Upstream, 'model'>): number {
     const windows = lookup(name).flatMap(({ model: { contextTokens } }) => contextTokens ?? [])
-    return Math.min(options.contextTokens, ...windows)
+    const most = options.contextTokens ?? profileOf(name)?.contextTokens ?? USUAL_CONTEXT_TOKENS
+    return Math.min(most, ...windows)
   }
 
   function missing(name: string | undefined): AppError {

@@ -1,0 +1,31 @@
+/** What is known of a model by its name decides where neither the request nor the character says anything. */
+import type { Ask, ChatMessage, Thinking } from '#prompt/ask.ts'
+import type { Prompt } from '#prompt/prompt.ts'
+import { withoutSystemRole } from '#prompt/without-system.ts'
+import { profileOf } from '#providers/model-profiles.ts'
+import type { Upstream } from '#providers/upstreams.ts'
+
+/** As the template of the model takes them. Whoever asks a base model by its own name writes its messages. */
+export function messagesFor(model: string, { messages, layout }: Prompt): readonly ChatMessage[] {
+  const isOurs = layout !== 'raw'
+  return isOurs && profileOf(model)?.hasSystemRole === false ? withoutSystemRole(messages) : messages
+}
+
+/**
+ * A model that can think does so unless it is told otherwise, and nobody has asked for the wait; one that cannot may refuse
+ * the field. Undefined leaves it to the server.
+ */
+export function thinkingFor(model: string, wish: Thinking | undefined): Thinking | undefined {
+  const profile = profileOf(model)
+  if (profile === undefined) return wish
+  return profile.thinks ? (wish ?? false) : undefined
+}
+
+/** Fields of the request that change nothing at this server, with this model. */
+export function ignoredAt({ provider, model: { name } }: Upstream, ask: Ask): string[] {
+  const cannotThink = profileOf(name)?.thinks === false && (ask.thinking ?? false) !== false
+  return [
+    ...(provider.ignores?.({ ...ask, model: name }) ?? []),
+    ...(cannotThink ? ['reasoning_effort'] : []),
+  ]
+}
