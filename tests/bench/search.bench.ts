@@ -9,7 +9,7 @@ import path from 'node:path'
 
 import { createLog } from '#base/log.ts'
 import { openKnowledgeSearch, type KnowledgeSearch } from '#knowledge/open.ts'
-import type { RetrievalTrace } from '#knowledge/retrieve.ts'
+import type { RetrievalTrace } from '#knowledge/retrieval.ts'
 import { openStore } from '#store/open.ts'
 import type { Store } from '#store/store.ts'
 

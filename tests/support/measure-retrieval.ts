@@ -2,7 +2,7 @@
 import { and, eq } from 'drizzle-orm'
 
 import type { KnowledgeSearch } from '#knowledge/open.ts'
-import type { Retrieved, RetrievalTrace } from '#knowledge/retrieve.ts'
+import type { Retrieved, RetrievalTrace } from '#knowledge/retrieval.ts'
 import { queryWords } from '#rag/words.mjs'
 import type { Store } from '#store/store.ts'
 

@@ -1,6 +1,6 @@
 /** When an answer tells its sources, and what its record tells of them. */
 import type { PassageHit } from '#analytics/record.ts'
-import type { RetrievalTrace } from '#knowledge/retrieve.ts'
+import type { RetrievalTrace } from '#knowledge/retrieval.ts'
 import type { Ask } from '#prompt/ask.ts'
 import type { Knowledge, Passage } from '#prompt/passages.ts'
 import type { Prompt } from '#prompt/prompt.ts'

@@ -1,5 +1,5 @@
 /** What a character's documents say to the last message. Never holds up a turn for long, and never fails it. */
-import type { Passage as Piece, Retrieval, RetrievalTrace, WholeDocument } from '#knowledge/retrieve.ts'
+import type { Passage as Piece, Retrieval, RetrievalTrace, WholeDocument } from '#knowledge/retrieval.ts'
 import { messageText, type Ask } from '#prompt/ask.ts'
 import { shareContext } from '#prompt/budget.ts'
 import { foreignContext } from '#prompt/foreign-context.ts'

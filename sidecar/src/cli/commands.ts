@@ -6,7 +6,8 @@ import { characterCommands } from './commands/characters.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { importCommands } from './commands/imports.ts'
 import { keyCommands } from './commands/keys.ts'
-import { knowledgeCommands } from './commands/knowledge.ts'
+import { knowledgeBaseCommands } from './commands/knowledge-bases.ts'
+import { documentCommands } from './commands/knowledge-documents.ts'
 import { knowledgeExamCommands } from './commands/knowledge-exams.ts'
 import { knowledgeSourceCommands } from './commands/knowledge-sources.ts'
 import { lorebookCommands } from './commands/lorebooks.ts'
@@ -19,7 +20,8 @@ export const COMMANDS: readonly Command[] = [
   ...importCommands,
   ...characterCommands,
   ...lorebookCommands,
-  ...knowledgeCommands,
+  ...documentCommands,
+  ...knowledgeBaseCommands,
   ...knowledgeSourceCommands,
   ...knowledgeExamCommands,
   ...doctorCommands,

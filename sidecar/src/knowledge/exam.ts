@@ -6,7 +6,7 @@ import { createId } from '#base/ids.ts'
 import type { ExamRanks } from '#store/exam-tables.ts'
 import type { Store } from '#store/store.ts'
 
-import type { Retrieval } from './retrieve.ts'
+import type { Retrieval } from './retrieval.ts'
 
 export interface ExamQuestion {
   id: string

@@ -7,7 +7,8 @@ import { createRerank, type RerankOptions } from '#rag/rerank.ts'
 import type { Store } from '#store/store.ts'
 
 import { createEmbeddings } from './embeddings.ts'
-import { createRetrieval, type Retrieval } from './retrieve.ts'
+import type { Retrieval } from './retrieval.ts'
+import { createRetrieval } from './retrieve.ts'
 import { createSearchIndex, NO_VECTORS, type SearchIndex } from './search-index.ts'
 
 export interface KnowledgeSearchOptions extends EngineOptions {

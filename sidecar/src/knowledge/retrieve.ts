@@ -1,11 +1,11 @@
-/** From a turn to the passages that answer it, and to an account of how they were found. Never throws: a turn goes on without. */
-import { and, eq, inArray, isNull, sql, type SQL } from 'drizzle-orm'
+/** From a turn to the passages that answer it. Never throws: a turn goes on without. */
+import { and, eq, inArray, isNull } from 'drizzle-orm'
 
 import { toAppError } from '#base/errors.ts'
-import { arrange, continued, type Fate, type RankedPiece, type Stretch } from '#rag/arrange.ts'
+import { arrange, type Stretch } from '#rag/arrange.ts'
 import { weightOf } from '#rag/fingerprint.ts'
 import { fuse, type Ranking } from '#rag/fuse.ts'
-import { decide, type Verdict } from '#rag/gate.ts'
+import { decide } from '#rag/gate.ts'
 import { NOTHING_FOUND, type LexicalResult } from '#rag/lexical.ts'
 import { lookupsOf, type Lookup } from '#rag/question.ts'
 import type { Rerank } from '#rag/rerank.ts'
@@ -14,83 +14,19 @@ import type { VectorHit } from '#rag/vectors.ts'
 import type { Store } from '#store/store.ts'
 
 import { createFloors } from './floors.ts'
+import {
+  nothingFrom,
+  traced,
+  type FoundPiece,
+  type Passage,
+  type Question,
+  type Retrieval,
+  type RetrievalTrace,
+  type Retrieved,
+} from './retrieval.ts'
 import type { SearchIndex } from './search-index.ts'
-
-export interface Question {
-  /** The last message of the person. */
-  text: string
-  /** The message of the person before, which the last may lean on. */
-  previous?: string
-  /** What the character may look into: nothing else is ever answered. */
-  baseIds: readonly string[]
-  /** Of all passages together. */
-  budgetCharacters?: number
-  /** How long the turn waits for everything but a reranker; what is late is left out. Milliseconds. */
-  deadlineMs?: number
-  /** Bases that fit into the budget are answered whole and not searched, unless one of them does not allow it. */
-  mayBeWhole?: boolean
-}
-
-export interface Passage extends Omit<Stretch, 'ids'> {
-  chunkIds: readonly number[]
-  documentName: string
-  documentTitle: string
-}
-
-/** What a person should know of a search that went less well than it could. */
-export type RetrievalNote =
-  | { code: 'late'; what: 'words' | 'meaning' | 'rerank' | 'passages' }
-  | { code: 'unavailable'; what: 'words' | 'meaning' | 'rerank' | 'passages'; message: string }
-  | { code: 'unreadable'; what: 'meaning' }
-
-export interface TracedPiece {
-  id: number
-  documentId: string
-  documentName: string
-  /** BM25 and place among the words' hits, from 1; null where the words did not find it. */
-  words: { score: number; place: number } | null
-  meaning: { similarity: number; place: number } | null
-  score: number
-  /** `gate`: the turn asks for nothing; `far`: others answer, and this one hardly has to do with it. */
-  fate: Fate | 'gate' | 'far'
-}
-
-export interface RetrievalTrace {
-  lookups: readonly { text: string; words: readonly string[]; weight: number }[]
-  bases: readonly string[]
-  /** What was asked for the meaning; null for words alone. */
-  store: string | null
-  gate: (Verdict & { similarity: number | null; floor: number | null }) | null
-  pieces: readonly TracedPiece[]
-  notes: readonly RetrievalNote[]
-  isCached: boolean
-  milliseconds: { words: number; meaning: number; rerank: number; total: number }
-}
-
-export interface Retrieved {
-  /** Best first; none for small talk. */
-  passages: readonly Passage[]
-  trace: RetrievalTrace
-  /**
-   * Every text of the bases, in a fixed order, instead of passages: it is then found without fail, and always the same, so that
-   * the model reads it once.
-   */
-  whole?: readonly WholeDocument[]
-}
-
-export interface WholeDocument {
-  baseId: string
-  documentId: string
-  documentName: string
-  documentTitle: string
-  text: string
-}
-
-export interface Retrieval {
-  retrieve(question: Question, signal?: AbortSignal): Promise<Retrieved>
-  /** Learns how near small talk comes to the bases, of all or of those; otherwise that is learnt beside the first turn. */
-  calibrate(baseIds: readonly string[] | undefined, signal: AbortSignal): Promise<void>
-}
+import { leg, within, type Leg } from './waiting.ts'
+import { createWholeBases } from './whole-base.ts'
 
 export interface RetrievalParts {
   store: Store
@@ -122,24 +58,12 @@ interface Base {
   revision: number
 }
 
-interface Whole {
-  characters: number
-  /** Absent where they were too long for everybody so far. */
-  documents?: readonly WholeDocument[]
-}
-
-interface Leg<T> {
-  value: T
-  ms: number
-  note?: RetrievalNote
-}
-
 export function createRetrieval(on: RetrievalParts): Retrieval {
   const { store, index, rerank, now } = on
   const usualDeadlineMs = on.deadlineMs ?? DEADLINE_MS
   const { knowledgeBases, knowledgeChunks, knowledgeDocuments } = store.t
   const results = new Map<string, Retrieved>()
-  const wholes = new Map<string, Whole>()
+  const wholes = createWholeBases(store)
   const floors = createFloors(index)
   const calibrating = new Set<string>()
 
@@ -246,30 +170,6 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     )
   }
 
-  /** The legs side by side; what is not there in time, or fails, is left out and said. */
-  async function leg<T>(
-    what: 'words' | 'meaning' | 'rerank',
-    otherwise: T,
-    { run, deadlineMs }: { run: () => Promise<T>; deadlineMs: number },
-  ): Promise<Leg<T>> {
-    const startedMs = now()
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<Leg<T>>((resolve) => {
-      timer = setTimeout(
-        () => resolve({ value: otherwise, ms: now() - startedMs, note: { code: 'late', what } }),
-        deadlineMs,
-      )
-    })
-    const done = run().then(
-      (value): Leg<T> => ({ value, ms: now() - startedMs }),
-      (thrown: unknown): Leg<T> => {
-        const { message } = toAppError(thrown)
-        return { value: otherwise, ms: now() - startedMs, note: { code: 'unavailable', what, message } }
-      },
-    )
-    return Promise.race([done, late]).finally(() => clearTimeout(timer))
-  }
-
   async function search(
     question: Question,
     { bases, startedMs, signal }: { bases: readonly Base[]; startedMs: number; signal: AbortSignal },
@@ -282,8 +182,9 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       leg<LexicalResult[]>('words', [], {
         run: () => byWords(lookups, bases.map(scopeOf)),
         deadlineMs,
+        now,
       }),
-      leg<VectorHit[][]>('meaning', [], { run: () => byMeaning(lookups, bases, signal), deadlineMs }),
+      leg<VectorHit[][]>('meaning', [], { run: () => byMeaning(lookups, bases, signal), deadlineMs, now }),
     ])
     const floor = Math.max(...bases.map(floors.nearness))
     const gate = judge(lookups, bases, { words: words.value, meaning: meaning.value, floor })
@@ -373,58 +274,8 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     return leg<readonly FoundPiece[]>('rerank', first, {
       run: () => rerank.order(text, first, signal),
       deadlineMs: rerank.deadlineMs,
+      now,
     })
-  }
-
-  /** Every text of the bases; undefined where it is too long. Their sizes are known until something in them changes. */
-  async function wholeOf(
-    bases: readonly Base[],
-    mostCharacters: number,
-  ): Promise<readonly WholeDocument[] | undefined> {
-    const key = JSON.stringify(bases.map(({ id, revision, generation }) => [id, revision, generation]))
-    const known = wholes.get(key)
-    const chunk = knowledgeChunks
-    const answering = and(
-      sql`(${chunk.baseId}, ${chunk.generation}) in (${sql.join(
-        bases.map(({ id, generation }) => sql`(${id}, ${generation})`),
-        sql`, `,
-      )})`,
-      eq(chunk.isDisabled, false),
-      eq(knowledgeDocuments.state, 'ready'),
-    )
-    const characters = known?.characters ?? (await charactersOf(answering))
-    keep(wholes, key, { characters, ...known })
-    if (characters === 0 || characters > mostCharacters) return undefined
-    if (known?.documents !== undefined) return known.documents
-    const rows = await store.db
-      .select({
-        baseId: chunk.baseId,
-        documentId: chunk.documentId,
-        documentName: knowledgeDocuments.name,
-        documentTitle: knowledgeDocuments.title,
-        number: chunk.number,
-        text: chunk.text,
-        startOffset: chunk.startOffset,
-        endOffset: chunk.endOffset,
-      })
-      .from(chunk)
-      .innerJoin(knowledgeDocuments, eq(knowledgeDocuments.id, chunk.documentId))
-      .where(answering)
-      .orderBy(chunk.baseId, knowledgeDocuments.createdAtMs, chunk.documentId, chunk.number)
-    const documents = wholeDocuments(rows)
-    keep(wholes, key, { characters, documents })
-    return documents
-  }
-
-  /** The overlaps are counted twice: a base that hardly fits is searched instead. */
-  async function charactersOf(answering: SQL | undefined): Promise<number> {
-    const chunk = knowledgeChunks
-    const sums = await store.db
-      .select({ characters: sql<number>`coalesce(sum(length(${chunk.text})), 0)`.mapWith(Number) })
-      .from(chunk)
-      .innerJoin(knowledgeDocuments, eq(knowledgeDocuments.id, chunk.documentId))
-      .where(answering)
-    return sums[0]?.characters ?? 0
   }
 
   async function answer(question: Question, startedMs: number, signal: AbortSignal): Promise<Retrieved> {
@@ -432,7 +283,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     const bases = await basesOf(question.baseIds)
     if (bases.length === 0) return nothingFrom([])
     if (mayBeWhole && bases.every(({ isWhole }) => isWhole)) {
-      const whole = await wholeOf(bases, budgetCharacters ?? BUDGET_CHARACTERS)
+      const whole = await wholes.of(bases, budgetCharacters ?? BUDGET_CHARACTERS)
       if (whole !== undefined) return { ...nothingFrom([]), whole }
     }
     for (const base of bases) calibrateBeside(base)
@@ -467,12 +318,6 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       for (const base of await basesOf(baseIds)) await floors.calibrate(base, aborted)
     },
   }
-}
-
-/** A row of the database with what the searches say of it. */
-interface FoundPiece extends RankedPiece {
-  documentName: string
-  documentTitle: string
 }
 
 /** Words count one, meaning as much as its model has shown to be worth. */
@@ -517,81 +362,10 @@ function passageOf(
   return { ...stretch, chunkIds: ids, documentName, documentTitle }
 }
 
-function traced(
-  pieces: readonly FoundPiece[],
-  on: {
-    words: LexicalResult['hits']
-    meaning: readonly VectorHit[]
-    fates: ReadonlyMap<number, Fate>
-    otherwise: 'gate' | 'far'
-  },
-): TracedPiece[] {
-  const placed = <T extends { id: number }>(hits: readonly T[]) =>
-    new Map(hits.map((hit, at) => [hit.id, { ...hit, place: at + 1 }]))
-  const [words, meaning] = [placed(on.words), placed(on.meaning)]
-  return pieces.map(({ id, documentId, documentName, score }) => {
-    const [word, near] = [words.get(id), meaning.get(id)]
-    return {
-      ...{ id, documentId, documentName, score },
-      words: word === undefined ? null : { score: word.score, place: word.place },
-      meaning: near === undefined ? null : { similarity: near.similarity, place: near.place },
-      fate: on.fates.get(id) ?? on.otherwise,
-    }
-  })
+function keep(results: Map<string, Retrieved>, key: string, found: Retrieved): void {
+  results.set(key, found)
+  const [oldest] = results.keys()
+  if (results.size > RESULTS_KEPT && oldest !== undefined) results.delete(oldest)
 }
 
 const scopeOf = ({ id, generation }: Base): Scope => ({ baseId: id, generation })
-
-function keep<T>(map: Map<string, T>, key: string, value: T): void {
-  map.set(key, value)
-  const [oldest] = map.keys()
-  if (map.size > RESULTS_KEPT && oldest !== undefined) map.delete(oldest)
-}
-
-function nothingFrom(notes: readonly RetrievalNote[]): Retrieved {
-  const milliseconds = { words: 0, meaning: 0, rerank: 0, total: 0 }
-  return {
-    passages: [],
-    trace: {
-      lookups: [],
-      bases: [],
-      store: null,
-      gate: null,
-      pieces: [],
-      notes,
-      isCached: false,
-      milliseconds,
-    },
-  }
-}
-
-/** Whatever happens, even where the database hangs. */
-async function within(mostMs: number, found: Promise<Retrieved>): Promise<Retrieved> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<Retrieved>((resolve) => {
-    timer = setTimeout(() => resolve(nothingFrom([{ code: 'late', what: 'passages' }])), mostMs)
-  })
-  return Promise.race([found, late]).finally(() => clearTimeout(timer))
-}
-
-interface WholePiece extends WholeDocument {
-  number: number
-  startOffset: number
-  endOffset: number
-}
-
-function wholeDocuments(pieces: readonly WholePiece[]): WholeDocument[] {
-  const documents: { document: WholeDocument; last: WholePiece }[] = []
-  for (const piece of pieces) {
-    const { baseId, documentId, documentName, documentTitle, text } = piece
-    const before = documents.at(-1)
-    if (before?.document.documentId !== documentId) {
-      documents.push({ document: { baseId, documentId, documentName, documentTitle, text }, last: piece })
-      continue
-    }
-    const overlap = before.last.number + 1 === piece.number ? before.last.endOffset - piece.startOffset : 0
-    before.document = { ...before.document, text: continued(before.document.text, text, overlap) }
-    before.last = piece
-  }
-  return documents.map(({ document }) => document)
-}

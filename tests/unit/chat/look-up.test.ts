@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { createLog } from '#base/log.ts'
 import { createGuestSources, type GuestRetriever } from '#chat/guest-sources.ts'
 import { lookUp, type SourceParts } from '#chat/look-up.ts'
-import type { Retrieval, WholeDocument } from '#knowledge/retrieve.ts'
+import type { Retrieval, WholeDocument } from '#knowledge/retrieval.ts'
 
 import { assistant, sampleAsk, user } from '../../support/samples.ts'
 

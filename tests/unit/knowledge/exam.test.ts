@@ -5,7 +5,7 @@ import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 
 import { createExams, type Exams } from '#knowledge/exam.ts'
-import type { Retrieval } from '#knowledge/retrieve.ts'
+import type { Retrieval } from '#knowledge/retrieval.ts'
 import { openStore } from '#store/open.ts'
 import type { Store } from '#store/store.ts'
 

@@ -8,7 +8,7 @@ import { AppError } from '#base/errors.ts'
 import { query, required, textOf, type Command, type Run } from '../command.ts'
 import { cardFilesIn, documentsIn, FOLDER_KNOWLEDGE, readUpload } from '../folder.ts'
 
-import { sendDocument } from './knowledge.ts'
+import { sendDocument } from './knowledge-documents.ts'
 
 const Note = z.looseObject({ message: z.string() })
 const Result = z.looseObject({

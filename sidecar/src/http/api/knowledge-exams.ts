@@ -4,7 +4,7 @@ import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
 import type { Exams } from '#knowledge/exam.ts'
-import type { Retrieval } from '#knowledge/retrieve.ts'
+import type { Retrieval } from '#knowledge/retrieval.ts'
 
 import { readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
