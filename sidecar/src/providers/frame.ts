@@ -27,7 +27,8 @@ const PROBE = 'probe'
 
 /**
  * The frame of a chunk that says `words`. `read` gives the words of a chunk that says nothing else, and undefined for every
- * other one: what it makes of the frame around other words proves that they stand where we think.
+ * other one, and may throw for what is no chunk: what it makes of the frame around other words proves that they stand where
+ * we think. A word of punctuation also stands between two strings: `":"` and `","`.
  */
 export function frameOf(
   chunk: string,
@@ -39,5 +40,9 @@ export function frameOf(
   if (at === -1) return undefined
   const before = chunk.slice(0, at + 1)
   const after = chunk.slice(at + written.length - 1)
-  return read(before + PROBE + after) === PROBE ? { before, after, isProven: false } : undefined
+  try {
+    return read(before + PROBE + after) === PROBE ? { before, after, isProven: false } : undefined
+  } catch {
+    return undefined
+  }
 }
