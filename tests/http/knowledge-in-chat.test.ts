@@ -181,3 +181,31 @@ test('a document never reaches a character that its base is not given to, howeve
   expect(seen, 'passages that did reach their character').toBeGreaterThan(3)
   await troupe.close()
 }, 60_000)
+
+test('the room shown for a character counts its documents: searched ones as what they may take, whole ones as they are', async () => {
+  const on = await open()
+  await on.importCard({ name: 'Bare' })
+  interface Room {
+    parts: Record<string, number>
+    passageTokens: number
+    personaTokens: number
+    historyTokens: number
+  }
+  const room = () => api<Room>(on, 'GET', '/prompt/room?character=bare')
+  const bare = await room()
+  expect(bare.passageTokens).toBe(0)
+  const { baseId } = await addBase(
+    on,
+    { name: 'Tides', characterIds: ['bare'] },
+    'The tide turns at nine. '.repeat(20),
+  )
+  const searched = await room()
+  expect(searched.passageTokens).toBeGreaterThan(100)
+  expect(searched.parts).toEqual(bare.parts)
+  await api(on, 'PATCH', `/knowledge/bases/${baseId}`, { settings: { wholeBase: 'auto' } })
+  const whole = await room()
+  expect(whole.passageTokens).toBe(0)
+  expect(whole.personaTokens).toBeGreaterThan(bare.personaTokens + 80)
+  expect(whole.historyTokens).toBeLessThan(bare.historyTokens - 80)
+  await on.close()
+})
