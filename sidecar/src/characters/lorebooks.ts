@@ -2,6 +2,7 @@
 import { AppError } from '#base/errors.ts'
 
 import type { Lorebook, Note } from './card.ts'
+import { fromMemoryBook, renamed } from './foreign.ts'
 import { json } from './formats/json.ts'
 import { createMender, isObject, present, type Fields } from './mend.ts'
 import { createNotebook } from './notes.ts'
@@ -143,21 +144,6 @@ function fromWorldEntry(entry: Fields): Fields {
 function placeOf(position: unknown): unknown {
   if (typeof position !== 'number') return position
   return ['before_char', 'after_char'][position]
-}
-
-/** Keeps the place of each field, and what has its own name already. */
-const renamed = (fields: Fields, names: Readonly<Record<string, string>>): Fields =>
-  Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => {
-      const own = names[name]
-      return own === undefined || own in fields ? [name, value] : [own, value]
-    }),
-  )
-
-function fromMemoryBook({ entries, ...root }: Fields): Fields {
-  const list: readonly unknown[] = Array.isArray(entries) ? entries : []
-  const names = { keywords: 'keys', entry: 'content', weight: 'insertion_order' }
-  return { ...root, entries: list.map((each) => (isObject(each) ? renamed(each, names) : each)) }
 }
 
 const RISU_FIELDS = {

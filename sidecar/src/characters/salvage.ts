@@ -5,6 +5,7 @@
 import { AppError } from '#base/errors.ts'
 
 import { Card } from './card.ts'
+import { FOREIGN_FORMS } from './foreign.ts'
 import { LIMITS } from './limits.ts'
 import { createMender, isObject, present, without, type Fields, type Mender } from './mend.ts'
 import type { Notebook } from './notes.ts'
@@ -98,8 +99,12 @@ function locate(value: Fields, mend: Mender): Located {
   const other = OTHER_KINDS.find(({ is }) => is(value))
   if (other !== undefined) throw new AppError('invalid', other.message)
   const { spec, spec_version: version, data, ...root } = value
+  const foreign = isObject(data) ? undefined : FOREIGN_FORMS.find(({ is }) => is(value))
+  if (foreign !== undefined) mend.note('foreign_form', '', foreign.message)
   // V1, or a newer card that lost its `data`: no key stands beside the card then, all stand in it.
-  const located = isObject(data) ? inData(data, root, mend) : { fields: underOwnNames(root), rootExtra: {} }
+  const located = isObject(data)
+    ? inData(data, root, mend)
+    : { fields: foreign?.toCard(root) ?? underOwnNames(root), rootExtra: {} }
   if (!TELLING.some((key) => key in located.fields)) throw noCard()
   mend.object(data, 'data')
   return { ...located, spec: isObject(data) || isGiven(spec) ? specOf(spec, version, mend) : 'v1' }
@@ -190,7 +195,7 @@ function specOf(spec: unknown, version: unknown, mend: Mender): CardSpec {
 
 const LOREBOOK = 'This is a lorebook, not a character; attach it to a character instead'
 
-/** JSON that other programs write and that is no card, or one whose persona we would lose. */
+/** JSON that other programs write and that is no card. */
 const OTHER_KINDS: readonly { is: (value: Fields) => boolean; message: string }[] = [
   { is: ({ spec }) => spec === 'lorebook_v3', message: LOREBOOK },
   {
@@ -201,15 +206,6 @@ const OTHER_KINDS: readonly { is: (value: Fields) => boolean; message: string }[
     is: ({ lorebookVersion: version, kind, type, data }) =>
       version !== undefined || kind === 'memory' || (type === 'risu' && Array.isArray(data)),
     message: LOREBOOK,
-  },
-  {
-    is: ({ kind, persona }) => kind === 'character' && isObject(persona),
-    message: "This is a card in Agnai's own format, which is not read yet; export it there as a Tavern card",
-  },
-  {
-    is: ({ spec, data, definition, tavern_personality: personality }) =>
-      !isGiven(spec) && !isGiven(data) && (isObject(definition) || typeof personality === 'string'),
-    message: 'This is an answer of a card site, not a card; download the card itself there, as PNG or JSON',
   },
 ]
 
