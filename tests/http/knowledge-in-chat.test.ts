@@ -8,6 +8,7 @@ import { freePort } from '../../scripts/setup/ports.mjs'
 import { CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
 import { openFakeOpenAi, type FakeOpenAi } from '../support/fake-openai.ts'
 import { FAKE_MODEL } from '../support/fake-server.ts'
+import { INJECTED } from '../support/injected-documents.ts'
 import { readHere } from '../support/read-here.ts'
 
 const EMBEDDER = { name: 'fake-embed', contextTokens: 4_096, capabilities: ['embedding'] }
@@ -209,3 +210,37 @@ test('the room shown for a character counts its documents: searched ones as what
   expect(whole.historyTokens).toBeLessThan(bare.historyTokens - 80)
   await on.close()
 })
+
+test('documents that speak to the model change nothing of the prompt of another character, nor who speaks in that of their own', async () => {
+  const troupe = await open()
+  const mira = await troupe.importCard({ name: 'Mira' })
+  const benno = await troupe.importCard({ name: 'Benno' })
+  await addBase(troupe, { name: 'Shop', characterIds: [mira] }, LAMPS)
+  const question = 'When does the ferry leave, and what do the brass lamps cost?'
+  const rolesOf = (prompt: string) => (JSON.parse(prompt) as { role: string }[]).map(({ role }) => role)
+  const before = await ask(troupe, mira, question)
+  const unharmed = await ask(troupe, benno, question)
+  const harbour = await addBase(
+    troupe,
+    { name: 'Harbour', characterIds: [benno] },
+    '# Harbour\n\nOpen at six.',
+  )
+  for (const { name, text } of INJECTED) {
+    const form = new FormData()
+    form.append('files', new Blob([text]), name)
+    await api(troupe, 'POST', `/knowledge/bases/${harbour.baseId}/documents`, form)
+  }
+  await expect
+    .poll(
+      async () =>
+        (await api<{ documents: { ready?: number } }>(troupe, 'GET', `/knowledge/bases/${harbour.baseId}`))
+          .documents.ready,
+      { timeout: 30_000 },
+    )
+    .toBe(INJECTED.length + 1)
+  const poisoned = await ask(troupe, benno, question)
+  expect(poisoned.prompt).toContain('The ferry leaves at seven')
+  expect(rolesOf(poisoned.prompt)).toEqual(rolesOf(unharmed.prompt))
+  expect((await ask(troupe, mira, question)).prompt).toBe(before.prompt)
+  await troupe.close()
+}, 60_000)

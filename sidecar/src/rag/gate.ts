@@ -60,8 +60,6 @@ const UNTRIED_STRENGTH = 1.1
 const UNTRIED_COVERAGE = 0.25
 /** More than a word of conversation, even in a base that small talk has nothing in common with. */
 const LEAST_STRENGTH = 0.5
-/** Of a question about somebody or something else: "who is Brakk?" names one who stands on every other page. */
-const LEAST_STRENGTH_OF_QUESTION = 0.1
 /** From here on the words are enough by themselves. */
 const ENOUGH_STRENGTH = 2.2
 /** A question whose words are there as well may be further away by this. */
@@ -69,10 +67,9 @@ const NEARNESS_SPARED = 0.1
 
 export function decide(input: GateInput): Verdict {
   const { strength, coverage, isTold, isSaying } = shared(input)
-  const hasWords =
-    isTold && isAsking(input.text) && isImpersonal(input.text)
-      ? strength >= LEAST_STRENGTH_OF_QUESTION
-      : isUnlikely(input, { strength, coverage })
+  // "Who is Brakk?" may name one who stands on every page: rare or not, a question about somebody else is asked for.
+  const isAskedFor = isTold && isAsking(input.text) && isImpersonal(input.text)
+  const hasWords = isAskedFor || isUnlikely(input, { strength, coverage })
   const verdict = (passes: boolean, reason: Verdict['reason']) => ({ passes, reason, strength, coverage })
   const nothing = verdict(false, input.lexical.hits.length === 0 ? 'nothing found' : 'small talk')
   const { similarity, floor } = input
