@@ -403,6 +403,73 @@ describe('an admin of Open WebUI', () => {
     await context.close()
   })
 
+  test('uploads a lorebook on the page, says whose it is, sees what calls it up, and deletes it', async () => {
+    const { context, page: pages } = await signInByForm(browser, stack.openWebUiUrl, stack.admin)
+    const refused: string[] = []
+    pages.on('console', (message) => message.type() === 'error' && refused.push(message.text()))
+    await pages.goto(`${stack.sidecarUrl}/troupe/`)
+    await pages.getByRole('link', { name: 'Lorebooks' }).click()
+    const entry = (uid: number, key: string, over: object) => ({
+      uid,
+      key: [key],
+      content: `The ${key}.`,
+      ...over,
+    })
+    const entries = [
+      entry(1, 'reef', { comment: 'Rocks' }),
+      entry(2, 'storm', { probability: 30, useProbability: true }),
+    ]
+    await pages.getByLabel('Lorebook files').setInputFiles([
+      {
+        name: 'Harbour.json',
+        mimeType: 'application/json',
+        buffer: Buffer.from(JSON.stringify({ entries })),
+      },
+      { name: 'Broken.json', mimeType: 'application/json', buffer: Buffer.from('nothing') },
+    ])
+    await pages.getByRole('list', { name: 'Uploaded files' }).getByText('This is no lorebook').waitFor()
+    const dialog = pages.getByRole('dialog')
+    await pages.getByRole('list', { name: 'Lorebooks' }).getByText('Harbour').click()
+    await dialog.getByLabel('Pia').check()
+    await dialog.getByRole('button', { name: 'Save' }).click()
+    await dialog.getByRole('button', { name: 'Save' }).waitFor({ state: 'hidden' })
+    const book = () => stack.api<{ characterIds: string[] }>('/troupe/api/lorebooks/harbour')
+    expect((await book()).characterIds).toEqual(['pia'])
+
+    await dialog.getByRole('heading', { name: 'Entries' }).click()
+    await dialog.getByRole('list', { name: 'Entries of the book' }).getByText('30 %').waitFor()
+    await dialog.getByRole('heading', { name: 'Check for mistakes' }).click()
+    await dialog.getByRole('heading', { name: 'Try the lore' }).click()
+    await dialog.getByLabel('Words of a person').fill('The storm at the reef?')
+    await dialog.getByLabel('Entries with a probability').selectOption('never come')
+    await dialog.getByRole('button', { name: 'Try', exact: true }).click()
+    await dialog.getByText('its dice said no').waitFor()
+    await dialog.getByText('"reef" in the newest message').waitFor()
+    const accessible = async () => {
+      for (const [colorScheme, width] of SCREENS) {
+        await pages.emulateMedia({ colorScheme })
+        await pages.setViewportSize({ width, height: 850 })
+        const { violations } = await new AxeBuilder({ page: pages }).analyze()
+        expect(violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html ?? ''}`)).toEqual([])
+        expect(await pages.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width)
+      }
+    }
+    await accessible()
+    // The address shows the same again.
+    await pages.reload()
+    expect(await dialog.getByLabel('Pia').isChecked()).toBe(true)
+    await dialog.getByRole('button', { name: 'Close' }).click()
+    await pages.getByRole('list', { name: 'Lorebooks' }).getByText('Pia').waitFor()
+    await accessible()
+    await pages.getByRole('list', { name: 'Lorebooks' }).getByText('Harbour').click()
+    await dialog.getByRole('button', { name: 'Delete' }).click()
+    await pages.getByRole('alertdialog').getByRole('button', { name: 'Delete' }).click()
+    await pages.getByText('Harbour is deleted.').waitFor()
+    await pages.getByText('No lorebooks yet').waitFor()
+    await context.close()
+    expect(refused).toEqual([])
+  })
+
   test.each(SCREENS)('finds the gallery accessible: %s, %i px wide', async (colorScheme, width) => {
     const { context } = await signInByForm(browser, stack.openWebUiUrl, stack.admin)
     const pages = await context.newPage()

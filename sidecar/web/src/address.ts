@@ -2,24 +2,36 @@
 import type { Filter } from './finding.ts'
 
 export interface View {
+  page: 'characters' | 'lorebooks'
   search: string
   filter: Filter
   /** The character that is open. */
   characterId: string | null
+  /** The lorebook that is open. */
+  lorebookId: string | null
 }
 
 export function readView(query: string): View {
   const fields = new URLSearchParams(query)
-  return { search: fields.get('q') ?? '', filter: readFilter(fields), characterId: fields.get('character') }
+  const lorebookId = fields.get('lorebook')
+  return {
+    page: fields.get('page') === 'lorebooks' || lorebookId !== null ? 'lorebooks' : 'characters',
+    search: fields.get('q') ?? '',
+    filter: readFilter(fields),
+    characterId: fields.get('character'),
+    lorebookId,
+  }
 }
 
 /** An address relative to the page; without anything to say it is the page itself. */
-export function writeView({ search, filter, characterId }: View): string {
+export function writeView({ page, search, filter, characterId, lorebookId }: View): string {
   const fields = new URLSearchParams()
+  if (page === 'lorebooks') fields.set('page', page)
   if (search !== '') fields.set('q', search)
   if (filter.kind === 'tag') fields.set('tag', filter.tag)
   if (filter.kind === 'attention') fields.set('show', 'attention')
   if (characterId !== null) fields.set('character', characterId)
+  if (lorebookId !== null) fields.set('lorebook', lorebookId)
   return fields.size === 0 ? import.meta.env.BASE_URL : `?${fields.toString()}`
 }
 

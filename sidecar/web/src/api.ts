@@ -11,6 +11,9 @@ const REQUEST_MARK = { 'x-troupe-request': '1' }
 /** A list or a deletion that takes longer than this has stalled. Uploads have no such bound: they show their progress. */
 const ANSWER_TIMEOUT_MS = 20_000
 
+/** A lorebook is text; over a slow line the largest still takes minutes. */
+const UPLOAD_TIMEOUT_MS = 600_000
+
 /** The sidecar's own bound for one upload. */
 export const UPLOAD_LIMIT_BYTES = 64 * 1024 * 1024
 
@@ -53,6 +56,33 @@ export interface Difference {
   before: string
   after: string
 }
+
+/** One beside the cards. */
+export interface Lorebook {
+  id: string
+  name: string
+  /** How many. */
+  entries: number
+  /** Null for all characters. */
+  characterIds: string[] | null
+  updatedAtMs: number
+}
+
+export interface LoreEntry {
+  label: string
+  keys: string[]
+  content: string
+  /** What is special about it, in a word or two. */
+  marks: string[]
+}
+
+export interface LoreFinding {
+  code: string
+  message: string
+}
+
+/** What is tested: the whole lore of a character, or a book alone. */
+export type LoreSubject = { character: string } | { lorebook: string }
 
 export interface LoreLine {
   entry: string
@@ -131,11 +161,54 @@ export async function readDifferences(id: string, from: number, to: number): Pro
   return list(fields(await json(answer))['differences']).map(readDifference)
 }
 
-/** Which entries these words would call up, and why the others stay away. */
-export async function testLore(character: string, words: string): Promise<LoreLine[]> {
-  const body = { character, messages: [{ role: 'user', content: words }] }
+/** Which entries these words would call up, and why the others stay away; `dice` says where all dice fall, 0 to 100. */
+export async function testLore(
+  subject: LoreSubject,
+  words: string,
+  dice: number | undefined,
+): Promise<LoreLine[]> {
+  const body = { ...subject, dice, messages: [{ role: 'user', content: words }] }
   const answer = fields(await json(await call('/lorebooks/test', sent(body))))
   return list(answer['trace']).map(readLoreLine)
+}
+
+/** By name. */
+export async function listLorebooks(): Promise<Lorebook[]> {
+  return list(fields(await json(await call('/lorebooks')))['lorebooks']).map(readLorebook)
+}
+
+export async function readLorebookEntries(id: string): Promise<LoreEntry[]> {
+  const { book } = fields(await json(await call(`/lorebooks/${encodeURIComponent(id)}`)))
+  return list(fields(book)['entries']).map(readLoreEntry)
+}
+
+/** Says whose it is; null for all characters. */
+export async function attachLorebook(id: string, characterIds: string[] | null): Promise<void> {
+  await call(`/lorebooks/${encodeURIComponent(id)}`, { ...sent({ characterIds }), method: 'PATCH' })
+}
+
+export async function deleteLorebook(id: string): Promise<void> {
+  await call(`/lorebooks/${encodeURIComponent(id)}`, { method: 'DELETE', headers: REQUEST_MARK })
+}
+
+/** Nobody has it at first, unless it is here already. */
+export async function importLorebook(file: File): Promise<ImportResult> {
+  const body = new FormData()
+  body.append('files', file)
+  const init = { method: 'POST', headers: REQUEST_MARK, body }
+  return readImportResult(await json(await call('/lorebooks/import', init, UPLOAD_TIMEOUT_MS)))
+}
+
+/** What is wrong with it, or could be better. */
+export async function lintLorebook(lorebook: string): Promise<LoreFinding[]> {
+  const answer = fields(await json(await call('/lorebooks/lint', sent({ lorebook }))))
+  return list(answer['findings']).map(readFinding)
+}
+
+/** As a V3 file. */
+export async function exportLorebook(id: string): Promise<File> {
+  const response = await call(`/lorebooks/${encodeURIComponent(id)}/export`)
+  return new File([await response.blob()], `${id}.json`)
 }
 
 /** Out of the trash. */
@@ -190,10 +263,10 @@ export function importCard(file: File, { onSent, signal }: ImportOptions): Promi
 
 // -- calling ----------------------------------------------------------------------------------------------------------
 
-async function call(path: string, init: RequestInit = {}): Promise<Response> {
+async function call(path: string, init: RequestInit = {}, timeoutMs = ANSWER_TIMEOUT_MS): Promise<Response> {
   let response: Response
   try {
-    response = await fetch(ROOT + path, { ...init, signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) })
+    response = await fetch(ROOT + path, { ...init, signal: AbortSignal.timeout(timeoutMs) })
   } catch {
     // A browser does not tell a page why; that there was no answer is all there is to know.
     throw new ApiError('Troupe does not answer.', 0)
@@ -284,6 +357,39 @@ function readLoreLine(value: unknown): LoreLine {
     reason: text(line['reason']),
     tokens: numeral(line['tokens']) ?? 0,
   }
+}
+
+function readLorebook(value: unknown): Lorebook {
+  const row = fields(value)
+  const { characterIds } = row
+  return {
+    id: text(row['id']),
+    name: text(row['name']) || text(row['id']),
+    entries: numeral(row['entries']) ?? 0,
+    characterIds: characterIds === null ? null : list(characterIds).map(text).filter(Boolean),
+    updatedAtMs: numeral(row['updatedAtMs']) ?? 0,
+  }
+}
+
+function readLoreEntry(value: unknown, index: number): LoreEntry {
+  const entry = fields(value)
+  const keys = list(entry['keys']).map(text).filter(Boolean)
+  const probability = numeral(fields(entry['extensions'])['probability']) ?? 100
+  return {
+    label: text(entry['name']) || text(entry['comment']) || keys[0] || `Entry ${index + 1}`,
+    keys,
+    content: text(entry['content']),
+    marks: [
+      entry['enabled'] === false ? 'switched off' : '',
+      entry['constant'] === true ? 'always on' : '',
+      probability < 100 ? `${probability} %` : '',
+    ].filter(Boolean),
+  }
+}
+
+function readFinding(value: unknown): LoreFinding {
+  const finding = fields(value)
+  return { code: text(finding['code']), message: text(finding['message']) }
 }
 
 function readImportResult(answer: unknown): ImportResult {

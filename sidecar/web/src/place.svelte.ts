@@ -25,16 +25,28 @@ export class Place {
   }
 
   open(characterId: string): void {
+    this.#step({ page: 'characters', characterId, lorebookId: null })
+  }
+
+  openLorebook(lorebookId: string): void {
+    this.#step({ page: 'lorebooks', characterId: null, lorebookId })
+  }
+
+  goTo(page: View['page']): void {
+    if (page !== this.view.page) this.#step({ page, characterId: null, lorebookId: null })
+  }
+
+  #step(change: Partial<View>): void {
     clearTimeout(this.#settling)
     history.replaceState(history.state, '', writeView(this.view))
-    this.view = { ...this.view, characterId }
+    this.view = { ...this.view, ...change }
     history.pushState({ isStep: true }, '', writeView(this.view))
   }
 
-  /** Back to the list: one step back if the character was opened here, else in place. */
+  /** Back to the list: one step back if what is open was opened here, else in place. */
   close(): void {
-    if (this.view.characterId === null) return
-    this.view = { ...this.view, characterId: null }
+    if (this.view.characterId === null && this.view.lorebookId === null) return
+    this.view = { ...this.view, characterId: null, lorebookId: null }
     const state: unknown = history.state
     if (typeof state === 'object' && state !== null && 'isStep' in state) history.back()
     else history.replaceState(null, '', writeView(this.view))
@@ -42,5 +54,13 @@ export class Place {
 
   addressOf(characterId: string): string {
     return writeView({ ...this.view, characterId })
+  }
+
+  addressOfLorebook(lorebookId: string): string {
+    return writeView({ ...this.view, lorebookId })
+  }
+
+  addressOfPage(page: View['page']): string {
+    return writeView({ ...this.view, page, characterId: null, lorebookId: null })
   }
 }
