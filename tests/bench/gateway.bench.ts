@@ -2,7 +2,8 @@
  * What Troupe costs between a client and a model server, beside the least that a gateway on Node can cost: about two
  * minutes, or half an hour with `--full`. `--with portkey,litellm,ollama` and `--peers FILE` (see gateway/peers.ts) add
  * targets, and so does `--before FOLDER`, a checkout that was built. `--slots saturation,ramp`, `--rounds N` and
- * `--out FILE` (one JSON line for each slot) do what they say.
+ * `--out FILE` (one JSON line for each slot) do what they say. `--bodies` also asks with chats of 19 and 140 kB; `--soak MINUTES`
+ * does nothing but keep all features busy, and tells how their memory grows.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -15,7 +16,7 @@ import { z } from 'zod'
 import type { Report } from '../../scripts/bench.mjs'
 import { buildParts, chooseCores, type Part, startPart } from './gateway/parts.ts'
 import { EXTRAS, readPeers } from './gateway/peers.ts'
-import { FULL, type Plan, QUICK } from './gateway/plan.ts'
+import { bodySlots, FULL, type Plan, QUICK, soakFor } from './gateway/plan.ts'
 import { composeReport, composeTable } from './gateway/report.ts'
 import { measureAll, probe } from './gateway/runner.ts'
 import {
@@ -34,10 +35,14 @@ const OPTIONS = {
   peers: { type: 'string' },
   before: { type: 'string' },
   slots: { type: 'string' },
+  bodies: { type: 'boolean', default: false },
+  soak: { type: 'string' },
   rounds: { type: 'string' },
   out: { type: 'string' },
   'mock-port': { type: 'string', default: '0' },
 } as const
+
+const BODIES_MS = 2_000
 
 /** Above all usual work. */
 const PRIORITY = -10
@@ -98,16 +103,23 @@ function raisePriority(): void {
 
 interface Wished {
   full: boolean
+  bodies: boolean
+  soak?: string | undefined
   rounds?: string | undefined
   slots?: string | undefined
 }
 
-function planOf({ full, rounds, slots }: Wished): Plan {
+function planOf({ full, bodies, soak, rounds, slots }: Wished): Plan {
+  if (soak !== undefined) return soakFor(z.coerce.number().positive().parse(soak))
   const plan = full ? FULL : QUICK
+  const added = bodies ? bodySlots(BODIES_MS) : []
+  const all = [...plan.slots, ...added]
   const wanted = slots?.split(',')
   return {
     ...plan,
-    slots: plan.slots.filter(({ name }) => wanted?.includes(name) ?? true),
+    // What reads long chats is compiled by them alone.
+    warmUps: [...plan.warmUps, ...added],
+    slots: all.filter(({ name }) => wanted?.includes(name) ?? true),
     ...(rounds !== undefined && { rounds: z.coerce.number().int().positive().parse(rounds) }),
   }
 }
@@ -117,9 +129,13 @@ const OWN = [startPassThrough, startAllFeatures]
 /** Fills `targets` one by one, so that what was started before a failure can be stopped. */
 async function startTargets(
   place: Place,
-  { with: extras, before }: { with: string; before?: string | undefined },
+  { with: extras, before, soak }: { with: string; before?: string | undefined; soak?: string | undefined },
   targets: Target[],
 ): Promise<void> {
+  if (soak !== undefined) {
+    targets.push(await startAllFeatures(place))
+    return
+  }
   const earlier = before === undefined ? [] : OWN.map((start) => ofCheckout(start, path.resolve(before)))
   for (const start of [startDirect, startControl, ...OWN, ...earlier]) targets.push(await start(place))
   for (const name of extras.split(',').filter((extra) => extra !== '')) {

@@ -13,13 +13,7 @@ import { z } from 'zod'
 import { buildParts, chooseCores, startPart } from '../bench/gateway/parts.ts'
 import { GATE } from '../bench/gateway/plan.ts'
 import { measureAll, type SlotRecord } from '../bench/gateway/runner.ts'
-import {
-  ALL_FEATURES,
-  CONTROL,
-  startAllFeatures,
-  startControl,
-  startDirect,
-} from '../bench/gateway/targets.ts'
+import { ALL_FEATURES, CONTROL, startAllFeatures, startControl } from '../bench/gateway/targets.ts'
 
 /** More than twice what a quiet machine shows (docs/performance.md): web streams, or a parse and a text too many, are beyond it. */
 const MOST_CPU_PER_TOKEN = 4
@@ -43,7 +37,7 @@ beforeAll(async () => {
   const mockUrl = `http://127.0.0.1:${String(Address.parse(mock.greeting).port)}`
   const place = { mockUrl, core: cores.gateway, folder }
   const targets = []
-  for (const start of [startDirect, startControl, startAllFeatures]) {
+  for (const start of [startControl, startAllFeatures]) {
     const target = await start(place)
     stops.push(() => target.stop?.())
     targets.push(target)

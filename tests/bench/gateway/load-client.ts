@@ -33,11 +33,20 @@ const MESSAGES = [
 ]
 const QUESTION = 'Who built the harbour wall?'
 
-function composeRequest({ url, headers, body, isStream, behaviour }: Order): Buffer {
+/** Earlier turns until the body is about so long. */
+function historyOf(bodyBytes: number): typeof MESSAGES {
+  const [system, ...turns] = MESSAGES
+  if (system === undefined) return []
+  const turnBytes = Buffer.byteLength(JSON.stringify(turns))
+  const times = Math.max(1, Math.round((bodyBytes - Buffer.byteLength(system.content)) / turnBytes))
+  return [system, ...Array.from({ length: times }, () => turns).flat()]
+}
+
+function composeRequest({ url, headers, body, isStream, behaviour, bodyBytes = 0 }: Order): Buffer {
   const { host, pathname } = new URL(url)
   const text = JSON.stringify({
     model: MODEL,
-    messages: [...MESSAGES, { role: 'user', content: `${QUESTION} ${toMarker(behaviour)}` }],
+    messages: [...historyOf(bodyBytes), { role: 'user', content: `${QUESTION} ${toMarker(behaviour)}` }],
     ...(isStream ? { stream: true, stream_options: { include_usage: true } } : {}),
     ...body,
   })

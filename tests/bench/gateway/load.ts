@@ -13,6 +13,8 @@ export interface Load {
   pattern: Pattern
   isStream: boolean
   behaviour: Behaviour
+  /** Of the request, filled up with earlier turns; a short chat without it. */
+  bodyBytes?: number
 }
 
 export interface Order extends Load {

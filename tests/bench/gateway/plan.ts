@@ -2,7 +2,8 @@
 import type { Behaviour } from './behaviour.ts'
 import type { Load, Pattern } from './load.ts'
 
-export type SlotName = 'saturation' | 'latency' | 'streams' | 'tokens' | 'ramp'
+export type SlotName =
+  'saturation' | 'latency' | 'streams' | 'tokens' | 'ramp' | 'body19' | 'body140' | 'soak'
 
 export interface Slot extends Load {
   name: SlotName
@@ -30,6 +31,11 @@ const streamed = (behaviour: Behaviour, pattern: Pattern): Load => ({ pattern, i
 const WARM_UPS: readonly Load[] = [
   whole({ mode: 'closed', connections: 16, requests: 2_000 }),
   streamed(AT_ONCE, { mode: 'closed', connections: 16, requests: 300 }),
+]
+
+const SHORT_WARM_UPS: readonly Load[] = [
+  whole({ mode: 'closed', connections: 16, requests: 1_000 }),
+  streamed(AT_ONCE, { mode: 'closed', connections: 16, requests: 150 }),
 ]
 
 const asked = (durationMs: number) => whole({ mode: 'closed', connections: 16, durationMs })
@@ -86,17 +92,45 @@ export const FULL: Plan = {
   }),
 }
 
+/** Chats of some turns, and of as many as a long evening has. */
+export const BODIES = [
+  { name: 'body19', bodyBytes: 19_000 },
+  { name: 'body140', bodyBytes: 140_000 },
+] as const
+
+export const bodySlots = (durationMs: number): readonly Slot[] =>
+  BODIES.map(({ name, bodyBytes }) => ({
+    ...{ name, bodyBytes },
+    ...whole({ mode: 'closed', connections: 16, durationMs }),
+  }))
+
+const LONGEST_CYCLE_MS = 20_000
+/** Fewer say nothing of a trend. */
+const FEWEST_CYCLES = 6
+
+/** The same for a long time, in cycles whose memory is compared. */
+export function soakFor(minutes: number): Plan {
+  const totalMs = minutes * 60_000
+  const cycleMs = Math.min(LONGEST_CYCLE_MS, totalMs / FEWEST_CYCLES)
+  return {
+    rounds: Math.round(totalMs / cycleMs),
+    rampRounds: 0,
+    warmUps: LONG_WARM_UPS,
+    slots: [{ name: 'soak', ...toldAtOnce(cycleMs) }],
+  }
+}
+
+/** Twice as fast as people read: as many tokens in half the time. */
+const READ_FAST = { ...READ, intervalMs: 50 }
+
 /** For the build: short, and what it says counts on a busy machine as well. */
 export const GATE: Plan = {
   rounds: 2,
   rampRounds: 2,
-  warmUps: WARM_UPS,
-  slots: slotsOf({
-    saturationMs: 600,
-    latencyMs: 0,
-    streamsMs: 1_000,
-    tokensMs: 0,
-    rampStreams: 200,
-    rampMs: 1_000,
-  }).filter(({ name }) => name !== 'latency' && name !== 'tokens'),
+  warmUps: SHORT_WARM_UPS,
+  slots: [
+    { name: 'saturation', ...asked(600) },
+    { name: 'streams', ...streamed(SPOKEN, { mode: 'open', perSecond: 20, durationMs: 1_000, seed: SEED }) },
+    { name: 'ramp', ...streamed(READ_FAST, { mode: 'ramp', streams: 200, overMs: 500 }) },
+  ],
 }

@@ -77,6 +77,10 @@ function figuresOf(records: readonly SlotRecord[]) {
     rampMemoryBytes: plain('ramp', ({ memoryPeakBytes }) => memoryPeakBytes),
     chunkCpuUs: plain('ramp', cpuUsPerChunk),
     chunkCpuOfControl: ofControl('ramp', cpuUsPerChunk),
+    body19OfControl: ofControl('body19', requestsPerSecond),
+    body19CpuOfControl: ofControl('body19', cpuUsPerRequest),
+    body140OfControl: ofControl('body140', requestsPerSecond),
+    body140CpuOfControl: ofControl('body140', cpuUsPerRequest),
   }
 }
 
@@ -115,11 +119,14 @@ export function composeTable(
   notes: ReadonlyMap<string, string>,
 ): string[] {
   const figures = figuresOf(records)
-  const head = ['', ...COLUMNS.map(([title]) => title)]
+  const columns = COLUMNS.filter(([, name]) =>
+    targets.some((target) => Number.isFinite(figures[name](target).value)),
+  )
+  const head = ['', ...columns.map(([title]) => title)]
   const rows = targets.map((target) => {
     const note = notes.get(target)
     if (note !== undefined) return [target, note]
-    return [target, ...COLUMNS.map(([, name, show]) => cell(figures[name](target), show))]
+    return [target, ...columns.map(([, name, show]) => cell(figures[name](target), show))]
   })
   const widths = head.map((title, place) =>
     Math.max(
@@ -169,9 +176,52 @@ export function composeReport(records: readonly SlotRecord[], title: string): Re
   ]
   const isJudged = ({ value, isRefused }: Figure) => Number.isFinite(value) && value > 0 && !isRefused
   const rows = judged.filter(([own]) => isJudged(own)).map(([{ value }, row]) => ({ ...row, value }))
-  const skipped = judged.filter(([own]) => !isJudged(own)).map(([, { name }]) => name)
+  const isSoak = records.every(({ slot }) => slot === 'soak')
+  const skipped = isSoak ? [] : judged.filter(([own]) => !isJudged(own)).map(([, { name }]) => name)
   const remark = skipped.length === 0 ? '' : ` (no figure to judge: ${skipped.join('; ')})`
-  return { title: title + remark, rows: [...rows, ...facts(records)] }
+  return { title: title + remark, rows: [...rows, ...bodies(figures), ...soak(records), ...facts(records)] }
+}
+
+/** Figures without a goal. */
+function bodies(figures: Figures): Row[] {
+  const kinds = [
+    ['req/s of control, bodies of 19 kB', figures.body19OfControl],
+    ['CPU of control, bodies of 19 kB', figures.body19CpuOfControl],
+    ['req/s of control, bodies of 140 kB', figures.body140OfControl],
+    ['CPU of control, bodies of 140 kB', figures.body140CpuOfControl],
+  ] as const
+  return [PASS_THROUGH, ALL_FEATURES].flatMap((target) =>
+    kinds.flatMap(([what, of]) => {
+      const { value } = of(target)
+      return Number.isFinite(value) ? [{ name: `${target}: ${what}`, unit: 'times' as const, value }] : []
+    }),
+  )
+}
+
+const HOUR_MS = 3_600_000
+
+/** What the process held in the cycles of a long run: the last third beside the middle one, since the first fills caches. */
+function soak(records: readonly SlotRecord[]): Row[] {
+  const cycles = records.filter(({ target, slot }) => target === ALL_FEATURES && slot === 'soak')
+  const third = Math.floor(cycles.length / 3)
+  if (third === 0) return []
+  const heldMb = (some: readonly SlotRecord[]) =>
+    median(some.map(({ memoryPeakBytes }) => memoryPeakBytes)) / 2 ** 20
+  const [middle, last] = [heldMb(cycles.slice(third, 2 * third)), heldMb(cycles.slice(-third))]
+  const apartMs = (cycles.reduce((sum, { wallMs }) => sum + wallMs, 0) * third) / cycles.length
+  const answers = cycles.reduce((sum, { result }) => sum + result.finished, 0)
+  return [
+    { name: 'soak: answers', value: answers, unit: '' },
+    { name: 'soak: MB held in the middle third', value: middle, unit: '' },
+    { name: 'soak: MB more in an hour', value: ((last - middle) / apartMs) * HOUR_MS, unit: '' },
+    {
+      name: 'soak: memory, last third of middle',
+      value: last / middle,
+      unit: 'times',
+      most: 1.1,
+      failsAt: 1.3,
+    },
+  ]
 }
 
 function facts(records: readonly SlotRecord[]): Row[] {

@@ -15,6 +15,7 @@ const MOST_OWN_SHARE = 0.85
 /** Above this share of one core, others were in the way. */
 const MOST_FOREIGN_SHARE = 0.6
 const MEMORY_EVERY_MS = 250
+const WATCHED: ReadonlySet<SlotName> = new Set<SlotName>(['ramp', 'soak'])
 
 export interface SlotRecord {
   round: number
@@ -124,7 +125,7 @@ async function measureSlot(bench: Bench, { round, slot, target }: Turn): Promise
     own: process.cpuUsage(),
     machine: machineTimesMs(),
   })
-  const memory = watchMemory(slot.name === 'ramp' ? target.pid : undefined)
+  const memory = watchMemory(WATCHED.has(slot.name) ? target.pid : undefined)
   const before = read()
   const result = await carryOut(load, target, slot)
   const after = read()
