@@ -84,6 +84,8 @@ export interface AppOptions {
 /** Above the 60 s of common reverse proxies, so that a pooled connection is never closed just as it is reused. */
 const KEEP_ALIVE_MS = 75_000
 const HEADERS_TIMEOUT_MS = 10_000
+/** For a whole request, Node's is 5 minutes: the file of a model takes longer on a house's network. */
+const REQUEST_TIMEOUT_MS = 3_600_000
 
 const CONNECT_MS = 2_000
 
@@ -325,7 +327,11 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   })
   const listener = getRequestListener(app.fetch)
   const server = createServer(
-    { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_TIMEOUT_MS },
+    {
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+    },
     (incoming, outgoing) => {
       // Never rejects: hono turns what is thrown into an answer.
       const answer = () => generation.serve(incoming, outgoing) ?? listener(incoming, outgoing)

@@ -4,7 +4,9 @@ import { afterEach, expect, test } from 'vitest'
 
 import { CONNECTION_KEY, JWT_SECRET, openTestApp, readEvents, type TestApp } from '../support/app.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
+import { openFakeOpenAi } from '../support/fake-openai.ts'
 import { createGate, FAKE_MODEL } from '../support/fake-server.ts'
+import { openWireServer, whole } from '../support/wire-server.ts'
 
 const closing: { close(): Promise<unknown> }[] = []
 afterEach(async () => {
@@ -42,6 +44,46 @@ test('a chat goes on when one of two servers dies, and the record says who answe
   )
   const other = servers.find((server) => server !== home)
   expect(await record.json()).toMatchObject({ status: 'ok', upstream: other?.origin })
+})
+
+test.each(['does not answer', 'fails'])('vectors come from another server when one %s', async (how) => {
+  const asked: string[] = []
+  const first = kept(
+    await openWireServer(['embed'], (body, socket) => {
+      asked.push(body)
+      socket.end(whole('500 Internal Server Error', '{"error":"out of memory"}'))
+    }),
+  )
+  const second = kept(await openFakeOpenAi({ models: [{ ...FAKE_MODEL, name: 'embed' }] }))
+  const troupe = kept(await openTestApp({ OPENAI_API_BASE_URLS: `${first.url};${second.url}` }))
+  const embed = (input: unknown) =>
+    troupe.request('POST', '/v1/embeddings', { key: CONNECTION_KEY, body: { model: 'embed', input } })
+  await embed('one')
+  expect(asked).toHaveLength(1)
+  if (how === 'does not answer') await first.close()
+  const answer = await embed(['two', 'three'])
+  expect(answer.status).toBe(200)
+  expect(await answer.json()).toMatchObject({ data: [{ index: 0 }, { index: 1 }] })
+  expect(asked).toHaveLength(how === 'fails' ? 2 : 1)
+  const record = await troupe.request(
+    'GET',
+    `/troupe/api/requests/${answer.headers.get('x-request-id') ?? ''}`,
+  )
+  expect(await record.json()).toMatchObject({ kind: 'embedding', status: 'ok', upstream: second.origin })
+})
+
+test('a text that is too long for the model is asked of no other server', async () => {
+  const servers = [
+    kept(await openFakeOpenAi({ models: [{ ...FAKE_MODEL, name: 'embed' }] })),
+    kept(await openFakeOpenAi({ models: [{ ...FAKE_MODEL, name: 'embed' }] })),
+  ]
+  const troupe = kept(await openTestApp({ OPENAI_API_BASE_URLS: servers.map(({ url }) => url).join(';') }))
+  const body = { model: 'embed', input: 'word '.repeat(10_000) }
+  const answer = await troupe.request('POST', '/v1/embeddings', { key: CONNECTION_KEY, body })
+  expect(await answer.json()).toMatchObject({ error: { code: 'context_length_exceeded' } })
+  expect(
+    servers.flatMap(({ requests }) => requests.filter(({ path }) => path.endsWith('embeddings'))),
+  ).toHaveLength(1)
 })
 
 test('a character falls back on another model, only if its author wants that', async () => {

@@ -22,8 +22,11 @@ export interface EmbedParts {
   httpStatusOf: (code: ErrorCode) => number
 }
 
-/** Servers that are asked for the same vectors, one after the other, while none of them answers. */
+/** Servers that are asked for the same vectors, one after the other, while each of them is down or fails. */
 const MOST_SERVERS = 3
+
+/** Vectors may be asked for twice; a request that one server refuses as wrong is wrong everywhere. */
+const WORTH_ANOTHER_SERVER = new Set<ErrorCode>(['unavailable', 'upstream'])
 
 /** Resolves once the record is committed. Throws what `Upstreams.find` and `Provider.embed` throw. */
 export type EmbedTexts = (wish: EmbedWish, signal: AbortSignal) => Promise<Embedding>
@@ -42,7 +45,7 @@ export function createEmbedTexts(on: EmbedParts): EmbedTexts {
           return await upstream.provider.embed({ ...asked, ...(dimensions && { dimensions }) }, signal)
         } catch (thrown) {
           failure = thrown
-          if (toAppError(thrown).code !== 'unavailable') break
+          if (signal.aborted || !WORTH_ANOTHER_SERVER.has(toAppError(thrown).code)) break
         }
       }
       throw failure

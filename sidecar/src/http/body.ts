@@ -10,23 +10,37 @@ export const CHAT_BODY_BYTES = 20 * 1024 * 1024
 /** Nesting that no client needs and every recursive walker can survive. */
 const DEEPEST = 64
 
-/** Reads the whole body. Throws AppError `too_large` as soon as the limit is passed; the rest is not read. */
-export function readBytes(incoming: IncomingMessage, limitBytes: number): Promise<Buffer> {
+/** Whoever sends nothing for so long does not mean to. */
+const SILENCE_MS = 30_000
+
+/**
+ * Reads the whole body. Throws AppError `too_large` as soon as the limit is passed and `invalid` when nothing more comes; the
+ * rest is not read.
+ */
+export function readBytes(
+  incoming: IncomingMessage,
+  limitBytes: number,
+  silenceMs = SILENCE_MS,
+): Promise<Buffer> {
   const announced = Number(incoming.headers['content-length'] ?? 0)
   if (announced > limitBytes) return Promise.reject(tooLarge(limitBytes))
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let sizeBytes = 0
+    const silence = setTimeout(() => leave(silent(silenceMs)), silenceMs)
     const leave = (error: Error) => {
+      clearTimeout(silence)
       incoming.off('data', take).off('end', finish).pause()
       reject(error)
     }
     const take = (chunk: Buffer) => {
+      silence.refresh()
       sizeBytes += chunk.length
       chunks.push(chunk)
       if (sizeBytes > limitBytes) leave(tooLarge(limitBytes))
     }
     const finish = () => {
+      clearTimeout(silence)
       incoming.off('close', lose)
       resolve(chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks))
     }
@@ -63,6 +77,12 @@ export function check<T>(schema: z.ZodType<T>, value: unknown, within?: string):
   const param = path.join('.') || 'body'
   throw new AppError('invalid', `"${param}": ${issue?.message ?? 'is wrong'}`, { param })
 }
+
+const silent = (silenceMs: number) =>
+  new AppError(
+    'invalid',
+    `The rest of the request body did not come within ${String(silenceMs / 1_000)} s; send the request again`,
+  )
 
 function tooLarge(limitBytes: number): AppError {
   const megabytes = Math.floor(limitBytes / 1024 / 1024)
