@@ -21,6 +21,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--alias", required=True, help="name of the model in /v1/models")
     parser.add_argument("--parallel", type=int, default=2, help="answers at the same time")
     parser.add_argument("--context", type=int, default=8192, help="tokens for each of them")
+    parser.add_argument("--embed", action="store_true", help="vectors of texts instead of answers")
     return parser.parse_args()
 
 
@@ -41,6 +42,9 @@ def server_settings(options: argparse.Namespace) -> xllamacpp.CommonParams:
     settings.endpoint_metrics = True
     settings.endpoint_slots = True
     settings.ui = False
+    if options.embed:
+        settings.embedding = True
+        settings.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     settings.warmup = False  # the first answer is a little slower, the start is not
     # Every page in a browser may ask a server on the loopback address; a key keeps them out.
     key = os.environ.get("MODEL_SERVER_API_KEY")

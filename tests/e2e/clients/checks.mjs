@@ -1,7 +1,25 @@
 /** What each client script shares: it runs the checks that are asked for, and writes one line of JSON for each. */
 const wanted = (process.env.CHECKS ?? '').split(',')
 
-export const { BASE_URL, KEY, WRONG_KEY, CHARACTER, SCRIPTED, EMBEDDER, PICTURE } = process.env
+export const {
+  BASE_URL,
+  KEY,
+  WRONG_KEY,
+  LIMITED_KEY,
+  SPENT_KEY,
+  CHARACTER,
+  TOOLED,
+  SCRIPTED,
+  EMBEDDER,
+  PICTURE,
+} = process.env
+
+/** What a client has to see where one call more than allowed was made, and where nothing is left. */
+export const LIMITED = 'rate_limit_exceeded'
+export const SPENT = 'insufficient_quota'
+
+/** The words that the model ends with when the tool has answered. */
+export const TOLD = 'It is 12 degrees.'
 
 /** @param {Record<string, () => Promise<unknown>>} checks What a check returns must be true. */
 export async function run(checks) {

@@ -5,8 +5,16 @@ import os
 import traceback
 
 BASE_URL, KEY, WRONG_KEY = (os.environ[name] for name in ("BASE_URL", "KEY", "WRONG_KEY"))
-CHARACTER, SCRIPTED, EMBEDDER = (os.environ[name] for name in ("CHARACTER", "SCRIPTED", "EMBEDDER"))
+LIMITED_KEY, SPENT_KEY = (os.environ[name] for name in ("LIMITED_KEY", "SPENT_KEY"))
+CHARACTER, TOOLED = (os.environ[name] for name in ("CHARACTER", "TOOLED"))
+SCRIPTED, EMBEDDER = (os.environ[name] for name in ("SCRIPTED", "EMBEDDER"))
 PICTURE = os.environ["PICTURE"]
+
+# What a client has to see where one call more than allowed was made, and where nothing is left.
+LIMITED, SPENT = "rate_limit_exceeded", "insufficient_quota"
+
+# The words that the model ends with when the tool has answered.
+TOLD = "It is 12 degrees."
 
 PARAMETERS = {
     "type": "object",

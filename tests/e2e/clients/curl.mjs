@@ -7,11 +7,17 @@ import {
   CHARACTER,
   EMBEDDER,
   KEY,
+  LIMITED,
+  LIMITED_KEY,
   PICTURE,
   run,
   SCHEMA,
   SCRIPTED,
+  SPENT,
+  SPENT_KEY,
+  TOLD,
   TOOL,
+  TOOLED,
   WRONG_KEY,
 } from './checks.mjs'
 
@@ -44,6 +50,11 @@ const refused = async (asked, status, code) => {
   )
 }
 
+async function heldBack(key, code) {
+  const answer = await ask({}, key)
+  return answer.head.includes('retry-after: ') && (await refused(answer, 429, code))
+}
+
 await run({
   list: async () => JSON.parse((await curl('/models')).text).data.some(({ id }) => id === CHARACTER),
   chat: async () => contentOf(await ask({})).length > 0,
@@ -55,9 +66,9 @@ await run({
   },
   async tools() {
     const messages = say('What is the weather in Oslo?')
-    const { message } = JSON.parse((await ask({ model: SCRIPTED, messages, tools: [TOOL] })).text).choices[0]
+    const { message } = JSON.parse((await ask({ model: TOOLED, messages, tools: [TOOL] })).text).choices[0]
     messages.push(message, { role: 'tool', tool_call_id: message.tool_calls[0].id, content: '12 degrees' })
-    return contentOf(await ask({ model: SCRIPTED, messages, tools: [TOOL] })) === 'It is 12 degrees.'
+    return contentOf(await ask({ model: TOOLED, messages, tools: [TOOL] })).includes(TOLD)
   },
   async schema() {
     const response_format = { type: 'json_schema', json_schema: { name: 'person', schema: SCHEMA } }
@@ -77,11 +88,6 @@ await run({
   400: () => refused(ask({ messages: [] }), 400, 'invalid_request'),
   401: () => refused(ask({}, WRONG_KEY), 401, 'invalid_api_key'),
   404: () => refused(ask({ model: 'nobody' }), 404, 'model_not_found'),
-  async 429() {
-    const answer = await ask({}, WRONG_KEY)
-    return (
-      answer.head.includes('retry-after: ') &&
-      (await refused(Promise.resolve(answer), 429, 'rate_limit_exceeded'))
-    )
-  },
+  429: () => heldBack(LIMITED_KEY, LIMITED),
+  quota: () => heldBack(SPENT_KEY, SPENT),
 })

@@ -1,12 +1,19 @@
+import openai
 from checks import (
     BASE_URL,
     CHARACTER,
     EMBEDDER,
     KEY,
+    LIMITED,
+    LIMITED_KEY,
     PICTURE,
     SCHEMA,
     SCRIPTED,
+    SPENT,
+    SPENT_KEY,
+    TOLD,
     TOOL,
+    TOOLED,
     WRONG_KEY,
     failure,
     run,
@@ -29,12 +36,12 @@ def stream():
 
 
 def tools():
-    bound = model(SCRIPTED).bind_tools([TOOL])
+    bound = model(TOOLED).bind_tools([TOOL])
     messages = [HumanMessage("What is the weather in Oslo?")]
     first = bound.invoke(messages)
     call = first.tool_calls[0]
     messages += [first, ToolMessage("12 degrees", tool_call_id=call["id"])]
-    return (call["args"]["city"], bound.invoke(messages).content) == ("Oslo", "It is 12 degrees.")
+    return call["args"]["city"] == "Oslo" and TOLD in bound.invoke(messages).content
 
 
 def schema():
@@ -63,6 +70,12 @@ def status(action):
     return failure(action).status_code
 
 
+def held_back(key, code):
+    error = failure(lambda: model(key=key).invoke("Hello"))
+    waits = isinstance(error, openai.RateLimitError) and error.response.headers["retry-after"]
+    return error.code == code and int(waits) > 0
+
+
 run(
     {
         "chat": lambda: len(model().invoke("Hello").content) > 0,
@@ -74,6 +87,7 @@ run(
         "400": lambda: status(lambda: model(n=99).invoke("Hello")) == 400,
         "401": lambda: status(lambda: model(key=WRONG_KEY).invoke("Hello")) == 401,
         "404": lambda: status(lambda: model("nobody").invoke("Hello")) == 404,
-        "429": lambda: status(lambda: model(key=WRONG_KEY).invoke("Hello")) == 429,
+        "429": lambda: held_back(LIMITED_KEY, LIMITED),
+        "quota": lambda: held_back(SPENT_KEY, SPENT),
     }
 )

@@ -1,13 +1,19 @@
 import json
 
+import openai
 from checks import (
     BASE_URL,
     CHARACTER,
     EMBEDDER,
     KEY,
+    LIMITED,
+    LIMITED_KEY,
     PICTURE,
     SCHEMA,
     SCRIPTED,
+    SPENT,
+    SPENT_KEY,
+    TOOLED,
     WRONG_KEY,
     failure,
     run,
@@ -51,7 +57,7 @@ def tools():
         return "12 degrees"
 
     tool = FunctionTool.from_defaults(get_weather)
-    answer = model(SCRIPTED).predict_and_call([tool], "What is the weather in Oslo?")
+    answer = model(TOOLED).predict_and_call([tool], "What is the weather in Oslo?")
     return (seen, str(answer)) == (["Oslo"], "12 degrees")
 
 
@@ -81,6 +87,12 @@ def asking(**options):
     return lambda: model(**options).chat(say("Hello"))
 
 
+def held_back(key, code):
+    error = failure(asking(key=key))
+    waits = isinstance(error, openai.RateLimitError) and error.response.headers["retry-after"]
+    return error.code == code and int(waits) > 0
+
+
 run(
     {
         "chat": lambda: len(model().chat(say("Hello")).message.content) > 0,
@@ -92,6 +104,7 @@ run(
         "400": lambda: status(asking(additional_kwargs={"n": 99})) == 400,
         "401": lambda: status(asking(key=WRONG_KEY)) == 401,
         "404": lambda: status(asking(name="nobody")) == 404,
-        "429": lambda: status(asking(key=WRONG_KEY)) == 429,
+        "429": lambda: held_back(LIMITED_KEY, LIMITED),
+        "quota": lambda: held_back(SPENT_KEY, SPENT),
     }
 )

@@ -1,5 +1,21 @@
 /** A stock Open WebUI as a client: what it makes of our answers, asked by its own interface as an admin. */
-import { BASE_URL, CHARACTER, failure, PICTURE, run, SCHEMA, SCRIPTED, WRONG_KEY } from './checks.mjs'
+import {
+  BASE_URL,
+  CHARACTER,
+  EMBEDDER,
+  failure,
+  LIMITED,
+  LIMITED_KEY,
+  PICTURE,
+  run,
+  SCHEMA,
+  SCRIPTED,
+  SPENT,
+  SPENT_KEY,
+  TOLD,
+  TOOLED,
+  WRONG_KEY,
+} from './checks.mjs'
 
 const { OPEN_WEBUI_URL, OPEN_WEBUI_TOKEN, GONE } = process.env
 
@@ -23,6 +39,24 @@ const verify = (key) => ask('/openai/verify', { url: BASE_URL, key })
 const refused = async (action, status, code) => {
   const error = await failure(action)
   return error.status === status && JSON.parse(error.message).error.code === code
+}
+
+/** A second connection with another key, whose models have a word before their names. */
+async function heldBack(key, code) {
+  const config = await askJson('/openai/config')
+  const at = config.OPENAI_API_BASE_URLS.length
+  const prefix = `held-${at}`
+  await ask('/openai/config/update', {
+    ...config,
+    OPENAI_API_BASE_URLS: [...config.OPENAI_API_BASE_URLS, BASE_URL],
+    OPENAI_API_KEYS: [...config.OPENAI_API_KEYS, key],
+    OPENAI_API_CONFIGS: {
+      ...config.OPENAI_API_CONFIGS,
+      [at]: { enable: true, prefix_id: prefix, connection_type: 'external', auth_type: 'bearer' },
+    },
+  })
+  await ask('/api/models?refresh=true')
+  return refused(() => chat({ model: `${prefix}.${CHARACTER}` }), 429, code)
 }
 
 const TOOL = `
@@ -64,9 +98,10 @@ await run({
     return text.match(/"usage": ?\{/g)?.length === 1 && text.trimEnd().endsWith('data: [DONE]')
   },
   async tools() {
-    await ask('/api/v1/tools/create', { id: 'weather', name: 'Weather', content: TOOL, meta: {} })
-    const answer = await answerInChat(SCRIPTED, 'What is the weather in Oslo?', ['weather'])
-    return answer.includes('It is 12 degrees.')
+    const id = `weather_of_${CHARACTER.replaceAll('-', '_')}`
+    await ask('/api/v1/tools/create', { id, name: 'Weather', content: TOOL, meta: {} })
+    const answer = await answerInChat(TOOLED, 'What is the weather in Oslo?', [id])
+    return answer.includes(TOLD)
   },
   async schema() {
     const response_format = { type: 'json_schema', json_schema: { name: 'person', schema: SCHEMA } }
@@ -81,14 +116,22 @@ await run({
   },
   /** A document is stored and found again. */
   async embeddings() {
-    const stored = { name: 'note', content: 'The harbour freezes in March.', collection_name: 'notes' }
+    const engine = { RAG_EMBEDDING_ENGINE: 'openai', RAG_EMBEDDING_MODEL: EMBEDDER }
+    await ask('/api/v1/retrieval/embedding/update', engine)
+    const collection = `notes-of-${CHARACTER}`
+    const stored = {
+      name: 'note',
+      content: 'The harbour freezes in March.',
+      collection_name: collection,
+    }
     await ask('/api/v1/retrieval/process/text', stored)
-    const query = { collection_names: ['notes'], query: 'When does the harbour freeze?', k: 1 }
+    const query = { collection_names: [collection], query: 'When does the harbour freeze?', k: 1 }
     const { documents } = await askJson('/api/v1/retrieval/query/collection', query)
     return documents[0][0] === stored.content
   },
   400: () => refused(() => chat({ n: 99 }), 400, 'invalid_request'),
   401: () => refused(() => verify(WRONG_KEY), 401, 'invalid_api_key'),
   404: () => refused(() => chat({ model: GONE }), 404, 'model_not_found'),
-  429: () => refused(() => verify(WRONG_KEY), 429, 'rate_limit_exceeded'),
+  429: () => heldBack(LIMITED_KEY, LIMITED),
+  quota: () => heldBack(SPENT_KEY, SPENT),
 })
