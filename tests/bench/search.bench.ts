@@ -54,6 +54,8 @@ export async function measure(options: readonly string[]): Promise<Report> {
   })
   try {
     const filledMs = await timed(() => fill({ store, search }, world))
+    // As at every start: it goes on beside the turns otherwise.
+    await search.calibrate(undefined, new AbortController().signal)
     const traces: RetrievalTrace[] = []
     for (let round = 0; round < WARM_UPS + QUESTIONS; round++) {
       const { text, baseId } = world.question(round)

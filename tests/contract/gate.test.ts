@@ -6,6 +6,7 @@ import path from 'node:path'
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
+import { createFloors } from '#knowledge/floors.ts'
 import { CHUNK_OPTIONS } from '#rag/chunk.ts'
 import type { LexicalIndex } from '#rag/lexical.ts'
 import { openSqliteLexicalIndex } from '#rag/lexical.sqlite.ts'
@@ -54,3 +55,33 @@ test.each([
     expect(await passes(unseenSmallTalk(language))).toBeLessThanOrEqual(chatted)
   },
 )
+
+test('a base that hardly changed is not tried again, and one that did is', async () => {
+  const base = { id: 'grown', generation: 1, fingerprint: null }
+  const scope = { baseId: base.id, generation: 1 }
+  const pieces = (count: number, text: string) =>
+    Array.from({ length: count }, () => ({ id: nextId++, documentId: 'd', header: '', text }))
+  await index.put(scope, pieces(8, 'Lamps and boats.'))
+  let searches = 0
+  const lexical: LexicalIndex = {
+    ...index,
+    search: (search) => {
+      searches++
+      return index.search(search)
+    },
+  }
+  const floors = createFloors({ lexical, vectors: undefined, now: () => 0 })
+  const calibrated = async (revision: number) => {
+    const before = searches
+    await floors.calibrate({ ...base, revision }, new AbortController().signal)
+    return searches - before
+  }
+  expect(floors.chance({ ...base, revision: 1 }, 'hello')).toBeUndefined()
+  expect(await calibrated(1)).toBeGreaterThan(100)
+  expect(await calibrated(1)).toBe(0)
+  await index.put(scope, pieces(1, 'My kitchen smells of bread, the whole house is wonderful.'))
+  expect(await calibrated(2)).toBe(0)
+  expect(floors.chance({ ...base, revision: 2 }, 'I am baking bread')).toBeDefined()
+  await index.put(scope, pieces(3, 'More of them.'))
+  expect(await calibrated(3)).toBeGreaterThan(100)
+})

@@ -26,7 +26,7 @@ export async function openGate(
   lexical: LexicalIndex,
   baseId: string,
 ): Promise<(texts: readonly string[]) => Promise<number>> {
-  const floors = createFloors({ lexical, vectors: undefined })
+  const floors = createFloors({ lexical, vectors: undefined, now: () => 0 })
   const base = { id: baseId, generation: 1, revision: 1, fingerprint: null }
   await floors.calibrate(base, new AbortController().signal)
   return async (texts) => {

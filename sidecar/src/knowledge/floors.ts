@@ -3,6 +3,8 @@
  * chance, and hardly ever in one of six; for one model a cosine of 0.35 is near, for another 0.75 is far (the e5 family hardly
  * goes below 0.7). So each base is tried with small talk of our own, and a question must go beyond that.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import { decide, isAsking } from '#rag/gate.ts'
 import type { LexicalIndex } from '#rag/lexical.ts'
 import { lookupsOf } from '#rag/question.ts'
@@ -22,7 +24,10 @@ export interface CalibratedBase {
 export interface Floors {
   /** A cosine; the least one until the base was calibrated. */
   nearness(base: CalibratedBase): number
-  /** The strength of words (see `decide`) that small talk like this text reaches; undefined until the base was calibrated. */
+  /**
+   * The strength of words (see `decide`) that small talk like this text reaches, or did before the base changed; undefined until
+   * the base was calibrated.
+   */
   chance(base: CalibratedBase, text: string): number | undefined
   /** Does nothing for a base that is calibrated already. Throws as `Embeddings.question` and `LexicalIndex.search`. */
   calibrate(base: CalibratedBase, signal: AbortSignal): Promise<void>
@@ -32,6 +37,7 @@ interface FloorsParts {
   lexical: LexicalIndex
   vectors: VectorStore | undefined
   embeddings?: Embeddings
+  now: () => number
 }
 
 /** Below it passages have hardly to do with a question in any model that is common on Ollama. */
@@ -39,6 +45,8 @@ const LEAST_FLOOR = 0.35
 const FLOORS_KEPT = 1_000
 /** Of the small talk of a language, what may come nearer: it may be about what the base is about by chance. */
 const SPARED_SHARE = 0.05
+/** A base that has grown or shrunk by less is not tried again with words: it takes a search for each text. */
+const CHANGED_SHARE = 0.25
 /** Fewer texts say nothing about their kind. */
 const FEWEST = 4
 
@@ -46,11 +54,16 @@ const FEWEST = 4
 type Kind = `${Script} ${'asking' | 'telling'}`
 type Chances = Readonly<Partial<Record<Kind, number>>>
 
+interface Tried {
+  revision: number
+  pieces: number
+  chances: Chances
+}
+
 /** Without vectors words alone are tried. */
-export function createFloors({ lexical, vectors, embeddings }: FloorsParts): Floors {
+export function createFloors({ lexical, vectors, embeddings, now }: FloorsParts): Floors {
   const nearnesses = new Map<string, number>()
-  const chances = new Map<string, Chances>()
-  const wordsKey = ({ id, revision }: CalibratedBase) => JSON.stringify([id, revision])
+  const tries = new Map<string, Tried>()
   const meaningKey = ({ id, revision, fingerprint }: CalibratedBase) =>
     JSON.stringify([id, revision, fingerprint])
 
@@ -68,14 +81,26 @@ export function createFloors({ lexical, vectors, embeddings }: FloorsParts): Flo
         for (const isQuestion of [true, false]) {
           const strengths: number[] = []
           for (const text of texts.filter((each) => isAsking(each) === isQuestion)) {
-            signal.throwIfAborted()
+            const startedMs = now()
             strengths.push(await strengthOf(text, scope))
+            // Turns search in the same index: they get half of it.
+            await sleep(now() - startedMs, undefined, { signal })
           }
           const kind: Kind = `${script} ${isQuestion ? 'asking' : 'telling'}`
           if (strengths.length >= FEWEST) known[kind] = Math.max(known[kind] ?? 0, highOf(strengths))
         }
       }
     return known
+  }
+
+  async function tryAgain(base: CalibratedBase, scope: Scope, signal: AbortSignal): Promise<void> {
+    const { id, revision } = base
+    const before = tries.get(id)
+    if (before?.revision === revision) return
+    const pieces = await lexical.count(scope)
+    const isLike = before !== undefined && Math.abs(pieces - before.pieces) <= CHANGED_SHARE * before.pieces
+    const chances = isLike ? before.chances : await tryWords(scope, signal)
+    keep(tries, id, { revision, pieces: isLike ? before.pieces : pieces, chances })
   }
 
   async function tryMeaning(base: CalibratedBase, scope: Scope, signal: AbortSignal): Promise<void> {
@@ -95,12 +120,14 @@ export function createFloors({ lexical, vectors, embeddings }: FloorsParts): Flo
     nearness: (base) => nearnesses.get(meaningKey(base)) ?? LEAST_FLOOR,
     chance(base, text) {
       const script = scriptOf(text)
-      const known = chances.get(wordsKey(base))
-      return script === undefined ? undefined : known?.[`${script} ${isAsking(text) ? 'asking' : 'telling'}`]
+      const known = tries.get(base.id)
+      return script === undefined
+        ? undefined
+        : known?.chances[`${script} ${isAsking(text) ? 'asking' : 'telling'}`]
     },
     async calibrate(base, signal) {
       const scope = { baseId: base.id, generation: base.generation }
-      if (!chances.has(wordsKey(base))) keep(chances, wordsKey(base), await tryWords(scope, signal))
+      await tryAgain(base, scope, signal)
       await tryMeaning(base, scope, signal)
     },
   }

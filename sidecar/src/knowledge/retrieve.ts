@@ -64,7 +64,8 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
   const { knowledgeBases, knowledgeChunks, knowledgeDocuments } = store.t
   const results = new Map<string, Retrieved>()
   const wholes = createWholeBases(store)
-  const floors = createFloors(index)
+  const { lexical, vectors, embeddings } = index
+  const floors = createFloors({ lexical, vectors, embeddings, now })
   const calibrating = new Set<string>()
 
   /** Beside the turn, once at a time for each base. */
@@ -97,7 +98,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
 
   /** The words of each lookup. */
   async function byWords(lookups: readonly Lookup[], scopes: readonly Scope[]): Promise<LexicalResult[]> {
-    return Promise.all(lookups.map(({ words }) => index.lexical.search({ scopes, words, limit: RANKED })))
+    return Promise.all(lookups.map(({ words }) => lexical.search({ scopes, words, limit: RANKED })))
   }
 
   /** The nearest of each lookup, in the terms of each model that bases were embedded with. */
@@ -106,7 +107,6 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     bases: readonly Base[],
     signal: AbortSignal,
   ): Promise<VectorHit[][]> {
-    const { vectors, embeddings } = index
     if (vectors === undefined) return []
     const fingerprints = new Set(bases.map(({ fingerprint }) => fingerprint))
     return Promise.all(
@@ -212,7 +212,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       trace: {
         lookups,
         bases: bases.map(({ id }) => id),
-        store: index.vectors?.kind ?? null,
+        store: vectors?.kind ?? null,
         gate,
         pieces: traced(ranked, {
           words: words.value[0]?.hits ?? [],
