@@ -1,4 +1,5 @@
 /** What is looked up for a turn: its last message, and with it the message before when it leans on that. */
+import { functionWordTestFor } from './function-words.ts'
 import { queryWords, rawWords } from './words.mjs'
 
 export interface Lookup {
@@ -17,7 +18,9 @@ const LEANING_WEIGHT = 0.5
 const LONGEST = 2_000
 const MOST_WORDS = 48
 
-/** What points back: "and when was it built?", "tell me more". */
+/** Also of what is written from right to left, and of full width. */
+const QUESTION_MARK = /[?？؟]/
+/** What points back: "and when was it built?", "tell me more". In other languages a question of few telling words does. */
 const POINTERS = new Set(
   (
     'it its he him his she her hers they them their theirs this that these those there here one ones same such and but so ' +
@@ -41,5 +44,7 @@ function lookup(text: string, weight: number): Lookup {
 function leans(text: string): boolean {
   const words = rawWords(text)
   if (words.some((word) => POINTERS.has(word))) return true
-  return text.includes('?') && queryWords(text).length < FEW_WORDS
+  const isFunctionWord = functionWordTestFor(text)
+  const telling = queryWords(text).filter((word) => !isFunctionWord(word))
+  return QUESTION_MARK.test(text) && telling.length < FEW_WORDS
 }

@@ -33,6 +33,15 @@ test.each(['And how old is it?', 'tell me more', 'Why?', 'Who built that tower i
   },
 )
 
+test.each([
+  ['Und wann wurde er gebaut?', 'Wer hat den Leuchtturm im Hafen von Erlen gebaut und bezahlt?', 2],
+  ['¿Y cuándo lo construyeron?', '¿Quién pagó el faro del puerto de Erlen y sus lámparas?', 2],
+  ['它是什么时候建的？', '灯塔在哪里？', 2],
+  ['Was kostet eine Messinglampe im Hafen von Erlen?', 'Und sonst?', 1],
+])('"%s" is looked up as what it is in its language', (text, previous, lookups) => {
+  expect(lookupsOf(text, previous)).toHaveLength(lookups)
+})
+
 test('of a long message the end counts, and nothing is asked for no words', () => {
   const [lookup] = lookupsOf(`${'filler '.repeat(2_000)}What does the lamp cost?`, undefined)
   expect(lookup?.text.length).toBeLessThanOrEqual(2_000)
