@@ -14,6 +14,8 @@ import type { VectorStore } from './vectors.ts'
 
 /** pgvector's bound of an HNSW index over `vector`; longer ones are compared one by one. */
 const LONGEST_INDEXED = 2_000
+/** Candidates of the index; at least as many as a search wants. */
+const SEARCH_WIDTH = 100
 /** An arbitrary number that only this file locks, so that two replicas do not both make a table. */
 const TABLE_LOCK = 7_218_032
 
@@ -114,26 +116,23 @@ export function openPgvector(pool: pg.Pool): VectorStore {
     async search({ fingerprint, scopes, vector, limit }) {
       if (scopes.length === 0) return []
       const table = tableOf(fingerprint)
-      const client = await pool.connect().catch((cause: unknown) => {
-        throw gone(cause)
-      })
+      const names = scopes.map((scope) => `'${scopeWord(scope)}'`).join(', ')
+      // Sent as one text, so that a search is one way to the server and back: the settings hold until its end.
+      const sql = `
+        set local hnsw.iterative_scan = strict_order; set local hnsw.ef_search = ${String(SEARCH_WIDTH)};
+        select id, 1 - (vector <=> '${literal(vector)}') as similarity from ${table} where scope in (${names})
+        order by vector <=> '${literal(vector)}' limit ${String(limit)}`
       try {
-        await client.query(
-          'begin read only; set local hnsw.iterative_scan = strict_order; set local hnsw.ef_search = 100',
-        )
-        const { rows } = await client.query(
-          `select id, 1 - (vector <=> $2::vector) as similarity from ${table} where scope = any($1)
-           order by vector <=> $2::vector limit $3`,
-          [scopes.map(scopeWord), literal(vector), limit],
-        )
-        return rows as { id: number; similarity: number }[]
+        // One result for each statement, of which the types know nothing.
+        const answers = (await pool.query(sql)) as unknown as readonly pg.QueryResult<{
+          id: number
+          similarity: number
+        }>[]
+        return answers.at(-1)?.rows ?? []
       } catch (cause) {
         if (codeOf(cause) === NO_TABLE) return []
         if (codeOf(cause) === WRONG_LENGTH) throw otherLength(await lengthOf(table))
         throw gone(cause)
-      } finally {
-        await client.query('rollback').catch(() => undefined)
-        client.release()
       }
     },
     async count(fingerprint, scope) {
