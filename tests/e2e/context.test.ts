@@ -49,7 +49,7 @@ async function openMira(
 }
 
 async function ask(troupe: TestApp, model: string, messages: Message[], over: object = {}) {
-  const body = { model, messages, temperature: 0, max_tokens: 24, ...over }
+  const body = { model, messages, temperature: 0, max_tokens: 12, ...over }
   const answer = await troupe.request('POST', '/v1/chat/completions', { key: CONNECTION_KEY, body })
   const value = (await answer.json()) as Answer
   expect(answer.status, JSON.stringify(value)).toBe(200)
@@ -61,7 +61,7 @@ async function ask(troupe: TestApp, model: string, messages: Message[], over: ob
 }
 
 const PERSONA = Array.from(
-  { length: 40 },
+  { length: 20 },
   (_, at) => `Rule ${String(at)}: the lamp of the harbour is lit before dusk and trimmed at midnight.`,
 ).join(' ')
 
@@ -76,7 +76,7 @@ test('after a persona was published its first turn re-reads only the new tokens'
   process.stdout.write(
     `first turn after publishing: ${String(details.cached_tokens)} of ${String(prompt)} known\n`,
   )
-  expect(prompt).toBeGreaterThan(500)
+  expect(prompt).toBeGreaterThan(400)
   expect(prompt - details.cached_tokens).toBeLessThan(40)
   await troupe.close()
 })
@@ -94,7 +94,7 @@ test('a warm second turn re-reads only the new tokens', async () => {
     const { value: warm, record } = await ask(troupe, id, second)
     const read = warm.usage.prompt_tokens - warm.usage.prompt_tokens_details.cached_tokens
     const lastExchange = warm.usage.prompt_tokens - cold.usage.prompt_tokens
-    expect(cold.usage.prompt_tokens).toBeGreaterThan(700)
+    expect(cold.usage.prompt_tokens).toBeGreaterThan(400)
     // The answer's own tokens may be in the cache or not; nothing older than the last exchange is read again.
     expect(read).toBeLessThanOrEqual(lastExchange + 8)
     expect(record['cachedTokens']).toBe(warm.usage.prompt_tokens_details.cached_tokens)
@@ -204,11 +204,14 @@ test('a chat of three times the context keeps the persona, is never refused, and
     const history = Array.from({ length: 75 }, (_, at) => turn(at)).flat()
     const historyTokens = history.reduce((sum, message) => sum + estimateTokens(message.content), 0)
     expect(historyTokens).toBeGreaterThan(3 * contextTokens)
-    const { value, record } = await ask(troupe, id, [
-      ...history,
-      { role: 'user', content: 'What is the password of the harbour?' },
-    ])
-    expect(value.usage.prompt_tokens).toBeLessThanOrEqual(contextTokens - 24)
+    const answerTokens = 24
+    const { value, record } = await ask(
+      troupe,
+      id,
+      [...history, { role: 'user', content: 'What is the password of the harbour?' }],
+      { max_tokens: answerTokens },
+    )
+    expect(value.usage.prompt_tokens).toBeLessThanOrEqual(contextTokens - answerTokens)
     expect(value.choices[0]?.message.content.toLowerCase()).toContain('marigold')
     expect(record).toMatchObject({ status: 'ok', contextTokens })
     expect(record['cutTurns']).toBeGreaterThan(50)

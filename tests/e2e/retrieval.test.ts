@@ -55,7 +55,7 @@ test.skipIf(!hasSet('xquad'))(
   async () => {
     const set = partOfXquad()
     const ids = await addSet({ store, search }, 'xquad-en', set)
-    const smallTalk = unseenSmallTalk('en')
+    const smallTalk = unseenSmallTalk('en').filter((_, at) => at % 2 === 0)
     await models.ahead([...set.queries.map(({ text }) => text), ...smallTalk])
     const { words, both, passed } = await measureRetrieval(search, 'xquad-en', { set, ids })
     expect(both.ndcg10).toBeGreaterThanOrEqual(Math.max(0.97, words.ndcg10))
