@@ -10,6 +10,7 @@ import { eq, sql } from 'drizzle-orm'
 
 import { createLog } from '#base/log.ts'
 import { openKnowledgeSearch, type KnowledgeSearch } from '#knowledge/open.ts'
+import { fingerprintOf, weightOf } from '#rag/fingerprint.ts'
 import { openStore } from '#store/open.ts'
 import type { Store } from '#store/store.ts'
 
@@ -28,6 +29,8 @@ import {
 } from '../support/measure-retrieval.ts'
 import { startRealEmbeddings } from '../support/real-embeddings.ts'
 import { hasSet, readCranfield, readXquad, type RetrievalSet } from '../support/retrieval-sets.ts'
+
+const DIMENSIONS = 384
 
 interface Wanted {
   name: string
@@ -60,7 +63,9 @@ export async function measure(options: readonly string[]): Promise<Report> {
       if (!hasSet(folder) || (only !== undefined && only !== name)) continue
       const set = read()
       const ids = await addSet({ store, search }, name, set)
-      await models.ahead([...set.queries.map(({ text }) => text), ...chats.flatMap(unseenSmallTalk)])
+      const asked = [...set.queries.map(({ text }) => text), ...chats.flatMap(unseenSmallTalk)]
+      // What the model cannot read it is not asked.
+      await models.ahead(asked.filter((text) => weightOf(fingerprintOf(MINILM, DIMENSIONS), text) > 0))
       const measured = await measureRetrieval(search, name, { set, ids })
       rows.push(...rowsOf(name, measured, least))
       for (const language of chats) {
