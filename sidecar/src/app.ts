@@ -25,6 +25,7 @@ import { createLimits } from '#gateway/limits.ts'
 import { createPageSessions } from '#gateway/page-sessions.ts'
 import { createRoles } from '#gateway/roles.ts'
 import { openUsage } from '#gateway/usage.ts'
+import { answerPreflight, isPreflight } from '#http/cors.ts'
 import { createDraining } from '#http/draining.ts'
 import { httpStatusOf } from '#http/errors.ts'
 import { doors } from '#http/routes.ts'
@@ -334,7 +335,10 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     },
     (incoming, outgoing) => {
       // Never rejects: hono turns what is thrown into an answer.
-      const answer = () => generation.serve(incoming, outgoing) ?? listener(incoming, outgoing)
+      const answer = () =>
+        isPreflight(incoming)
+          ? answerPreflight(incoming, outgoing, keys)
+          : (generation.serve(incoming, outgoing) ?? listener(incoming, outgoing))
       draining.serve(incoming, outgoing, answer)
     },
   )

@@ -2,7 +2,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
-import { eq, isNull, and } from 'drizzle-orm'
+import { and, eq, isNotNull, isNull } from 'drizzle-orm'
 
 import { createCache } from '#base/cache.ts'
 import { AppError } from '#base/errors.ts'
@@ -37,6 +37,10 @@ export function allows(cast: Cast | undefined, character: { id: string; tags: re
   return character.tags.some((tag) => cast.tags.includes(tag))
 }
 
+/** What keeps a silent stream open: a comment, which some strict readers trip over, an empty piece of the answer, or nothing. */
+export const KEEP_ALIVES = ['comment', 'chunk', 'off'] as const
+export type KeepAlive = (typeof KEEP_ALIVES)[number]
+
 /** Whoever asks, after it was proven; the secret itself goes no further. */
 export interface Principal {
   keyId: string
@@ -47,6 +51,10 @@ export interface Principal {
   /** Absent for all characters. */
   cast?: Cast
   limits?: KeyLimits
+  /** Absent for comments. */
+  keepAlive?: KeepAlive
+  /** Origins of pages that may ask with the key; absent for none. */
+  origins?: readonly string[]
 }
 
 export interface KeySummary {
@@ -57,6 +65,8 @@ export interface KeySummary {
   characterIds: readonly string[] | null
   tags: readonly string[] | null
   limits: KeyLimits | null
+  keepAlive: KeepAlive | null
+  origins: readonly string[] | null
   createdBy: string | null
   createdAtMs: number
   expiresAtMs: number | null
@@ -80,6 +90,8 @@ export interface NewKey {
   characterIds?: readonly string[] | null
   tags?: readonly string[] | null
   limits?: KeyLimits | null
+  keepAlive?: KeepAlive | null
+  origins?: readonly string[] | null
   createdBy?: string | null
 }
 
@@ -99,6 +111,8 @@ export interface Keys {
   ): Promise<ShownKey>
   /** Works at once here, and in other replicas within five seconds. Throws AppError `not_found`. */
   revoke(id: string): Promise<void>
+  /** Whether a page of this origin may ask with some key that works: a browser asks before it sends the key. */
+  mayComeFrom(origin: string): Promise<boolean>
   /** Throws AppError `unauthenticated`, in the same words for every cause. */
   verify(secret: string): Promise<Principal>
   /** Writes when keys were last used. */
@@ -151,9 +165,19 @@ export function createKeys({ store, kv, fixed, now }: KeysOptions): Keys {
     return row
   }
 
+  let origins: { all: ReadonlySet<string>; readAtMs: number } = { all: new Set(), readAtMs: -Infinity }
+  async function readOrigins(): Promise<{ all: ReadonlySet<string> }> {
+    const rows = (await store.db
+      .select()
+      .from(apiKeys)
+      .where(and(isNotNull(apiKeys.origins), isNull(apiKeys.revokedAtMs)))) as Row[]
+    return { all: new Set(rows.filter((row) => !isOver(row, now())).flatMap((row) => row.origins ?? [])) }
+  }
+
   /** Here at once; the others are told, and a Redis that is gone delays it to the age of their copies. */
   async function changed(id: string): Promise<void> {
     known.delete(id)
+    origins = { ...origins, readAtMs: -Infinity }
     await kv.publish(CHANNEL, id).catch(() => undefined)
   }
 
@@ -167,6 +191,8 @@ export function createKeys({ store, kv, fixed, now }: KeysOptions): Keys {
       characterIds: wish.characterIds ?? null,
       tags: wish.tags ?? null,
       limits: wish.limits ?? null,
+      keepAlive: wish.keepAlive ?? null,
+      origins: wish.origins ?? null,
       createdBy: wish.createdBy ?? null,
       createdAtMs: now(),
       expiresAtMs: wish.expiresAtMs,
@@ -176,6 +202,7 @@ export function createKeys({ store, kv, fixed, now }: KeysOptions): Keys {
       secretHash: sha256Hex(secret),
     }
     await store.db.insert(apiKeys).values(row as typeof apiKeys.$inferInsert)
+    origins = { ...origins, readAtMs: -Infinity }
     return { ...summary(row), secret: `troupe_${id}_${secret}_${checksum(id + secret)}` }
   }
 
@@ -221,6 +248,10 @@ export function createKeys({ store, kv, fixed, now }: KeysOptions): Keys {
       await changed(id)
       if (revoked.length === 0) throw noKey(id)
     },
+    async mayComeFrom(origin) {
+      if (now() - origins.readAtMs > CACHE_MS) origins = { ...(await readOrigins()), readAtMs: now() }
+      return origins.all.has(origin)
+    },
     async verify(offered) {
       const [, id, secret, sum] = SHAPE.exec(offered) ?? []
       if (id === undefined || secret === undefined || sum !== checksum(id + secret))
@@ -243,7 +274,7 @@ const isOver = (row: Row | undefined, nowMs: number): boolean => (row?.expiresAt
 
 const noKey = (id: string) => new AppError('not_found', `There is no active key with the id "${id}"`)
 
-function principalOf({ id, name, scopes, characterIds, tags, limits }: Row): Principal {
+function principalOf({ id, name, scopes, characterIds, tags, limits, keepAlive, origins }: Row): Principal {
   return {
     keyId: id,
     name,
@@ -251,6 +282,8 @@ function principalOf({ id, name, scopes, characterIds, tags, limits }: Row): Pri
     ...(scopes.includes('admin') && { role: 'admin' as const }),
     ...((characterIds ?? tags) !== null && { cast: { characterIds: characterIds ?? [], tags: tags ?? [] } }),
     ...(limits !== null && { limits }),
+    ...(keepAlive !== null && { keepAlive }),
+    ...(origins !== null && { origins }),
   }
 }
 

@@ -12,6 +12,7 @@ import { reaches, type Role, type Roles } from '#gateway/roles.ts'
 import type { Sessions } from '#openwebui/session.ts'
 import type { Person } from '#prompt/ask.ts'
 
+import { allowOrigin } from './cors.ts'
 import type { AppEnv } from './env.ts'
 
 /** The header that our pages send with every change: a foreign site cannot add it without our consent. */
@@ -65,7 +66,10 @@ async function holder(incoming: IncomingMessage, parts: KeyParts): Promise<Princ
 /** Lets a key with the scope pass. Throws as `authenticate`. */
 export function withKey(scope: Scope, parts: KeyParts): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    c.set('principal', await authenticate(c.env.incoming, scope, parts))
+    const { incoming, outgoing } = c.env
+    const principal = await authenticate(incoming, scope, parts)
+    allowOrigin(incoming, outgoing, principal)
+    c.set('principal', principal)
     await next()
   }
 }

@@ -26,6 +26,10 @@ export function defineAccessTables(k: Kit) {
     /** Or those with one of these tags. */
     tags: k.json<string[]>('tags'),
     limits: k.json<KeyLimits>('limits'),
+    /** What keeps its silent streams open; null for comments. */
+    keepAlive: k.text('keep_alive'),
+    /** Pages that may ask with it from a browser, as origins; null for none. */
+    origins: k.json<string[]>('origins'),
     createdBy: k.text('created_by'),
     createdAtMs: k.epochMs('created_at_ms').notNull(),
     expiresAtMs: k.epochMs('expires_at_ms'),

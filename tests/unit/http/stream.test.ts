@@ -73,6 +73,24 @@ test('a failure before the first word is thrown, one behind it is written', asyn
   expect(await late.outcome).toBe('upstream')
 })
 
+test.each([
+  ['comment', ': keep-alive\n'],
+  ['chunk', '<alive>'],
+  ['off', ''],
+] as const)('who is silent for long is kept open as the key wants it: %s', async (keepAlive, beat) => {
+  const silent = (async function* () {
+    await new Promise((resolve) => setTimeout(resolve, 45))
+    yield text('one')
+    yield DONE
+  })()
+  const alive = { ...chunks, beat: () => '<alive>' }
+  const { answer } = await serve(silent, { chunks: alive, keepAlive, beatMs: 10 })
+  const said = await readText(answer)
+  expect(said.endsWith('<one><end>')).toBe(true)
+  expect(said.startsWith(beat)).toBe(true)
+  expect(said.replaceAll(beat === '' ? /^$/g : beat, '')).toBe('<one><end>')
+})
+
 test('a failure becomes a status for as long as nobody was told that it is alive', async () => {
   const { outcome } = await serve(
     (async function* () {

@@ -3,7 +3,7 @@ import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
 
-import type { Command, Run } from '../command.ts'
+import { textOf, type Command, type Run } from '../command.ts'
 
 const Key = z.looseObject({
   id: z.string(),
@@ -58,6 +58,8 @@ async function createKey({ positionals, values, api, screen }: Run): Promise<num
     ...readLimits(values),
     characterIds: list(values['characters']),
     tags: list(values['tags']),
+    keepAlive: textOf(values, 'keep-alive'),
+    origins: list(values['origins']),
   })
   screen.line(created.secret)
   screen.line('This is the only time the key is shown.')
@@ -109,12 +111,14 @@ export const keyCommands: readonly Command[] = [
   {
     name: 'keys create',
     usage:
-      'keys create NAME [--scopes chat,models] [--characters ID,…] [--tags TAG,…] [--days N | --never-expires] [limits]',
+      'keys create NAME [--scopes chat,models] [--characters ID,…] [--tags TAG,…] [--origins URL,…] [--keep-alive comment|chunk|off] [--days N | --never-expires] [limits]',
     summary: 'makes an API key and shows it once; it ends after 90 days unless told otherwise',
     options: {
       scopes: { type: 'string' },
       characters: { type: 'string' },
       tags: { type: 'string' },
+      origins: { type: 'string' },
+      'keep-alive': { type: 'string' },
       days: { type: 'string' },
       'never-expires': { type: 'boolean' },
       ...LIMIT_OPTIONS,

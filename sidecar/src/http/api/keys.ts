@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
-import { SCOPES, type Keys, type Principal, type Scope } from '#gateway/keys.ts'
+import { KEEP_ALIVES, SCOPES, type Keys, type Principal, type Scope } from '#gateway/keys.ts'
 import { reaches } from '#gateway/roles.ts'
 
 import type { NoteAction } from '../audited.ts'
@@ -27,6 +27,14 @@ const Limits = z.strictObject({
 const DEFAULT_DAYS = 90
 const days = z.number().int().positive().max(3_650).nullable().default(DEFAULT_DAYS)
 
+/** As a browser writes it, without a path. */
+const origin = z
+  .string()
+  .max(200)
+  .refine((text) => URL.canParse(text) && new URL(text).origin === text, {
+    error: 'must be an origin such as "https://club.example"',
+  })
+
 const NewKey = z.strictObject({
   name: z.string().trim().min(1).max(100),
   scopes: z.array(z.enum(SCOPES)).min(1, `must hold some of ${SCOPES.join(', ')}`),
@@ -34,6 +42,8 @@ const NewKey = z.strictObject({
   characterIds: z.array(z.string().min(1).max(200)).min(1).max(1_000).optional(),
   tags: z.array(z.string().min(1).max(200)).min(1).max(100).optional(),
   limits: Limits.optional(),
+  keepAlive: z.enum(KEEP_ALIVES).optional(),
+  origins: z.array(origin).min(1).max(20).optional(),
 })
 
 /** A day, as others have it: time to change it everywhere. */
@@ -83,10 +93,8 @@ export function keyRoutes({ keys, noteAction, now }: KeyRouteParts) {
     .get('/', async (c) => c.json({ keys: await keys.list() }))
     .post('/', async (c) => {
       const { principal } = c.var
-      const { expiresInDays, name, scopes, characterIds, tags, limits } = await readJson(
-        NewKey,
-        c.env.incoming,
-      )
+      const wish = await readJson(NewKey, c.env.incoming)
+      const { expiresInDays, name, scopes, characterIds, tags, limits, keepAlive, origins } = wish
       refuseAbove(principal, scopes)
       const key = await keys.create({
         name,
@@ -95,6 +103,8 @@ export function keyRoutes({ keys, noteAction, now }: KeyRouteParts) {
         characterIds: characterIds ?? null,
         tags: tags ?? null,
         limits: limits === undefined ? null : present(limits),
+        keepAlive: keepAlive ?? null,
+        origins: origins ?? null,
         createdBy: principal.name,
       })
       await noteAction({ actor: principal.name, action: 'key_create', target: key.id, detail: { scopes } })

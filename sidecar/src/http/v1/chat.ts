@@ -54,7 +54,7 @@ async function answer(
     return
   }
   const chunks = createChunks(envelope, body.stream_options?.include_usage ?? false, answers)
-  const failure = await writeStream({ outgoing, deltas, chunks })
+  const failure = await writeStream({ outgoing, deltas, chunks, keepAlive: caller.principal.keepAlive })
   if (failure !== undefined) caller.logged['errorCode'] = failure
 }
 

@@ -83,7 +83,7 @@ export function completionHandler(on: AskingParts & { turn: Turn }) {
         return
       }
       const chunks = createChunks(envelope, body.stream_options?.include_usage ?? false)
-      const failure = await writeStream({ outgoing, deltas, chunks })
+      const failure = await writeStream({ outgoing, deltas, chunks, keepAlive: caller.principal.keepAlive })
       if (failure !== undefined) caller.logged['errorCode'] = failure
     } finally {
       ticket.end()
@@ -113,6 +113,7 @@ function createChunks(envelope: Envelope, wantsUsage: boolean): Chunks {
       const used = wantsUsage && usage ? event({ choices: [], usage: usageJson(usage) }) : ''
       return `${last}${used}data: [DONE]\n\n`
     },
+    beat: () => event({ choices: choice('', null), ...more }),
     error: (error) => `data: ${JSON.stringify(errorBody(error))}\n\ndata: [DONE]\n\n`,
   }
 }

@@ -8,6 +8,7 @@ import { toAppError } from '#base/errors.ts'
 import type { Principal, Scope } from '#gateway/keys.ts'
 
 import { authenticate, type KeyParts } from '../auth.ts'
+import { allowOrigin } from '../cors.ts'
 import { writeError } from '../errors.ts'
 import { beginVisit, type Visit, type VisitParts } from '../visit.ts'
 
@@ -63,6 +64,7 @@ async function admit(
     outgoing.setHeader('x-request-id', requestId)
     const principal = await authenticate(incoming, route.scope, on)
     logged['keyId'] = principal.keyId
+    allowOrigin(incoming, outgoing, principal)
     await route.serve({ ...visit, principal, admitted: () => admitting.end() })
   } catch (thrown) {
     const error = toAppError(thrown)

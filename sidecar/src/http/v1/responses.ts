@@ -42,7 +42,12 @@ async function respond(caller: Caller, on: ChatParts): Promise<void> {
       writeJson(outgoing, await collectResponse(deltas, head))
       return
     }
-    const failure = await writeStream({ outgoing, deltas, chunks: createResponseEvents(head) })
+    const failure = await writeStream({
+      outgoing,
+      deltas,
+      chunks: createResponseEvents(head),
+      keepAlive: caller.principal.keepAlive,
+    })
     if (failure !== undefined) caller.logged['errorCode'] = failure
   } finally {
     ticket.end()

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 
 import { toAppError, type AppError } from '#base/errors.ts'
+import type { KeepAlive } from '#gateway/keys.ts'
 import type { Cited, Delta, Notice, Told } from '#providers/provider.ts'
 
 /**
@@ -35,6 +36,8 @@ export interface Chunks {
   notice?(notice: Notice): string
   /** Where the answer may come from; absent for who did not ask. */
   sources?(cited: Cited): string
+  /** A piece of the answer that says nothing; absent where the dialect has none. */
+  beat?(): string
   /** A failure after the first byte. */
   error(error: AppError): string
 }
@@ -43,10 +46,17 @@ export interface Streaming extends Times {
   outgoing: ServerResponse
   deltas: AsyncIterable<Told>
   chunks: Chunks
+  keepAlive?: KeepAlive | undefined
 }
 
 /** Writes an answer as server-sent events. Resolves and throws as `writeItems`. */
-export function writeStream({ outgoing, deltas, chunks, ...times }: Streaming): Promise<string | undefined> {
+export function writeStream({
+  outgoing,
+  deltas,
+  chunks,
+  keepAlive = 'comment',
+  ...times
+}: Streaming): Promise<string | undefined> {
   return writeItems({
     ...times,
     outgoing,
@@ -55,7 +65,7 @@ export function writeStream({ outgoing, deltas, chunks, ...times }: Streaming): 
     ...(chunks.open && { open: chunks.open }),
     isShown: (told) => isShown(told, chunks),
     toText: (told) => textOf(told, chunks),
-    beat: () => KEEP_ALIVE,
+    beat: () => (keepAlive === 'off' ? '' : (keepAlive === 'chunk' && chunks.beat?.()) || KEEP_ALIVE),
     error: chunks.error,
   })
 }

@@ -77,6 +77,8 @@ export function createChunks(envelope: Envelope, wantsUsage: boolean, answers = 
       if (used === undefined || !wantsUsage) return last + DONE_EVENT
       return `${last}data: ${base},"choices":[],"usage":${JSON.stringify(usageJson(used))}}\n\n${DONE_EVENT}`
     },
+    // Not `chunk('')`: the role belongs to the first words, which are still to come.
+    beat: () => `data: ${base},"choices":[{"index":${String(index)},"delta":{},"finish_reason":null}]${tail}`,
     // Open WebUI shows it above the answer; other clients expect nothing but choices.
     ...(envelope.takesEvents === true && { notice: statusEvent, sources: sourceEvents }),
     ...(envelope.wantsSources === true && {
