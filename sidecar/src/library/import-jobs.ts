@@ -16,15 +16,18 @@ import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
 import type { Kv } from '#kv/kv.ts'
 import { takeLease } from '#kv/lease.ts'
+import type { Note } from '#characters/card.ts'
 import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
+import { readLorebook } from '#characters/lorebooks.ts'
 import type { Store } from '#store/store.ts'
 
 import { ARCHIVE_MARK, archivePath, restoreLorebook } from './archived.ts'
 import type { OpenLibrary } from './characters.ts'
 import type { Alongside } from './importing.ts'
-import type { ImportResult } from './library.ts'
+import type { ImportResult, ImportWish, UploadedFile } from './library.ts'
 import type { Lorebooks } from './lorebooks.ts'
 import { openArchive, type CardArchive } from './open-archive.ts'
+import { slugOf } from './slug.ts'
 
 /** More than any library seen; a disk that is filled by an upload stops everything else. */
 const LARGEST_ARCHIVE_BYTES = 8 * 1024 * 1024 * 1024
@@ -178,10 +181,8 @@ export async function openImportJobs({
     { id: jobId, actor, publishes }: Pick<ImportJob, 'id' | 'actor' | 'publishes'>,
   ): Promise<void> {
     const outcome = { jobId, position, file: unit.name }
-    const alongside: Alongside = (db, { id, status, notes }) => [
-      db
-        .insert(outcomes)
-        .values({ ...outcome, status, notes, characterId: unit.kind === 'lorebook' ? null : id }),
+    const alongside: Alongside = (db, { id, status, notes, isLorebook = false }) => [
+      db.insert(outcomes).values({ ...outcome, status, notes, characterId: isLorebook ? null : id }),
     ]
     try {
       if (unit.kind === 'character')
@@ -189,13 +190,32 @@ export async function openImportJobs({
       else if (unit.kind === 'lorebook') {
         const bytes = await archive.read(unit.name)
         await restoreLorebook(lorebooks, bytes, (ids) => idsHere(store, jobId, ids), { actor }, alongside)
-      } else await library.importCard(await readUnit(archive, unit), { actor, publishes }, alongside)
+      } else await takeFile(await readUnit(archive, unit), { actor, publishes }, alongside)
     } catch (thrown) {
       const error = toAppError(thrown)
       // The database is gone: no verdict about a card.
       if (error.code === 'unavailable') throw error
       const notes = [{ code: error.code, path: '', message: error.message }]
       await store.db.insert(outcomes).values({ ...outcome, status: 'failed', notes, characterId: null })
+    }
+  }
+
+  /** A card, or a lorebook: people pack what they have into one archive. */
+  async function takeFile(file: UploadedFile, wish: ImportWish, alongside: Alongside): Promise<void> {
+    try {
+      await library.importCard(file, wish, alongside)
+    } catch (thrown) {
+      const isOther = thrown instanceof AppError && thrown.code === 'invalid'
+      const read = isOther ? await readLorebook(file.bytes, file.name).catch(() => undefined) : undefined
+      if (read === undefined) throw thrown
+      const { name, lorebook: book, notes } = read
+      const wanted = { id: slugOf(name), name, book, characterIds: [], createdAtMs: now() }
+      await lorebooks.restore(wanted, wish, (db, imported) =>
+        alongside(db, {
+          ...imported,
+          notes: [...imported.notes, ...notes, ...(imported.status === 'created' ? [NOBODYS_BOOK] : [])],
+        }),
+      )
     }
   }
 
@@ -318,6 +338,12 @@ async function withCounts(store: Store, row: Omit<ImportJob, 'counts' | 'state'>
   const counts = { created: 0, updated: 0, skipped: 0, failed: 0 }
   for (const { status, files } of groups) counts[status as ImportResult['status']] = files
   return { ...row, state: row.state as JobState, counts }
+}
+
+const NOBODYS_BOOK: Note = {
+  code: 'lorebook',
+  path: '',
+  message: 'This is a lorebook; no character has it yet.',
 }
 
 /** What characters of a library archive became, as far as they came in. */

@@ -25,7 +25,11 @@ export interface ImportParts {
   now: () => number
 }
 
-export type Imported = Omit<ImportResult, 'file' | 'id'> & { id: string }
+export type Imported = Omit<ImportResult, 'file' | 'id'> & {
+  id: string
+  /** The id is that of a lorebook. */
+  isLorebook?: boolean
+}
 
 /** Statements that are committed with the import: what it became is told in the same moment as it is so. */
 export type Alongside = (db: Db, imported: Imported) => Write[]

@@ -112,7 +112,7 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
         const here = known.get(id)
         if (here === undefined) {
           const notes = id === wanted ? [] : [renamed(wanted, id)]
-          const imported: Imported = { status: 'created', id, notes }
+          const imported: Imported = { status: 'created', id, notes, isLorebook: true }
           const row = { id, name, book, characterIds, createdAtMs, updatedAtMs: now() }
           if (await insert(row, by, (db) => alongside(db, imported))) return imported
         } else if (isSameBook(here.book, book)) {
@@ -122,6 +122,7 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
             status: isMore ? 'updated' : 'skipped',
             id,
             notes: isMore ? [MORE] : [],
+            isLorebook: true,
           }
           const commit = (db: Db) => alongside(db, imported)
           if (isMore) await update({ ...here, characterIds: all, updatedAtMs: now() }, by, commit)

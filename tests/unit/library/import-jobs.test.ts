@@ -113,6 +113,26 @@ test('reads every card of an archive, tells what became of each, and forgets the
   await expect.poll(() => readdir(path.join(house.dataDir, 'imports'))).toEqual([])
 })
 
+test('lorebooks among the cards of an archive come in as well, and nobody has them', async () => {
+  const world = { entries: { 0: { uid: 0, key: ['reef'], content: 'Sharp.' } } }
+  const files = [card('Ada'), { name: 'worlds/Harbour.json', content: JSON.stringify(world) }]
+  for (const counts of [
+    { created: 2, skipped: 0 },
+    { created: 0, skipped: 2 },
+  ]) {
+    const { id } = await start(files)
+    expect((await ended(id)).counts).toMatchObject({ ...counts, failed: 0 })
+  }
+  expect(house.lorebooks.list()).toMatchObject([{ id: 'harbour', name: 'Harbour', characterIds: [] }])
+  const [{ id } = { id: '' }] = await house.imports.list().then((jobs) => jobs.toReversed())
+  const { results } = await house.imports.results(id, {})
+  expect(results).toMatchObject([
+    { file: 'Ada.json', id: 'ada' },
+    { file: 'worlds/Harbour.json', notes: [{ code: 'lorebook' }] },
+  ])
+  expect(results[1]).not.toHaveProperty('id')
+})
+
 test('an archive whose import ended without deleting it goes at the next start', async () => {
   const folder = path.join(house.dataDir, 'imports')
   for (const name of ['left.zip', 'arriving.zip']) await writeFile(path.join(folder, name), 'x')
