@@ -253,6 +253,22 @@ test('a lorebook beside the card is called up in its chats, and in no others', a
   expect(await promptOf('has')).not.toContain('Sharp rocks')
 })
 
+test('a lorebook is given to characters that are there, and keeps those that went', async () => {
+  await importFiles([cardFile({ name: 'Stays' }), 'stays.json'], [cardFile({ name: 'Goes' }), 'goes.json'])
+  const change = (characterIds: string[]) =>
+    troupe.request('PATCH', '/troupe/api/lorebooks/given', { body: { characterIds } })
+  const book = { extensions: {}, entries: [] }
+  const add = (characterIds: string[]) =>
+    troupe.request('POST', '/troupe/api/lorebooks', { body: { name: 'Given', book, characterIds } })
+  expect((await add(['nobody-here'])).status).toBe(404)
+  expect((await add(['goes'])).status).toBe(201)
+  await troupe.request('DELETE', '/troupe/api/characters/goes?forever=true')
+  expect((await change(['goes', 'stays'])).status).toBe(200)
+  const refused = await change(['goes', 'stays', 'nobody-here'])
+  expect(refused.status).toBe(404)
+  expect(await refused.text()).toContain('There is no character \\"nobody-here\\"')
+})
+
 test('in a test of lore the dice fall as in a chat: once, for each name of it, or where the author wants them', async () => {
   const entry = (at: number) => ({
     ...{ keys: ['reef'], content: `Line ${String(at)}.`, extensions: { probability: 50 }, enabled: true },

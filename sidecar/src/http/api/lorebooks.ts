@@ -94,12 +94,13 @@ export function lorebookRoutes(on: LorebookParts) {
     .get('/', (c) => c.json({ lorebooks: lorebooks.list().map(summary) }))
     .post('/', async (c) => {
       const { book, ...wish } = await readJson(New, c.env.incoming)
+      await refuseUnknown(wish.characterIds, [], on)
       const by = { actor: c.var.principal.name }
       return c.json(await lorebooks.add({ ...wish, book: parseBook(book) }, by), 201)
     })
     .post('/import', async (c) => {
       const ids = idsIn(check(Import, c.req.query()).for)
-      for (const id of ids ?? []) await on.library.get(id)
+      await refuseUnknown(ids, [], on)
       const results = []
       for await (const file of uploadedFiles(c.env.incoming, UPLOAD_BYTES))
         results.push(await importFile(file, ids, on, c.var.principal.name))
@@ -123,7 +124,9 @@ export function lorebookRoutes(on: LorebookParts) {
         ...(book !== undefined && { book }),
         ...(ids !== undefined && { characterIds: ids }),
       }
-      return c.json(await lorebooks.edit(c.req.param('id'), changes, { actor: c.var.principal.name }))
+      const before = lorebooks.get(c.req.param('id'))
+      await refuseUnknown(ids ?? null, before.characterIds ?? [], on)
+      return c.json(await lorebooks.edit(before.id, changes, { actor: c.var.principal.name }))
     })
     .delete('/:id', async (c) => {
       await lorebooks.delete(c.req.param('id'), { actor: c.var.principal.name })
@@ -135,6 +138,11 @@ export function lorebookRoutes(on: LorebookParts) {
       c.header('content-type', 'application/json')
       return c.body(new Uint8Array(writeLorebook(book)))
     })
+}
+
+/** Those that it has already may have been deleted since. */
+async function refuseUnknown(ids: string[] | null, before: readonly string[], { library }: LorebookParts) {
+  for (const id of ids ?? []) if (!before.includes(id)) await library.get(id)
 }
 
 const ALREADY_HERE = {
