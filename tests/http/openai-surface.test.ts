@@ -148,6 +148,16 @@ describe('what a client may say', () => {
     expect(answer.headers.get('x-ignored-params')).toBe(told)
   })
 
+  test('a field whose name cannot stand in a header is not told, and breaks nothing', async () => {
+    const many = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`field${String(at)}`, 1]))
+    const odd = { さ: 1, 'a\r\nset-cookie: b': 1, 'a, b': 1, ['x'.repeat(100)]: 1 }
+    const answer = await post({ model: FAKE_MODEL.name, ...odd, ...many })
+    expect(answer.status).toBe(200)
+    const told = answer.headers.get('x-ignored-params')?.split(', ')
+    expect(told).toHaveLength(50)
+    expect(told?.every((name) => name in many)).toBe(true)
+  })
+
   test.each([
     ['completions', { prompt: 'Hi' }],
     ['responses', { input: 'Hi' }],

@@ -6,8 +6,10 @@ import type { Log } from '#base/log.ts'
 import type { Metrics } from '#base/metrics.ts'
 import type { Trail, Tracer } from '#base/trail.ts'
 
-/** Names of fields, as the client wrote them. */
+/** Names of fields, as the client wrote them: those that can stand in a header, and not more than anybody reads. */
 const IGNORED_HEADER = 'x-ignored-params'
+const FIELD_NAME = /^[\w.-]{1,64}$/
+const MOST_IGNORED = 50
 
 export interface Visit extends Trail {
   incoming: IncomingMessage
@@ -57,7 +59,8 @@ export function beginVisit(incoming: IncomingMessage, outgoing: ServerResponse, 
     span,
     note: (facts) => void Object.assign(logged, facts),
     ignored(fields) {
-      for (const field of fields) ignored.add(field)
+      for (const field of fields)
+        if (ignored.size < MOST_IGNORED && FIELD_NAME.test(field)) ignored.add(field)
       if (ignored.size > 0 && !outgoing.headersSent)
         outgoing.setHeader(IGNORED_HEADER, [...ignored].join(', '))
     },
