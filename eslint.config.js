@@ -11,6 +11,8 @@ import unicorn from 'eslint-plugin-unicorn'
 import globals from 'globals'
 import ts from 'typescript-eslint'
 
+import { stableShapes } from './scripts/lint/stable-shapes.mjs'
+
 const SRC = 'sidecar/src'
 
 /**
@@ -28,6 +30,19 @@ export const FLOORS = [
   ['desk.ts', 'workers.ts'],
   ['app.ts'],
   ['main.ts', 'cli.ts'],
+]
+
+/** What each turn of a chat passes: see docs/performance.md. */
+const WAY_OF_A_TURN = [
+  `${SRC}/http/visit.ts`,
+  `${SRC}/http/v1/{asking,door,read-ask,stream,wire}.ts`,
+  `${SRC}/openwebui/headers.ts`,
+  `${SRC}/chat/{answer,begin,gather,journal,turn}.ts`,
+  `${SRC}/prompt/{budget,compose,conversation,history,layouts,macro-values,passages,prefix}.ts`,
+  `${SRC}/characters/macros.ts`,
+  `${SRC}/characters/lore/{activate,lasting,match,turn}.ts`,
+  `${SRC}/providers/{connection,exchange,flow,gate,openai-request,pool}.ts`,
+  `${SRC}/analytics/keeper.ts`,
 ]
 
 /** @type {Record<string, string[]>} */
@@ -216,6 +231,13 @@ export default defineConfig(
         },
       ],
     },
+  },
+
+  // -- the way of a turn ----------------------------------------------------------------------------------------------
+  {
+    files: WAY_OF_A_TURN,
+    plugins: { troupe: { rules: { 'stable-shapes': stableShapes } } },
+    rules: { 'troupe/stable-shapes': 'error' },
   },
 
   // -- where a default export is the shape that is asked for ----------------------------------------------------------

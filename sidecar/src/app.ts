@@ -8,6 +8,7 @@ import { openRecorder } from '#analytics/recorder.ts'
 import { findLoads } from '#analytics/loads.ts'
 import { findRecord, recentCharacters } from '#analytics/queries.ts'
 import { openFigures } from '#analytics/thread.ts'
+import { remembering } from '#base/cache.ts'
 import { AppError } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
@@ -89,6 +90,9 @@ const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 3_600_000
 
 const CONNECT_MS = 2_000
+
+/** One for each key of the API. */
+const CACHE_SALTS_KEPT = 1_000
 
 /** Another process may be reading a document as long as it gives a sign of life; see `ReadingParts`. */
 const KNOWLEDGE_LEASE_MS = 15_000
@@ -244,7 +248,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     costOf: ({ model, ...used }) => costOf(model, used),
     isHidden: privacy.isHidden,
     sampler: createSampler({ samples: privacy.samples, isHidden: privacy.isHidden, pseudonym: named, log }),
-    cacheSalt: (domain) => pseudonym(secret, 'cache', domain),
+    cacheSalt: remembering(CACHE_SALTS_KEPT, (domain) => pseudonym(secret, 'cache', domain)),
     now,
   })
   const isAtWork = () => pool.state().some(({ running, waiting }) => running + waiting > 0)

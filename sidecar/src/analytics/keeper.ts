@@ -163,15 +163,15 @@ function toRows({ t }: Store, calls: readonly Recorded[], recordedAtMs: number):
   return [
     rowsOf(
       t.callRecords,
-      calls.map(({ record }) => ({ ...record, recordedAtMs })),
+      calls.map(({ record }) => ({ recordedAtMs, ...record })),
     ),
     rowsOf(
       t.loreHits,
-      side.flatMap(({ of, lore }) => lore.map((hit, position) => ({ ...of, position, ...hit }))),
+      side.flatMap(({ of, lore }) => lore.map((hit, position) => ({ position, ...of, ...hit }))),
     ),
     rowsOf(
       t.passageHits,
-      side.flatMap(({ of, passages }) => passages.map((hit, position) => ({ ...of, position, ...hit }))),
+      side.flatMap(({ of, passages }) => passages.map((hit, position) => ({ position, ...of, ...hit }))),
     ),
   ]
 }

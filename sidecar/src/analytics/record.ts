@@ -92,8 +92,8 @@ export interface PassageHit {
 
 /** What is kept beside a record, in tables of its own. */
 export interface CallDetails {
-  lore?: readonly LoreHit[]
-  passages?: readonly PassageHit[]
+  lore?: readonly LoreHit[] | undefined
+  passages?: readonly PassageHit[] | undefined
 }
 
 export interface Recorded extends CallDetails {

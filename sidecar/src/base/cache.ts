@@ -46,6 +46,21 @@ export function createCache<V extends object>(
   }
 }
 
+/** `make` for the keys asked for last; it must give the same for the same key. */
+export function remembering<V extends object | string>(
+  most: number,
+  make: (key: string) => V,
+): (key: string) => V {
+  const kept = new LRUCache<string, V>({ max: most })
+  return (key) => {
+    const known = kept.get(key)
+    if (known !== undefined) return known
+    const made = make(key)
+    kept.set(key, made)
+    return made
+  }
+}
+
 const counts = new Map<CacheName, { hits: number; misses: number }>()
 
 /** For what is kept in another way. */

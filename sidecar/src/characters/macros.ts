@@ -107,7 +107,7 @@ const quoter =
     const text = values.fields?.[name]
     if (text === undefined || AS_IT_IS.has(name)) return text
     const { variables, ...others } = values
-    const copy = variables === undefined ? others : { ...others, variables: new Map(variables) }
+    const copy = variables === undefined ? others : { variables: new Map(variables), ...others }
     return hasMacros(text) ? new Pass(text, copy, () => undefined).run() : plain(text)
   }
 
@@ -243,8 +243,13 @@ class Pass {
     this.#seen.set(call.name, nth)
     this.#ordinal += 1
     return evaluateMacro(call.name, {
-      ...{ ...call, nth, ordinal: this.#ordinal, hidden: this.hidden },
-      ...{ values: this.#values, variables: this.#variables, quote: this.#quote },
+      nth,
+      ordinal: this.#ordinal,
+      hidden: this.hidden,
+      ...call,
+      values: this.#values,
+      variables: this.#variables,
+      quote: this.#quote,
       restore: (text) => this.#held.restore(text),
     })
   }

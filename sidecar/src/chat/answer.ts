@@ -6,6 +6,8 @@ import type { AppError } from '#base/errors.ts'
 import type { Placed } from '#providers/pool.ts'
 import type { Delta, FinishReason, Usage } from '#providers/provider.ts'
 
+type Begun = Pick<Placed, 'first' | 'rest' | 'release'>
+
 export interface Listening {
   /** What is thrown instead of an end without a word before it; undefined where that is no fault. */
   whenEmpty: (reason: FinishReason) => AppError | undefined
@@ -14,15 +16,15 @@ export interface Listening {
 
 /** Releases its place at the model server when it ends, fails or is left. */
 export class Answer implements AsyncIterableIterator<Delta, undefined> {
-  readonly #begun: Pick<Placed, 'rest' | 'release'>
+  readonly #begun: Begun
   readonly #on: Listening
   #first: IteratorResult<Delta, void> | undefined
   #hasWords = false
 
-  constructor({ first, ...begun }: Pick<Placed, 'first' | 'rest' | 'release'>, on: Listening) {
+  constructor(begun: Begun, on: Listening) {
     this.#begun = begun
     this.#on = on
-    this.#first = first
+    this.#first = begun.first
   }
 
   next(): Promise<IteratorResult<Delta, undefined>> {

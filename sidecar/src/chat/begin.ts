@@ -141,7 +141,8 @@ async function* place(
     journal.decide({ ...composed, upstream: placed.upstream })
     journal.queued(placed.queuedMs)
     ask.trail?.ignored(ignoredAt(placed.upstream, ask))
-    return { ...placed, prompt, release: steps.begun(placed.release) }
+    const { first, rest, queuedMs } = placed
+    return { prompt, upstream: placed.upstream, first, rest, queuedMs, release: steps.begun(placed.release) }
   } catch (thrown) {
     steps.failed(toAppError(thrown).code)
     throw thrown

@@ -82,7 +82,9 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
     lookUp(ask, { id: characterId, sources }, on.upstreams.profile(upstream), on.sources),
   ])
   return {
-    ...servers,
+    upstream,
+    candidates: servers.candidates,
+    fallbacks: servers.fallbacks,
     ...(looked?.trace !== undefined && { trace: looked.trace }),
     materials: {
       speaker,
@@ -157,11 +159,14 @@ export function withOptions(ask: Ask, { materials, upstream }: Gathered): Ask {
   const profile = profileOf(upstream.model.name)
   const wish = ask.thinking ?? thinking ?? false
   const published = (wish === false ? undefined : profile?.thinkingSampling) ?? profile?.sampling
-  return { ...ask, sampling: { ...published, ...present(options), ...ask.sampling } }
+  return { ...ask, sampling: Object.assign({}, published, present(options), ask.sampling) }
 }
 
-const present = (options: CharacterSettings['options']): Sampling =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+function present(options: CharacterSettings['options']): Sampling {
+  const given: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(options)) if (value !== undefined) given[name] = value
+  return given
+}
 
 /** What tells one chat from another; without an id, who asks and how it began. */
 function chatOf(ask: Ask): string {

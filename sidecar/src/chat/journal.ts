@@ -103,10 +103,7 @@ export class Journal {
   get details(): CallDetails {
     const prompt = this.#decided?.prompt
     const lore = prompt === undefined ? [] : loreOf(prompt.parts)
-    return {
-      ...(lore.length > 0 && { lore }),
-      ...(this.#passages !== undefined && { passages: this.#passages.slice(0, MOST_HITS) }),
-    }
+    return { lore, passages: this.#passages?.slice(0, MOST_HITS) }
   }
 
   /** True once the record was made: a call has one end. */
@@ -115,20 +112,14 @@ export class Journal {
   }
 
   /** What the call used, estimated where the model server did not come to say it: who leaves early has used something too. */
-  spent({
-    baseModel,
-    promptTokens,
-    estimatedPromptTokens,
-    completionTokens,
-    cachedTokens,
-    ...times
-  }: CallRecord): Spent {
+  spent(record: CallRecord): Spent {
+    const { promptTokens, estimatedPromptTokens, completionTokens } = record
     return {
-      model: baseModel,
+      model: record.baseModel,
       promptTokens: promptTokens ?? (this.#spokenCharacters > 0 ? estimatedPromptTokens : null),
       completionTokens: completionTokens ?? Math.ceil(this.#spokenCharacters / CHARACTERS_PER_TOKEN),
-      cachedTokens,
-      busyMs: busyMsOf(times),
+      cachedTokens: record.cachedTokens,
+      busyMs: busyMsOf(record),
     }
   }
 
@@ -195,6 +186,7 @@ export class Journal {
     const { prompt, sampling = {} } = this.#decided ?? {}
     if (prompt === undefined) return null
     return {
+      layout: prompt.layout,
       ...anatomyOf(prompt, sampling),
       ...(this.#lookedUp && { knowledge: this.#lookedUp }),
       ...(status !== 'ok' && { saidCharacters: this.#spokenCharacters }),
@@ -252,10 +244,9 @@ function loreOf(parts: readonly Part[]): LoreHit[] {
 }
 
 /** Without texts. Of lore the reason is left out as well: it quotes the word that called an entry up. */
-function anatomyOf({ parts, layout }: Prompt, sampling: Sampling): Anatomy {
+function anatomyOf({ parts }: Prompt, sampling: Sampling): Omit<Anatomy, 'layout'> {
   const { stop, ...numbers } = sampling
   return {
-    layout,
     parts: parts
       .filter(({ kind }) => kind !== 'history')
       .map(({ kind, place, label, tokens, reason, dropped }) => ({
@@ -267,7 +258,7 @@ function anatomyOf({ parts, layout }: Prompt, sampling: Sampling): Anatomy {
         reason: kind === 'lore' && place === 'tail' ? 'called up by the conversation' : reason,
       })),
     history: historyOf(parts),
-    options: { ...numbers, ...(stop && { stopStrings: stop.length }) },
+    options: stop === undefined ? numbers : { stopStrings: stop.length, ...numbers },
   }
 }
 

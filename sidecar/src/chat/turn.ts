@@ -52,14 +52,14 @@ export function createTurn(on: TurnParts): Turn {
       const { characterId, baseModel, person } = record
       trail.note({ character: characterId, baseModel, person })
       // Never what the client wrote: a label is kept for ever.
-      on.metrics.callFinished({ ...record, model: characterId ?? baseModel ?? 'none' })
+      on.metrics.callFinished({ model: characterId ?? baseModel ?? 'none', ...record })
     }
     try {
       const gathered = await during(trail.span, 'gather', () => gather(ask, on))
       journal.searched(lookedUp(gathered.trace))
       const sampling = on.sampler?.begin(ask, gathered.materials?.speaker)
       if (sampling !== undefined) yield sampling.notice
-      const parts = { ...on, admitted: ticket?.admitted }
+      const parts = { admitted: ticket?.admitted, ...on }
       const deltas = yield* answer(withOptions(ask, gathered), gathered, parts, journal, signal)
       journal.found(passageHits(gathered.materials?.knowledge, journal.decided.prompt))
       const sourcesBefore = citing(ask, journal.decided.prompt)
@@ -100,7 +100,8 @@ async function* answer(
     journal.decide({ speaker: gathered.materials.speaker })
     return speak(greeting)
   }
-  const { upstream, prompt, ...begun } = yield* begin(ask, gathered, on, journal, signal)
+  const begun = yield* begin(ask, gathered, on, journal, signal)
+  const { upstream, prompt } = begun
   return new Answer(begun, {
     whenEmpty: (reason) => (showsBubbles(ask) ? emptyAnswer(upstream, reason) : undefined),
     onUsage: ({ promptTokens }) => on.upstreams.learn(upstream.model.name, prompt.tokens, promptTokens),

@@ -47,9 +47,10 @@ export function beginVisit(incoming: IncomingMessage, outgoing: ServerResponse, 
     const bytesIn = Number(headers['content-length'] ?? socket.bytesRead - readBefore)
     const bytesOut = socket.bytesWritten - writtenBefore
     const answered = { requestId, method, route, status, ms, bytesIn, bytesOut }
-    on.log.info({ ...answered, ...logged }, 'request')
+    const facts = Object.assign(answered, logged)
+    on.log.info(facts, 'request')
     on.visits.requestFinished({ method, route, status, ms })
-    span.end({ ...answered, ...logged, name: `${method} ${route}` })
+    span.end({ name: `${method} ${route}`, ...facts })
   }
   return {
     incoming,

@@ -52,16 +52,17 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 /** Names of headers are in lower case, as Node gives them. */
 export function readHeaders(headers: RawHeaders): OpenWebUiHeaders {
   const read = (name: string) => readValue(headers[name])
+  const [userJwt, task, groups] = [read(USER_JWT), read(TASK), readGroups(headers[GROUPS])]
   return {
-    ...given('userJwt', read(USER_JWT)),
     plainUser: PLAIN_USER.some((name) => read(name) !== undefined),
-    ...given('task', read(TASK)),
-    ...readGroups(headers[GROUPS]),
-    conversation: {
-      ...given('chatId', readChatId(read(CHAT_ID) ?? read(OWN_CHAT_ID))),
-      ...given('messageId', read(MESSAGE_ID)),
-      ...given('userMessageId', read(USER_MESSAGE_ID)),
-    },
+    ...(userJwt !== undefined && { userJwt }),
+    ...(task !== undefined && { task }),
+    ...(groups !== undefined && { groups }),
+    conversation: conversationOf(
+      readChatId(read(CHAT_ID) ?? read(OWN_CHAT_ID)),
+      read(MESSAGE_ID),
+      read(USER_MESSAGE_ID),
+    ),
     duplicated: SINGLE.some((name) => isRepeated(headers[name])),
     // Without a value for it, a template arrives as an empty header.
     templatesMissing: TEMPLATES.some((name) => headers[name] === undefined || isUnfilled(headers[name])),
@@ -71,7 +72,7 @@ export function readHeaders(headers: RawHeaders): OpenWebUiHeaders {
 /** The person that plain headers name: for development, since anybody can write them. */
 export function plainPerson(headers: RawHeaders): Person | undefined {
   const id = readValue(headers['x-openwebui-user-id'])
-  return id === undefined ? undefined : { id, ...given('name', readValue(headers['x-openwebui-user-name'])) }
+  return id === undefined ? undefined : named(id, readValue(headers['x-openwebui-user-name']))
 }
 
 /** Of a person in more groups, the first; longer names are no names. */
@@ -79,14 +80,25 @@ const MOST_GROUPS = 32
 const GROUP_CHARACTERS = 200
 
 /** Open WebUI joins the names with commas, so that one with a comma in it comes apart. */
-function readGroups(raw: RawValue): Pick<OpenWebUiHeaders, 'groups'> {
+function readGroups(raw: RawValue): readonly string[] | undefined {
   const names = (readValue(raw) ?? '').split(',').map((name) => name.trim())
   const groups = [...new Set(names)].filter((name) => name !== '' && name.length <= GROUP_CHARACTERS)
-  return groups.length === 0 ? {} : { groups: groups.slice(0, MOST_GROUPS) }
+  return groups.length === 0 ? undefined : groups.slice(0, MOST_GROUPS)
 }
 
-const given = <K extends string>(key: K, value: string | undefined): Partial<Record<K, string>> =>
-  value === undefined ? {} : ({ [key]: value } as Record<K, string>)
+const named = (id: string, name: string | undefined): Person => (name === undefined ? { id } : { id, name })
+
+function conversationOf(
+  chatId: string | undefined,
+  messageId: string | undefined,
+  userMessageId: string | undefined,
+): Conversation {
+  const conversation: Conversation = {}
+  if (chatId !== undefined) conversation.chatId = chatId
+  if (messageId !== undefined) conversation.messageId = messageId
+  if (userMessageId !== undefined) conversation.userMessageId = userMessageId
+  return conversation
+}
 
 type RawValue = string | readonly string[] | undefined
 
@@ -153,5 +165,5 @@ async function readToken(token: string, secret: string, nowMs: number): Promise<
     currentDate: new Date(nowMs),
   })
   const { sub, name, role } = Claims.parse(payload)
-  return { id: sub, role, ...given('name', name || undefined) }
+  return { role, ...named(sub, name || undefined) }
 }

@@ -91,7 +91,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     spent(partsOf(settled)) -
     spent(partsOf(always))
   const passages = foundPassages(materials, budget, steadyTokens + summaryTokens + settledTokens)
-  const loose: Loose = { ...settled, passages: passages.filter(({ dropped }) => !dropped) }
+  const loose: Loose = { passages: passages.filter(({ dropped }) => !dropped), ...settled }
 
   const chat = kept.flatMap((turn) => turn.messages)
   const summaries = summaryParts(materials, cutTurns, summaryTokens)
@@ -99,7 +99,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     layout === 'cache'
       ? arrangeForCache(prefix, loose)
       : arrangeLikeSillyTavern(prefix, loose, chat.length + 1)
-  const arrangement = { ...arranged, summaries }
+  const arrangement = { summaries, ...arranged }
   const system = printPrefix(arrangement.prefix)
   const messages = [
     { role: 'system', text: system.text } as const,
@@ -120,7 +120,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     ],
     messages,
     tools: offered.tools,
-    budget: { ...budget, historyTokens: room.steadyTokens },
+    budget: { historyTokens: room.steadyTokens, ...budget },
     tokens: steadyTokens + settledTokens + spent(passages) + spent(summaries),
     rereadTokens: () =>
       rereadTokens(arrangement, messages, after.length, layout === 'sillytavern' && called.movesPrefix),
@@ -202,11 +202,11 @@ function settle(
   again: () => Always,
 ): Omit<Loose, 'passages'> {
   const lore = loreParts(called.active)
-  if (called.asked.length === 0 && !called.setsVariables) return { ...always, lore }
+  if (called.asked.length === 0 && !called.setsVariables) return { lore, ...always }
   const settled = again()
   const grown = spent(partsOf(settled)) - spent(partsOf(always))
-  if (grown + spent(lore.map(({ part }) => part)) <= roomTokens) return { ...settled, lore }
-  return { ...always, lore: loreParts([...called.active, ...called.asked]) }
+  if (grown + spent(lore.map(({ part }) => part)) <= roomTokens) return { lore, ...settled }
+  return { lore: loreParts([...called.active, ...called.asked]), ...always }
 }
 
 function alwaysParts(materials: Materials, { history, last }: Conversation, shared: Shared): Always {
@@ -214,8 +214,8 @@ function alwaysParts(materials: Materials, { history, last }: Conversation, shar
   const turn = history.filter(({ role }) => role === 'user').length
   const echo = echoOf(history, messageText(last))
   const values = (field: string) => ({
-    ...macroValues(materials, `${field} ${String(turn)}`, 'minute', shared),
     echo,
+    ...macroValues(materials, `${field} ${String(turn)}`, 'minute', shared),
   })
   const { card } = materials.speaker
   const name = neutralise(spokenName(card))

@@ -199,7 +199,10 @@ export function calledUpLore(
   const setting = [...active, ...asked].filter(({ entry }) => entry.content.includes('{{'))
   for (const { entry } of setting) expand(entry.content, values(entry, { variables }))
   return {
-    ...{ active, asked, outlet: (name) => textAt(name, asked), setsVariables: setting.length > 0 },
+    active,
+    asked,
+    outlet: (name) => textAt(name, asked),
+    setsVariables: setting.length > 0,
     explain: () => activation.trace,
     movesPrefix: books.some(({ movesPrefix }) => movesPrefix),
   }
@@ -221,12 +224,13 @@ const standsInPrefix = (entry: LoreEntry, layout: CharacterSettings['layout']): 
 const FLOATING = new Set<LoreEntry['place']['kind']>(['at_depth', 'before_note', 'after_note', 'outlet'])
 const isMoving = (entry: LoreEntry): boolean => !isFixed(entry) && !FLOATING.has(entry.place.kind)
 
-const limitsOf = ({ minimumActivations: entries, deepest, recursionSteps }: CharacterSettings['lore']) => ({
-  ...(entries !== undefined && {
-    minimumActivations: { entries, ...(deepest !== undefined && { deepest }) },
-  }),
-  ...(recursionSteps !== undefined && { mostPasses: recursionSteps + 1 }),
-})
+function limitsOf({ minimumActivations: entries, deepest, recursionSteps }: CharacterSettings['lore']) {
+  const limits: Pick<LoreSettings, 'minimumActivations' | 'mostPasses'> = {}
+  if (entries !== undefined)
+    limits.minimumActivations = { entries, ...(deepest !== undefined && { deepest }) }
+  if (recursionSteps !== undefined) limits.mostPasses = recursionSteps + 1
+  return limits
+}
 
 /** Looked into by entries that ask for it, though nobody said them. */
 const sourceTexts = ({ speaker: { card }, persona = '' }: Materials): LoreSettings['sources'] => ({

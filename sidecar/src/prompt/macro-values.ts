@@ -19,7 +19,7 @@ export function macroValues(
 ): MacroValues {
   const { scene } = materials
   const steady = steadyValues(materials)
-  if (scene === undefined) return { ...steady, ...shared }
+  if (scene === undefined) return { char: steady.char, user: steady.user, fields: steady.fields, ...shared }
   return {
     char: steady.char,
     user: steady.user,
@@ -27,7 +27,7 @@ export function macroValues(
     ...shared,
     // Few texts throw dice, and whose they are takes a hash to say.
     draw: (place) => scene.dice(field)(place),
-    clock: { ...scene.clock, grain },
+    clock: { grain, ...scene.clock },
   }
 }
 

@@ -57,7 +57,7 @@ export function passageParts(
   place: Extract<Part['place'], 'prefix' | 'tail'>,
   roomTokens: number,
 ): Part[] {
-  const again = twice.map((each): Part => ({ ...partOf(each, place), dropped: true, reason: TWICE }))
+  const again = twice.map((each): Part => ({ dropped: true, reason: TWICE, ...partOf(each, place) }))
   if (passages.length === 0) return again
   const parts = [
     part(place, 'How to read the passages', guide(place)),
@@ -69,7 +69,7 @@ export function passageParts(
   const standing = parts.map((each, at): Part => {
     // A guide to nothing says nothing.
     const dropped = at >= kept || kept < 2
-    return { ...each, dropped, reason: dropped ? NO_ROOM : isWhole ? WHOLE : FOUND }
+    return { dropped, reason: dropped ? NO_ROOM : isWhole ? WHOLE : FOUND, ...each }
   })
   return [...standing, ...again]
 }
@@ -79,7 +79,10 @@ type Bare = Omit<Part, 'dropped' | 'reason'>
 const partOf = (passage: Passage, place: Part['place']): Bare => part(place, passage.label, blockOf(passage))
 
 const part = (place: Part['place'], label: string, text: string): Bare => ({
-  ...{ kind: 'passage', place, label, text },
+  kind: 'passage',
+  place,
+  label,
+  text,
   tokens: estimateTokens(text) + 1,
 })
 

@@ -216,8 +216,8 @@ function renderPrefix(materials: Materials, clientSystem: string, variables: Var
     .filter((section) => section.text.trim() !== '')
     .map(({ kind, label, heading, text, reason }) => {
       const values = {
-        ...macroValues(materials, REPEATED.has(kind) ? `${kind} ${label}` : kind, 'day', shared),
         original,
+        ...macroValues(materials, REPEATED.has(kind) ? `${kind} ${label}` : kind, 'day', shared),
       }
       const body = bodyOf(kind, text, values)
       const rendered = heading === undefined ? body : `## ${neutralise(expand(heading, names))}\n${body}`

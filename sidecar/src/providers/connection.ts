@@ -58,8 +58,8 @@ export function openConnection(options: ProviderOptions, speaks: Omit<ServerWord
   const proof = authorization(base, options.apiKey)
   const secrets = [(proof.authorization ?? '').replace(/^\w+ /, ''), decodeURIComponent(base.password)]
   const words: ServerWords = {
-    ...speaks,
     name: base.origin,
+    ...speaks,
     secrets: secrets.filter((secret) => secret !== ''),
   }
   const prefix = base.pathname.replace(/\/+$/, '')
@@ -80,26 +80,34 @@ export function openConnection(options: ProviderOptions, speaks: Omit<ServerWord
         body === undefined
           ? { method: 'GET' as const }
           : { method: 'POST' as const, body: JSON.stringify(body) }
-      return document({ ...sent, path: `${prefix}${path}`, headers }, signal)
+      return document({ path: `${prefix}${path}`, headers, ...sent }, signal)
     },
     head: (path, signal) => document({ method: 'HEAD', path: `${prefix}${path}`, headers }, signal),
     upload(path, bytes, sizeBytes, signal) {
-      const about = { 'content-type': 'application/octet-stream', 'content-length': String(sizeBytes) }
       const body = Readable.from(bytes, { objectMode: false })
       return document(
-        { method: 'POST', path: `${prefix}${path}`, headers: { ...headers, ...about }, body },
+        {
+          method: 'POST',
+          path: `${prefix}${path}`,
+          headers: {
+            'content-type': 'application/octet-stream',
+            ...proof,
+            'content-length': String(sizeBytes),
+          },
+          body,
+        },
         signal,
       )
     },
     lines(path, body, signal) {
       const request = { path: `${prefix}${path}`, model: '', body: () => body, reader: LINES, headers }
-      return new Flow(request, signal, { ...parts, idleMs: options.headersTimeoutMs })
+      return new Flow(request, signal, { idleMs: options.headersTimeoutMs, ...parts })
     },
     stream(request, signal) {
-      const on = { ...parts, totalMs: options.totalTimeoutMs, idleMs: options.idleTimeoutMs }
+      const on = { totalMs: options.totalTimeoutMs, idleMs: options.idleTimeoutMs, ...parts }
       const { traceparent } = request
-      const sent = traceparent === undefined ? headers : { ...headers, traceparent }
-      return new Flow({ ...request, path: `${prefix}${request.path}`, headers: sent }, signal, on)
+      const sent = traceparent === undefined ? headers : { traceparent, ...headers }
+      return new Flow({ headers: sent, ...request, path: `${prefix}${request.path}` }, signal, on)
     },
     close: () => connections.close(cancelled()),
   }

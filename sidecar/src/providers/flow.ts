@@ -119,7 +119,7 @@ export class Flow<Item, State, Out> implements AsyncGenerator<Out, void, undefin
     if (!this.#exchange.open()) return
     const fail = (thrown: unknown) => this.#exchange.stop(toAppError(thrown))
     try {
-      const body = this.#request.body(this.#exchange.signal)
+      const body = this.#request.body(() => this.#exchange.signal)
       if (body instanceof Promise) body.then(this.#send, fail)
       else this.#send(body)
     } catch (thrown) {

@@ -65,7 +65,7 @@ const driver: ProviderDriver = {
             body(callSignal) {
               const known = descriptions.known(call.model)
               if (known !== undefined) return toChatBody(call, known, keepAliveSeconds)
-              const asked = descriptions.of(call.model, callSignal)
+              const asked = descriptions.of(call.model, callSignal())
               return asked.then((model) => toChatBody(call, model, keepAliveSeconds))
             },
             reader: createReader(call.model, connection.words),
@@ -299,21 +299,19 @@ function toFigures(line: ChatLine): { usage?: Usage; timings?: ServerTimings } {
     prompt_eval_cached_count: cachedTokens,
   } = line
   const hasCounts = typeof promptTokens === 'number' || typeof completionTokens === 'number'
-  const timings: ServerTimings = {
-    ...(typeof line.load_duration === 'number' && { loadMs: line.load_duration / 1e6 }),
-    ...(typeof line.prompt_eval_duration === 'number' && { prefillMs: line.prompt_eval_duration / 1e6 }),
-    ...(typeof line.eval_duration === 'number' && { decodeMs: line.eval_duration / 1e6 }),
-  }
-  return {
-    ...(hasCounts && {
-      usage: {
-        promptTokens: promptTokens ?? 0,
-        completionTokens: completionTokens ?? 0,
-        ...(typeof cachedTokens === 'number' && { cachedTokens }),
-      },
-    }),
-    ...(Object.keys(timings).length > 0 && { timings }),
-  }
+  const timings: ServerTimings = {}
+  if (typeof line.load_duration === 'number') timings.loadMs = line.load_duration / 1e6
+  if (typeof line.prompt_eval_duration === 'number') timings.prefillMs = line.prompt_eval_duration / 1e6
+  if (typeof line.eval_duration === 'number') timings.decodeMs = line.eval_duration / 1e6
+  const figures: { usage?: Usage; timings?: ServerTimings } = {}
+  if (hasCounts)
+    figures.usage = {
+      promptTokens: promptTokens ?? 0,
+      completionTokens: completionTokens ?? 0,
+      ...(typeof cachedTokens === 'number' && { cachedTokens }),
+    }
+  if (Object.keys(timings).length > 0) figures.timings = timings
+  return figures
 }
 
 // -- vectors ----------------------------------------------------------------------------------------------------------

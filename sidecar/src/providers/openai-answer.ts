@@ -63,14 +63,23 @@ interface ToolParts {
 export interface ChatState {
   /** Tool calls by the index that the server gave them, in pieces so far. */
   tools: ReadonlyMap<number, ToolParts>
-  finish?: string
-  usage?: Usage
-  timings?: ServerTimings
+  finish: string | undefined
+  usage: Usage | undefined
+  timings: ServerTimings | undefined
   /** What stands around the words of most chunks. */
-  frame?: Frame
+  frame: Frame | undefined
   /** Frames that only one chunk had. */
-  wastedFrames?: number
+  wastedFrames: number
 }
+
+const newState = (): ChatState => ({
+  tools: new Map(),
+  finish: undefined,
+  usage: undefined,
+  timings: undefined,
+  frame: undefined,
+  wastedFrames: 0,
+})
 
 /** A server whose chunks all differ in more than their words is read chunk by chunk. */
 const MOST_WASTED_FRAMES = 3
@@ -84,7 +93,7 @@ export function createReader(
   return {
     contentType: /^text\/event-stream/,
     split: splitEvents,
-    start: { tools: new Map() },
+    start: newState(),
     step(state, { data }) {
       if (data === '[DONE]') return { state, deltas: lastDeltas(state, words, newId) }
       return readFramed(state, data, (from, chunk) => readChunk(from, chunk, model, words))
@@ -103,7 +112,7 @@ export function createWholeReader(
   return {
     contentType: /^application\/json/,
     split: wholeText,
-    start: { tools: new Map() },
+    start: newState(),
     step(state, { data }) {
       const read = readChunk(state, data, model, words)
       return { state: read.state, deltas: [...read.deltas, ...lastDeltas(read.state, words, newId)] }
@@ -131,7 +140,7 @@ function wholeText(): Splitter<SseEvent> {
 type ReadChunk = (state: ChatState, data: string) => Step<ChatState, Delta>
 
 function readFramed(state: ChatState, data: string, read: ReadChunk): Step<ChatState, Delta> {
-  const { frame, wastedFrames = 0 } = state
+  const { frame, wastedFrames } = state
   const words = frame && wordsIn(frame, data)
   if (frame !== undefined && words !== undefined) {
     const isNew = !frame.isProven
@@ -251,8 +260,9 @@ function toUsage(usage: NonNullable<ChatChunk['usage']>): Usage {
 }
 
 function toTimings(timings: NonNullable<ChatChunk['timings']>): ServerTimings {
-  return {
-    ...(typeof timings.prompt_ms === 'number' && { prefillMs: timings.prompt_ms }),
-    ...(typeof timings.predicted_ms === 'number' && { decodeMs: timings.predicted_ms }),
-  }
+  const { prompt_ms: prefillMs, predicted_ms: decodeMs } = timings
+  const told: ServerTimings = {}
+  if (typeof prefillMs === 'number') told.prefillMs = prefillMs
+  if (typeof decodeMs === 'number') told.decodeMs = decodeMs
+  return told
 }

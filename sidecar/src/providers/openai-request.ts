@@ -6,9 +6,7 @@ import type { ModelCall } from './provider.ts'
 /** What the client sent beyond our words goes along, but never over what Troupe decides. */
 export function toChatBody(call: ModelCall, isVllm = false): Record<string, unknown> {
   const { sampling } = call
-  return {
-    ...call.extra,
-    ...thinkingOf(call.thinking),
+  return Object.assign({}, call.extra, thinkingOf(call.thinking), {
     model: call.model,
     ...(call.prompt === undefined
       ? { messages: call.messages.map(toMessage) }
@@ -34,7 +32,7 @@ export function toChatBody(call: ModelCall, isVllm = false): Record<string, unkn
     response_format: call.responseFormat,
     ...(call.logprobs && { logprobs: true, top_logprobs: call.logprobs.top }),
     ...(isVllm && { cache_salt: call.cacheSalt }),
-  }
+  })
 }
 
 function toMessage(message: ChatMessage): Record<string, unknown> {

@@ -179,7 +179,7 @@ export function createPool({ now, parallel, perSecond, replicas }: PoolOptions):
         queuedMs += now() - askedAtMs
         try {
           if (isRetry) await sleep(Math.random() * LONGEST_BACKOFF_MS, undefined, { signal })
-          return { ...(await begin(choice, release, wish, signal)), queuedMs }
+          return { queuedMs, ...(await begin(choice, release, wish, signal)) }
         } catch (thrown) {
           release()
           failure = signal.aborted ? cancelled() : toAppError(thrown)

@@ -29,7 +29,7 @@ export interface StreamRequest<Item, State, Out> {
   /** Named in error messages. */
   model: string
   traceparent?: string | undefined
-  /** May ask the server first; the signal ends with the call. */
-  body: (signal: AbortSignal) => unknown
+  /** May ask the server first, with a signal that ends with the call; to make one costs more than most bodies. */
+  body: (signal: () => AbortSignal) => unknown
   reader: Reader<Item, State, Out>
 }

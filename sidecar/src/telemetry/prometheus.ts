@@ -94,10 +94,10 @@ export function createPrometheus({ lanes, isDegraded, records }: PrometheusParts
     requestFinished({ method, route, status }) {
       requests.inc({ method, route, status })
     },
-    callFinished({ kind, status, model, firstTokenMs, totalMs, ...at }) {
+    callFinished({ kind, status, model, firstTokenMs, totalMs, loadMs, upstream, baseModel }) {
       calls.inc({ kind, status, model: bounded(model) })
-      if (at.loadMs !== null && at.loadMs >= LOAD_MS)
-        loads.inc({ server: at.upstream ?? '', model: at.baseModel ?? '', kind })
+      if (loadMs !== null && loadMs >= LOAD_MS)
+        loads.inc({ server: upstream ?? '', model: baseModel ?? '', kind })
       total.observe({ kind }, totalMs / 1_000)
       if (firstTokenMs !== null) firstToken.observe({ kind }, firstTokenMs / 1_000)
     },

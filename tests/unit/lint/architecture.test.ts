@@ -120,6 +120,12 @@ const broken: [name: string, file: string, text: string, rule: string][] = [
     'import-x/no-default-export',
   ],
   ['a barrel file', 'library/index.ts', "export * from './library.ts'\n", 'no-restricted-syntax'],
+  [
+    'an object of a turn that begins with a spread and gets more',
+    'prompt/budget.ts',
+    'export const probe = (of: { a: number }) => ({ ...of, b: 1 })\n',
+    'troupe/stable-shapes',
+  ],
   ['a printed line', 'library/print.ts', "console.log('here')\n\nexport const probe = 1\n", 'no-console'],
   [
     'a disabled rule without a reason',
@@ -139,6 +145,11 @@ const allowed: [name: string, file: string, text: string][] = [
     'the composition root, which imports everything',
     'app.ts',
     "import { routes } from '#http/routes.ts'\n\nexport const app = routes\n",
+  ],
+  [
+    'an object of a turn that begins with a spread and replaces what is there',
+    'prompt/layouts.ts',
+    'export const probe = (of: { a: number }) => ({ ...of, a: 1 })\n',
   ],
   ['the environment in the configuration', 'config.ts', 'export const config = process.env.HOME\n'],
   ['the environment in the command line', 'cli/env.ts', 'export const probe = process.env.HOME\n'],
@@ -164,6 +175,8 @@ beforeAll(async () => {
     ),
   )
   await symlink(path.join(ROOT, 'node_modules'), path.join(tree, 'node_modules'))
+  // Our own rules.
+  await symlink(path.join(ROOT, 'scripts'), path.join(tree, 'scripts'))
   for (const [file, text] of Object.entries(house)) await put(file, text)
   await put(
     'rag/ring-second.ts',

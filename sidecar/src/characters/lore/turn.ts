@@ -273,6 +273,7 @@ export class Turn {
   /** Of each group one stays. Grouping comes before the dice, as in SillyTavern: a winner may fail, and the group stays empty. */
   #settleGroups(found: readonly Hit[]): Hit[] {
     let left = [...found]
+    if (found.every(({ item }) => item.entry.groups.length === 0)) return left
     for (const group of new Set(found.flatMap(({ item }) => item.entry.groups))) {
       const isMember = ({ item }: Hit) => item.entry.groups.includes(group)
       const members = left.filter(isMember)

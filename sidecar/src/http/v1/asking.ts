@@ -59,11 +59,11 @@ export async function completeAsk(
   logged['task'] = task ?? null
   caller.admitted()
   return {
-    ...said,
     requestId,
     surface: trusted ? 'open-webui' : 'api',
     keyId: principal.keyId,
     mayUseBaseModels: principal.scopes.includes('base-models'),
+    ...said,
     ...(cast === undefined ? {} : { mayAsk: (character) => allows(cast, character) }),
     conversation,
     trail: caller,
@@ -107,7 +107,7 @@ function estimateCall({ messages, sampling, prompt }: Ask): number {
 }
 
 const withGroups = (person: Person | undefined, groups: Person['groups']): Person | undefined =>
-  person === undefined || groups === undefined ? person : { ...person, groups }
+  person === undefined || groups === undefined ? person : { groups, ...person }
 
 /** Open WebUI vouches for its user by a signed token; plain headers can be written by anybody and are refused. */
 async function forwardedPerson(

@@ -65,7 +65,7 @@ async function admit(
     const principal = await authenticate(incoming, route.scope, on)
     logged['keyId'] = principal.keyId
     allowOrigin(incoming, outgoing, principal)
-    await route.serve({ ...visit, principal, admitted: () => admitting.end() })
+    await route.serve({ principal, admitted: () => admitting.end(), ...visit })
   } catch (thrown) {
     const error = toAppError(thrown)
     logged['errorCode'] = error.code

@@ -259,5 +259,7 @@ function readSampling(body: ChatBody): Sampling {
     stop,
     maxTokens: maxTokens === UNBOUNDED ? undefined : maxTokens,
   }
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value != null))
+  const sampling: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(given)) if (value != null) sampling[name] = value
+  return sampling
 }

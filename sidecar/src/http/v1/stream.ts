@@ -58,8 +58,8 @@ export function writeStream({
   ...times
 }: Streaming): Promise<string | undefined> {
   return writeItems({
-    ...times,
     outgoing,
+    ...times,
     items: deltas,
     headers: HEADERS,
     ...(chunks.open && { open: chunks.open }),

@@ -120,8 +120,9 @@ function plus(before: Usage | undefined, usage: Usage | undefined): Usage | unde
   if (before === undefined || usage === undefined) return before ?? usage
   const thought = [before, usage].flatMap(({ reasoningTokens }) => reasoningTokens ?? [])
   return {
-    ...before,
+    promptTokens: before.promptTokens,
     completionTokens: before.completionTokens + usage.completionTokens,
+    ...(before.cachedTokens !== undefined && { cachedTokens: before.cachedTokens }),
     ...(thought.length > 0 && { reasoningTokens: thought.reduce((sum, tokens) => sum + tokens) }),
   }
 }
@@ -172,8 +173,12 @@ export async function collect(deltas: AsyncIterable<Told>, envelope: Envelope): 
       answer = nothing()
     }
   }
+  const { id, object, created, model } = head(envelope, 'chat.completion')
   return {
-    ...head(envelope, 'chat.completion'),
+    id,
+    object,
+    created,
+    model,
     choices,
     ...(sources.length > 0 && isCurious(envelope) && { sources }),
     ...(used === undefined ? {} : { usage: usageJson(used) }),
