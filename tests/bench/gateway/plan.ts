@@ -93,7 +93,7 @@ export const FULL: Plan = {
 }
 
 /** Chats of some turns, and of as many as a long evening has. */
-export const BODIES = [
+const BODIES = [
   { name: 'body19', bodyBytes: 19_000 },
   { name: 'body140', bodyBytes: 140_000 },
 ] as const

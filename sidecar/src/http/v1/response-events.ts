@@ -173,7 +173,9 @@ function responseJson(head: ResponseHead, output: readonly Item[], outcome: Outc
 }
 
 /** Makes the events of one streamed response. A failure closes what is open before it is told. */
-export function createResponseEvents(head: ResponseHead): Omit<Required<Chunks>, 'notice' | 'sources' | 'beat'> {
+export function createResponseEvents(
+  head: ResponseHead,
+): Omit<Required<Chunks>, 'notice' | 'sources' | 'beat'> {
   const output = createOutput(head.requestId)
   let sequence = 0
   const write = (events: readonly ResponseEvent[]) => events.map((event) => sse(event, sequence++)).join('')
