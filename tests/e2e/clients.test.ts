@@ -89,6 +89,8 @@ let python: string
 /** Sees pictures, which no model does that a test can get, and calls tools where the small model cannot be made to. */
 let scripted: FakeOpenAi
 let troupe: TestApp
+/** A session of Open WebUI. */
+let admin: string
 let openWebUi: Awaited<ReturnType<typeof startOpenWebUi>>
 let env: Record<string, string | undefined>
 /** One for each server. */
@@ -116,8 +118,7 @@ beforeAll(async () => {
     OPENWEBUI_URL: `http://127.0.0.1:${String(openWebUiPort)}`,
     OPENWEBUI_JWT_SECRET: JWT_SECRET,
   })
-  const gone = await troupe.importCard({ name: 'Gone' })
-  const admin = await startAsClient(openWebUiPort)
+  admin = await startAsClient(openWebUiPort)
   env = {
     PATH: process.env['PATH'],
     BASE_URL: `${troupe.url}/v1`,
@@ -127,16 +128,21 @@ beforeAll(async () => {
     PICTURE,
     OPEN_WEBUI_URL: openWebUi.url,
     OPEN_WEBUI_TOKEN: admin,
-    GONE: gone,
   }
   for (const server of ASKED) {
     const model = { extensions: { troupe: { model: MODELS[server].chats } } }
     characters[server] = await troupe.importCard({ name: `Mira of ${server}`, ...model })
   }
-  // Open WebUI does not ask for a model that it does not know; this one leaves after it was listed.
-  await fetch(`${openWebUi.url}/api/models`, { headers: { authorization: `Bearer ${admin}` } })
-  await troupe.request('DELETE', `/troupe/api/characters/${gone}`)
 })
+
+/** Open WebUI does not ask for a model that it does not know; this one leaves after it was listed. */
+async function goneCharacter(): Promise<string> {
+  const gone = await troupe.importCard({ name: 'Gone' })
+  const headers = { authorization: `Bearer ${admin}` }
+  await (await fetch(`${openWebUi.url}/api/models?refresh=true`, { headers })).text()
+  await troupe.request('DELETE', `/troupe/api/characters/${gone}`)
+  return gone
+}
 
 /** Answers the addresses under which Troupe finds the server. */
 async function openServer(server: Server): Promise<string[]> {
@@ -189,7 +195,7 @@ async function usedUpKey(limits: object): Promise<string> {
 
 /** A stock Open WebUI that knows nothing but our address and key; answers the session of its admin. */
 async function startAsClient(port: number): Promise<string> {
-  const admin = { email: 'admin@localhost', password: 'admin-password-of-the-test', name: 'Admin' }
+  const account = { email: 'admin@localhost', password: 'admin-password-of-the-test', name: 'Admin' }
   openWebUi = await startOpenWebUi({
     port,
     dataDir: path.join(folder, 'open-webui'),
@@ -198,10 +204,10 @@ async function startAsClient(port: number): Promise<string> {
     connectionKey: CONNECTION_KEY,
     jwtSecret: JWT_SECRET,
     secretKey: 'webui-secret-of-the-end-to-end-tests',
-    admin,
+    admin: account,
     env: { BYPASS_EMBEDDING_AND_RETRIEVAL: 'false', RAG_EMBEDDING_MODEL: 'chosen later' },
   })
-  return signIn(openWebUi.url, admin)
+  return signIn(openWebUi.url, account)
 }
 
 afterAll(async () => {
@@ -235,6 +241,7 @@ async function runClient({ script }: Client, server: Server): Promise<Line[]> {
     TOOLED: server === 'Ollama' ? characters[server] : env['SCRIPTED'],
     LIMITED_KEY: await usedUpKey({ turnsPerMinute: 1 }),
     SPENT_KEY: await usedUpKey({ turnsPerDay: 1 }),
+    GONE: await goneCharacter(),
   }
   const options = { cwd: folder, env: { ...env, ...own, CHECKS: IN_ORDER.join(',') }, timeout: 240_000 }
   const { stdout } = await execute(command, [path.join(folder, script)], options)
