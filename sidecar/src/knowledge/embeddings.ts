@@ -1,7 +1,7 @@
 /** Vectors of pieces: made once, kept in the database, and never paid for twice. */
 import { and, eq, inArray } from 'drizzle-orm'
+import { LRUCache } from 'lru-cache'
 
-import { createCache } from '#base/cache.ts'
 import { AppError } from '#base/errors.ts'
 import { createEmbedder, EMBEDDING_BATCH, type Embedder, type EmbedTexts } from '#rag/embedder.ts'
 import { embeddingInput } from '#rag/embedding-input.ts'
@@ -42,7 +42,7 @@ export function createEmbeddings(on: { store: Store; embed?: EmbedTexts; model?:
   const { store, embed, model } = on
   const { embeddings } = store.t
   const embedders = new Map<string, Embedder>()
-  const questions = createCache<Float32Array>('question', { most: QUESTIONS_KEPT })
+  const questions = new LRUCache<string, Float32Array>({ max: QUESTIONS_KEPT })
 
   function embedderOf(name: string): Embedder {
     if (embed === undefined)

@@ -1,6 +1,7 @@
 /** From a turn to the passages that answer it. Never throws: a turn goes on without. */
 import { and, eq, inArray, isNull } from 'drizzle-orm'
 
+import { createCache } from '#base/cache.ts'
 import { toAppError } from '#base/errors.ts'
 import { arrange, type Stretch } from '#rag/arrange.ts'
 import { weightOf } from '#rag/fingerprint.ts'
@@ -46,7 +47,7 @@ const RANKED = 100
 /** Of the joined ranking: what passages are made of, and what a reranker takes; more makes it worse (arXiv 2411.11767). */
 const CANDIDATES = 30
 const LOOKED_AT = 2 * CANDIDATES
-const RESULTS_KEPT = 200
+const RESULTS_KEPT = 1_000
 const CALIBRATION_MS = 60_000
 /** Of the best piece's words, what a piece must have that is not near by its meaning. */
 const LEAST_OF_BEST = 0.25
@@ -62,7 +63,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
   const { store, index, rerank, now } = on
   const usualDeadlineMs = on.deadlineMs ?? DEADLINE_MS
   const { knowledgeBases, knowledgeChunks, knowledgeDocuments } = store.t
-  const results = new Map<string, Retrieved>()
+  const results = createCache<Retrieved>('question', { most: RESULTS_KEPT })
   const wholes = createWholeBases(store)
   const { lexical, vectors, embeddings } = index
   const floors = createFloors({ lexical, vectors, embeddings, now })
@@ -298,7 +299,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       return { ...known, trace: { ...known.trace, isCached: true, milliseconds } }
     }
     const found = await search(question, { bases, startedMs, signal })
-    if (found.trace.notes.every(({ code }) => code === 'unreadable')) keep(results, key, found)
+    if (found.trace.notes.every(({ code }) => code === 'unreadable')) results.set(key, found)
     return found
   }
 
@@ -360,12 +361,6 @@ function passageOf(
 ): Passage {
   const { documentName = '', documentTitle = '' } = rows.get(ids[0] ?? 0) ?? {}
   return { ...stretch, chunkIds: ids, documentName, documentTitle }
-}
-
-function keep(results: Map<string, Retrieved>, key: string, found: Retrieved): void {
-  results.set(key, found)
-  const [oldest] = results.keys()
-  if (results.size > RESULTS_KEPT && oldest !== undefined) results.delete(oldest)
 }
 
 const scopeOf = ({ id, generation }: Base): Scope => ({ baseId: id, generation })
