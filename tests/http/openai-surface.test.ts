@@ -184,6 +184,19 @@ describe('what a client may say', () => {
     expect(bob.person).not.toBe(ann.person)
     expect((await recordOf({})).person).toBeNull()
     expect(JSON.stringify([ann, ollama.requests.map(({ body }) => body)])).not.toContain('ann@')
+    const [keyId] = /(?<=troupe_)[^_]+/.exec(wideKey) ?? []
+    const people = (name: string) =>
+      `/troupe/api/privacy/people/${encodeURIComponent(`${String(keyId)}:${name}`)}`
+    await troupe.request('POST', `${people('bob')}/objection`)
+    expect((await recordOf({ user: 'bob' })).person).toBeNull()
+    const receipt = await troupe.request('DELETE', people('ann@example.org'))
+    expect(receipt.status).toBe(200)
+    expect(await receipt.json()).toMatchObject({
+      receipt: {
+        rowsBefore: { analytics: { call_records: 2 } },
+        rowsAfter: { analytics: { call_records: 0 } },
+      },
+    })
     // Open WebUI names its people itself, with a proof.
     const forwarded = await post({ user: 'ann@example.org' }, { key: CONNECTION_KEY })
     const { person } = (await (
