@@ -1,5 +1,5 @@
 /** Thousands of cards in one archive, with the process killed in the middle: resumed, none lost, none twice, memory flat. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
@@ -11,6 +11,8 @@ import { sampleCard } from '../support/samples.ts'
 import { zipOf } from '../support/zip.ts'
 
 const CARDS = 5_000
+/** Five times what they take. */
+const ROOM_BYTES = 1e9
 
 let dataDir: string
 let sidecar: SidecarProcess
@@ -23,8 +25,14 @@ const start = () =>
     OLLAMA_BASE_URL: '',
   })
 
+/** A process that is killed loses nothing of either, and how fast the disk of the machine is does not matter here. */
+async function roomyFolder(): Promise<string> {
+  const memory = await statfs('/dev/shm').catch(() => undefined)
+  return memory !== undefined && memory.bavail * memory.bsize > ROOM_BYTES ? '/dev/shm' : tmpdir()
+}
+
 beforeAll(async () => {
-  dataDir = await mkdtemp(path.join(tmpdir(), 'troupe-bulk-'))
+  dataDir = await mkdtemp(path.join(await roomyFolder(), 'troupe-bulk-'))
   sidecar = await start()
 })
 afterAll(async () => {
@@ -55,6 +63,25 @@ async function call<T>(method: string, route: string, body?: Buffer): Promise<T>
   return value
 }
 
+const PAIRS = 15
+const ROUNDS = 5
+
+async function millisecondsOf(work: () => Promise<unknown>): Promise<number> {
+  const startedAt = performance.now()
+  await work()
+  return performance.now() - startedAt
+}
+
+const nothing = async () => (await fetch(`${sidecar.url}/livez`)).text()
+
+/** The median of what it takes longer than an answer that costs nothing: what else the machine does is in both of a pair. */
+async function measured(work: () => Promise<unknown>): Promise<number> {
+  const differences: number[] = []
+  for (let pair = 0; pair < PAIRS; pair++)
+    differences.push(-(await millisecondsOf(nothing)) + (await millisecondsOf(work)))
+  return differences.toSorted((a, b) => a - b)[Math.floor(PAIRS / 2)] ?? Number.NaN
+}
+
 const doneOf = ({ counts }: Job) => Object.values(counts).reduce((sum, files) => sum + files, 0)
 
 /** Cards as people write them: a few thousand characters, greetings, a small lorebook; every one of its own name. */
@@ -80,7 +107,7 @@ test('5,000 cards survive a kill in the middle: none lost, none twice, memory fl
   const progress = () => call<Job>('GET', `/imports/${job.id}`)
   const passed = (files: number) =>
     expect
-      .poll(async () => doneOf(await progress()), { timeout: 300_000, interval: 50 })
+      .poll(async () => doneOf(await progress()), { timeout: 300_000, interval: 200 })
       .toBeGreaterThanOrEqual(files)
 
   await passed(500)
@@ -99,14 +126,9 @@ test('5,000 cards survive a kill in the middle: none lost, none twice, memory fl
   expect((await progress()).counts).toEqual({ created: CARDS, updated: 0, skipped: 0, failed: 0 })
 
   const names = new Set<string>()
-  const listMs: number[] = []
   let cursor = ''
-  const list = async (from: string) => {
-    const startedAt = performance.now()
-    const page = await call<Page>('GET', `/characters?limit=500&cursor=${from}`.replace(/&cursor=$/, ''))
-    listMs.push(performance.now() - startedAt)
-    return page
-  }
+  const list = (from = '') =>
+    call<Page>('GET', `/characters?limit=500${from === '' ? '' : `&cursor=${from}`}`)
   for (;;) {
     const page = await list(cursor)
     expect(page.total).toBe(CARDS)
@@ -119,8 +141,9 @@ test('5,000 cards survive a kill in the middle: none lost, none twice, memory fl
     cursor = encodeURIComponent(page.nextCursor)
   }
   expect(names.size).toBe(CARDS)
-  // The time is that of the list, not of what else the machine does.
-  for (let again = 0; again < 20 && Math.min(...listMs) >= 50; again++) await list('')
+  let listMs = await measured(() => list())
+  // A machine that is busy with something else is measured again.
+  for (let again = 1; again < ROUNDS && listMs >= 50; again++) listMs = await measured(() => list())
 
   const searchedAt = performance.now()
   expect((await call<Page>('GET', '/characters?search=card+4999')).characters).toHaveLength(1)
@@ -129,11 +152,11 @@ test('5,000 cards survive a kill in the middle: none lost, none twice, memory fl
   const toText = ({ heldMb, residentMb }: Memory) => `${heldMb.toFixed(0)} (${residentMb.toFixed(0)}) MB`
   process.stdout.write(
     `${perSecond.toFixed(0)} cards/s; memory held (resident) ${toText(early)} at 500 cards, ${toText(beforeKill)} at the kill, ` +
-      `${toText(late)} at ${String(CARDS)} after the restart; pages of 500 in ${listMs.map((ms) => ms.toFixed(0)).join(', ')} ms, a search in ${searchMs.toFixed(0)} ms\n`,
+      `${toText(late)} at ${String(CARDS)} after the restart; a page of 500 in ${listMs.toFixed(0)} ms more than /livez (median of ${String(PAIRS)} pairs), a search in ${searchMs.toFixed(0)} ms\n`,
   )
   // The archive of 25 MB, 5,000 cards of 5 KB and their summaries may leave their mark; the cards themselves may not stay.
   expect(beforeKill.heldMb - early.heldMb).toBeLessThan(30)
   expect(beforeKill.residentMb - early.residentMb).toBeLessThan(80)
   expect(late.residentMb).toBeLessThan(300)
-  expect(Math.min(...listMs)).toBeLessThan(50)
+  expect(listMs).toBeLessThan(50)
 })
