@@ -132,8 +132,8 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     },
     log,
   )
-  const library = await openLibrary({ store, dataDir: config.dataDir, now })
   const lorebooks = await openLorebooks({ store, now })
+  const library = await openLibrary({ store, lorebooks, dataDir: config.dataDir, now })
   const kv = await openKv({ url: config.redisUrl, now })
   const imports = await openImportJobs({ store, library, lorebooks, kv, dataDir: config.dataDir, log, now })
   const following =

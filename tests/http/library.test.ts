@@ -253,8 +253,12 @@ test('a lorebook beside the card is called up in its chats, and in no others', a
   expect(await promptOf('has')).not.toContain('Sharp rocks')
 })
 
-test('a lorebook is given to characters that are there, and keeps those that went', async () => {
+test('a lorebook is given to characters that are there, and to nobody who gets the id of one that went', async () => {
   await importFiles([cardFile({ name: 'Stays' }), 'stays.json'], [cardFile({ name: 'Goes' }), 'goes.json'])
+  const holders = async () => {
+    const answer = await troupe.request('GET', '/troupe/api/lorebooks/given')
+    return ((await answer.json()) as { characterIds: string[] }).characterIds
+  }
   const change = (characterIds: string[]) =>
     troupe.request('PATCH', '/troupe/api/lorebooks/given', { body: { characterIds } })
   const book = { extensions: {}, entries: [] }
@@ -262,9 +266,12 @@ test('a lorebook is given to characters that are there, and keeps those that wen
     troupe.request('POST', '/troupe/api/lorebooks', { body: { name: 'Given', book, characterIds } })
   expect((await add(['nobody-here'])).status).toBe(404)
   expect((await add(['goes'])).status).toBe(201)
-  await troupe.request('DELETE', '/troupe/api/characters/goes?forever=true')
   expect((await change(['goes', 'stays'])).status).toBe(200)
-  const refused = await change(['goes', 'stays', 'nobody-here'])
+  await troupe.request('DELETE', '/troupe/api/characters/goes')
+  expect(await holders()).toEqual(['goes', 'stays'])
+  await troupe.request('DELETE', '/troupe/api/characters/goes?forever=true')
+  expect(await holders()).toEqual(['stays'])
+  const refused = await change(['stays', 'nobody-here'])
   expect(refused.status).toBe(404)
   expect(await refused.text()).toContain('There is no character \\"nobody-here\\"')
 })

@@ -14,6 +14,7 @@ import { openFiles, type Files } from './files.ts'
 import { findCharacters } from './finding.ts'
 import { addVersion, importCard, type Alongside, type Imported, type ImportParts } from './importing.ts'
 import type { By, CharacterSummary, Edit, ImportWish, Library, UploadedFile } from './library.ts'
+import type { Lorebooks } from './lorebooks.ts'
 import { openShelf } from './shelf.ts'
 
 /** How long the trash keeps a character. */
@@ -21,6 +22,8 @@ const TRASH_MS = 30 * 86_400_000
 
 export interface LibraryParts {
   store: Store
+  /** What a character has beside its card; whoever gets its id later has not. */
+  lorebooks?: Pick<Lorebooks, 'leave'>
   dataDir: string
   now: () => number
 }
@@ -41,7 +44,7 @@ export interface OpenLibrary extends Library {
   ): Promise<Imported>
 }
 
-export async function openLibrary({ store, dataDir, now }: LibraryParts): Promise<OpenLibrary> {
+export async function openLibrary({ store, lorebooks, dataDir, now }: LibraryParts): Promise<OpenLibrary> {
   const files = await openFiles(dataDir)
   const shelf = await openShelf(store)
   const audit = createAudit(store, now)
@@ -208,10 +211,13 @@ export async function openLibrary({ store, dataDir, now }: LibraryParts): Promis
       const { characters } = store.t
       for (const id of ids) shelf.get(id)
       const held = (await Promise.all(ids.map((id) => shelf.versions(id)))).flat()
+      const leaving = lorebooks?.leave(ids, { actor })
       await store.atomically((db) => [
         db.delete(characters).where(inArray(characters.id, [...ids])),
         ...ids.map((target) => audit.row(db, { actor, action: 'delete_for_good', target })),
+        ...(leaving?.write(db) ?? []),
       ])
+      leaving?.done()
       await dropFiles(on, held)
       for (const id of ids) {
         await shelf.refresh(id)

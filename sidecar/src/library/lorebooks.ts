@@ -46,6 +46,8 @@ export interface Lorebooks {
   ): Promise<StoredLorebook>
   /** Throws AppError `not_found`. */
   delete(id: string, by: By): Promise<void>
+  /** Takes characters that are deleted for good out of all of them: `write` is committed with that, `done` called behind it. */
+  leave(characterIds: readonly string[], by: By): { write(db: Db): Write[]; done(): void }
   /** Reads it again: another process changed it. */
   refresh(id: string): Promise<void>
 }
@@ -146,6 +148,24 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
         audit.row(db, told('delete_for_good', id, by)),
       ])
       known.delete(id)
+    },
+    leave(characterIds, by) {
+      const gone = new Set(characterIds)
+      const rows = [...known.values()].flatMap((row) => {
+        const left = row.characterIds?.filter((id) => !gone.has(id))
+        const isLess = left !== undefined && left.length !== row.characterIds?.length
+        return isLess ? [{ ...row, characterIds: left, updatedAtMs: now() }] : []
+      })
+      return {
+        write: (db) =>
+          rows.flatMap(({ id, ...row }) => [
+            db.update(lorebooks).set(row).where(eq(lorebooks.id, id)),
+            audit.row(db, told('edit', id, by)),
+          ]),
+        done() {
+          for (const row of rows) known.set(row.id, row)
+        },
+      }
     },
     async refresh(id) {
       const [row] = await store.db.select().from(lorebooks).where(eq(lorebooks.id, id))
