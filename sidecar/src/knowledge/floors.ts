@@ -140,6 +140,8 @@ function highOf(values: readonly number[]): number {
 }
 
 function keep<T>(known: Map<string, T>, key: string, value: T): void {
-  if (known.size >= FLOORS_KEPT) known.clear()
+  known.delete(key)
   known.set(key, value)
+  const [oldest] = known.keys()
+  if (known.size > FLOORS_KEPT && oldest !== undefined) known.delete(oldest)
 }

@@ -48,7 +48,8 @@ const RANKED = 100
 const CANDIDATES = 30
 const LOOKED_AT = 2 * CANDIDATES
 const RESULTS_KEPT = 1_000
-const CALIBRATION_MS = 60_000
+/** Some hundred searches, of which an index that has much to do takes long for each; begun again they would never end. */
+const CALIBRATION_MS = 300_000
 /** Of the best piece's words, what a piece must have that is not near by its meaning. */
 const LEAST_OF_BEST = 0.25
 
