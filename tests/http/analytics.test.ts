@@ -40,10 +40,15 @@ beforeAll(async () => {
   const rated = await troupe.request('POST', '/troupe/api/analytics/ratings', { body: rating })
   expect(rated.status).toBe(204)
   // The first question starts the thread, which rolls up at once.
-  await vi.waitFor(async () => expect((await figure('overview')).base.n).toBe(4), {
-    timeout: 30_000,
-    interval: 200,
-  })
+  await vi.waitFor(
+    async () => {
+      const { n, dataAsOfMs } = (await figure('overview')).base
+      expect(n).toBe(4)
+      // Days can be read as soon as they are written; this says that the people and the months are there as well.
+      expect(dataAsOfMs).toBeGreaterThan(0)
+    },
+    { timeout: 30_000, interval: 200 },
+  )
 }, 60_000)
 afterAll(async () => {
   await troupe.close()
