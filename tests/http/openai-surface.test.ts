@@ -148,6 +148,17 @@ describe('what a client may say', () => {
     expect(answer.headers.get('x-ignored-params')).toBe(told)
   })
 
+  test.each([
+    ['tools', 'a'],
+    ['tools', [{}]],
+    ['max_completion_tokens', '9'],
+    ['troupe', { persona: 'x'.repeat(5_000) }],
+  ])('a field of chats alone means nothing in a completion, whatever it is: %s', async (name, value) => {
+    const answer = await post({ model: 'fake:1b', prompt: 'Hi', [name]: value }, { path: 'completions' })
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('x-ignored-params')).toBe(name)
+  })
+
   test('a field whose name cannot stand in a header is not told, and breaks nothing', async () => {
     const many = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`field${String(at)}`, 1]))
     const odd = { さ: 1, 'a\r\nset-cookie: b': 1, 'a, b': 1, ['x'.repeat(100)]: 1 }

@@ -38,8 +38,7 @@ export async function writeCharx(
   const paths = archive === undefined ? [] : packedPaths(card, archive)
   const hasIcon = (card.assets ?? []).some(({ type, uri }) => type === 'icon' && paths.includes(pathOf(uri)))
   const icon = picture === undefined || hasIcon ? undefined : iconOf(picture.extension)
-  const assets =
-    icon === undefined ? card.assets : [icon, ...(card.assets ?? []).filter(({ type }) => type !== 'icon')]
+  const assets = icon === undefined ? card.assets : withIcon(icon, card.assets)
   const written = writeCard({ ...card, ...(assets && { assets }) }, 'json', { modifiedAtSeconds })
 
   const zip = createZip()
@@ -53,6 +52,15 @@ export async function writeCharx(
   return buffer(zip.end()).catch((cause: unknown) => {
     throw cause instanceof AppError ? cause : DAMAGED(cause)
   })
+}
+
+type CardAsset = NonNullable<Card['assets']>[number]
+
+/** In the place of the one that is shown; further ones stay. */
+function withIcon(icon: CardAsset, assets: readonly CardAsset[] = []): CardAsset[] {
+  const icons = assets.filter(({ type }) => type === 'icon')
+  const shown = icons.find(({ name }) => name === 'main') ?? icons[0]
+  return [icon, ...assets.filter((asset) => asset !== shown)]
 }
 
 const DAMAGED = (cause: unknown) =>

@@ -155,13 +155,20 @@ export function createKeys({ store, kv, fixed, now }: KeysOptions): Keys {
   const known = createCache<{ row: Row | undefined; readAtMs: number }>('key', { most: KEYS_KEPT })
   const freshMs = kv.isShared ? CACHE_MS : Infinity
   const used = new Map<string, number>()
-  kv.subscribe(CHANNEL, (id) => known.delete(id))
+  /** What was read before a change must not be kept behind it. */
+  let changes = 0
+  const forget = (id: string) => {
+    changes += 1
+    known.delete(id)
+  }
+  kv.subscribe(CHANNEL, forget)
 
   async function find(id: string): Promise<Row | undefined> {
     const copy = known.get(id)
     if (copy !== undefined && now() - copy.readAtMs < freshMs) return copy.row
+    const changesBefore = changes
     const [row] = (await store.db.select().from(apiKeys).where(eq(apiKeys.id, id)).limit(1)) as Row[]
-    known.set(id, { row, readAtMs: now() })
+    if (changes === changesBefore) known.set(id, { row, readAtMs: now() })
     return row
   }
 
@@ -176,7 +183,7 @@ export function createKeys({ store, kv, fixed, now }: KeysOptions): Keys {
 
   /** Here at once; the others are told, and a Redis that is gone delays it to the age of their copies. */
   async function changed(id: string): Promise<void> {
-    known.delete(id)
+    forget(id)
     origins = { ...origins, readAtMs: -Infinity }
     await kv.publish(CHANNEL, id).catch(() => undefined)
   }

@@ -151,19 +151,24 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
     },
     leave(characterIds, by) {
       const gone = new Set(characterIds)
-      const rows = [...known.values()].flatMap((row) => {
-        const left = row.characterIds?.filter((id) => !gone.has(id))
-        const isLess = left !== undefined && left.length !== row.characterIds?.length
-        return isLess ? [{ ...row, characterIds: left, updatedAtMs: now() }] : []
+      const without = (row: StoredLorebook) => row.characterIds?.filter((id) => !gone.has(id))
+      const left = [...known.values()].flatMap((row) => {
+        const characterIds = without(row)
+        const isLess = characterIds !== undefined && characterIds.length !== row.characterIds?.length
+        return isLess ? [{ id: row.id, change: { characterIds, updatedAtMs: now() } }] : []
       })
       return {
+        // Not the whole row: it may be edited meanwhile.
         write: (db) =>
-          rows.flatMap(({ id, ...row }) => [
-            db.update(lorebooks).set(row).where(eq(lorebooks.id, id)),
+          left.flatMap(({ id, change }) => [
+            db.update(lorebooks).set(change).where(eq(lorebooks.id, id)),
             audit.row(db, told('edit', id, by)),
           ]),
         done() {
-          for (const row of rows) known.set(row.id, row)
+          for (const { id, change } of left) {
+            const row = known.get(id)
+            if (row !== undefined) known.set(id, { ...row, ...change, characterIds: without(row) ?? null })
+          }
         },
       }
     },

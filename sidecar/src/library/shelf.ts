@@ -55,6 +55,8 @@ export async function openShelf(store: Store): Promise<Shelf> {
     largest: LARGEST_CHARACTERS,
     sizeOf: ({ card }) => JSON.stringify(card).length,
   })
+  /** How often a character of this id ended: one that comes back from an archive has the time at which it was made before. */
+  const ended = new Map<string, number>()
   /** Who asks for a card that is being read waits for the same reading. */
   const readings = new Map<string, Promise<CharacterVersion>>()
   let sorted: readonly CharacterSummary[] | undefined
@@ -72,13 +74,16 @@ export async function openShelf(store: Store): Promise<Shelf> {
     async refresh(id) {
       const [summary] = await readSummaries(store, id)
       sorted = undefined
+      // Fewer versions than before: it went and came back between two looks at it.
+      const isAnother = (summary?.latestVersion ?? 0) < (known.get(id)?.latestVersion ?? 0)
+      if (isAnother) ended.set(id, (ended.get(id) ?? 0) + 1)
       if (summary === undefined) known.delete(id)
       else known.set(id, summary)
       return summary
     },
     // A version never changes, but its number may be given anew after the character was deleted for good.
     async version(id, number) {
-      const key = `${id}@${String(number)}@${String(known.get(id)?.createdAtMs)}`
+      const key = JSON.stringify([id, number, known.get(id)?.createdAtMs, ended.get(id)])
       const kept = cards.get(key)
       if (kept !== undefined) return kept
       const reading = readings.get(key) ?? readVersion(store, id, number)

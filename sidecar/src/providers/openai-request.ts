@@ -6,7 +6,7 @@ import type { ModelCall } from './provider.ts'
 /** What the client sent beyond our words goes along, but never over what Troupe decides. */
 export function toChatBody(call: ModelCall, isVllm = false): Record<string, unknown> {
   const { sampling } = call
-  return Object.assign({}, call.extra, thinkingOf(call.thinking), {
+  return Object.assign({}, call.extra, thinkingOf(call), {
     model: call.model,
     ...(call.prompt === undefined
       ? { messages: call.messages.map(toMessage) }
@@ -66,9 +66,14 @@ function toContent(message: Extract<ChatMessage, { role: 'user' }>): unknown {
   )
 }
 
-/** What vLLM and llama.cpp hand to the chat template, and what models with degrees of effort understand. */
-function thinkingOf(thinking: ModelCall['thinking']): Record<string, unknown> {
+/**
+ * What vLLM and llama.cpp hand to the chat template, and what models with degrees of effort understand. What the client wrote for
+ * the template is its own word on it.
+ */
+function thinkingOf({ thinking, extra }: ModelCall): Record<string, unknown> {
   if (thinking === undefined) return {}
+  const own: unknown = extra['chat_template_kwargs']
+  const template = { enable_thinking: thinking !== false, ...(typeof own === 'object' && own) }
   const effort = typeof thinking === 'string' ? { reasoning_effort: thinking } : {}
-  return { chat_template_kwargs: { enable_thinking: thinking !== false }, ...effort }
+  return { chat_template_kwargs: template, ...effort }
 }

@@ -1,5 +1,5 @@
 /**
- * Which model made a vector, and how it was asked: vectors of different fingerprints are never compared. A model that was
+ * Which model made a vector, and how it was asked: distances between vectors of different fingerprints mean nothing. A model that was
  * trained with words before questions and texts finds far less without them (0.49 instead of 0.67 nDCG@10 on SciFact for
  * nomic-embed-text, below plain words), and Ollama adds none.
  */

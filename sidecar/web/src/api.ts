@@ -374,7 +374,8 @@ function readLorebook(value: unknown): Lorebook {
 function readLoreEntry(value: unknown, index: number): LoreEntry {
   const entry = fields(value)
   const keys = list(entry['keys']).map(text).filter(Boolean)
-  const probability = numeral(fields(entry['extensions'])['probability']) ?? 100
+  const { probability: chance, useProbability } = fields(entry['extensions'])
+  const probability = useProbability === false ? 100 : (numeral(chance) ?? 100)
   return {
     label: text(entry['name']) || text(entry['comment']) || keys[0] || `Entry ${index + 1}`,
     keys,

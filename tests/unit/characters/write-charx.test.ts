@@ -27,13 +27,14 @@ describe('a CHARX', () => {
     ])
   })
 
-  test('keeps assets of other kinds, and one icon', async () => {
+  test('keeps assets of other kinds, and further icons', async () => {
     const assets = [
+      { type: 'icon', uri: 'https://example.com/alt.png', name: 'alt', ext: 'png' },
       { type: 'icon', uri: 'ccdefault:', name: 'main', ext: 'png' },
       { type: 'emotion', uri: 'https://example.com/joy.png', name: 'joy', ext: 'png' },
     ]
     const { card } = await readCard(await writeCharx(sampleCard({ assets }), OPTIONS), 'x.charx')
-    expect(card.assets?.map(({ type, name }) => `${type} ${name}`)).toEqual(['icon main', 'emotion joy'])
+    expect(card.assets?.map(({ type, name }) => `${type} ${name}`)).toEqual(['icon main', 'icon alt', 'emotion joy'])
   })
 
   test('takes over the files that the card names, and no others', async () => {

@@ -1,3 +1,4 @@
+import type { SQL } from 'drizzle-orm'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 
@@ -134,6 +135,35 @@ test.each([
   await known.verify(secret)
   expect(queries).toBe(expected)
   await known.close()
+})
+
+test('a key that is revoked while it is read is not kept', async () => {
+  let read: () => void = () => undefined
+  const gate = new Promise<void>((resolve) => (read = resolve))
+  const slow = new Proxy(store.db, {
+    get(target, name, receiver) {
+      if (name !== 'select') return Reflect.get(target, name, receiver) as unknown
+      const limit = async (table: typeof store.t.apiKeys, where: SQL | undefined) => {
+        const rows = await target.select().from(table).where(where)
+        await gate
+        return rows
+      }
+      return () => ({
+        from: (table: typeof store.t.apiKeys) => ({
+          where: (where: SQL | undefined) => ({ limit: () => limit(table, where) }),
+        }),
+      })
+    },
+  })
+  const kv = openMemoryKv({ now: () => nowMs })
+  const late = createKeys({ store: { ...store, db: slow }, kv, fixed: [], now: () => nowMs })
+  const { id, secret } = await late.create({ name: 'club', scopes: ['chat'], expiresAtMs: null })
+  const reading = late.verify(secret)
+  await late.revoke(id)
+  read()
+  await reading
+  await expect(late.verify(secret)).rejects.toMatchObject({ code: 'unauthenticated' })
+  await late.close()
 })
 
 test('revoking what is not there says so', async () => {

@@ -313,3 +313,11 @@ test.each([
   const sent = body(thinking === undefined ? {} : { thinking })
   expect([sent['chat_template_kwargs'], sent['reasoning_effort']]).toEqual([template, effort])
 })
+
+test('what the client wrote for the chat template is its own word on thinking, and nothing of it is lost', () => {
+  const extra = { chat_template_kwargs: { enable_thinking: true, preserve: 1 } }
+  expect(body({ thinking: false, extra })['chat_template_kwargs']).toEqual(extra.chat_template_kwargs)
+  expect(body({ thinking: true, extra: { chat_template_kwargs: 'x' } })['chat_template_kwargs']).toEqual({
+    enable_thinking: true,
+  })
+})

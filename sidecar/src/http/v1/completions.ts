@@ -50,6 +50,10 @@ export const CompletionBody = shared.extend({
   logprobs: z.unknown().optional(),
 })
 
+/** A field of a chat alone would get past the check of its type. */
+const OF_CHATS = Object.keys(ChatBody.shape).filter((name) => !(name in CompletionBody.shape))
+const KNOWN = { ...ChatBody.shape, ...CompletionBody.shape }
+
 /** As OpenAI has it. */
 const DEFAULT_TOKENS = 16
 
@@ -57,12 +61,14 @@ export function completionHandler(on: AskingParts & { turn: Turn }) {
   return async (caller: Caller): Promise<void> => {
     const { incoming, outgoing } = caller
     const given = parseJson(await readBytes(incoming, CHAT_BODY_BYTES))
-    const body = withUnknown(check(CompletionBody, given), given, CompletionBody.shape)
+    const body = withUnknown(check(CompletionBody, given), given, KNOWN)
     if (body.echo === true)
       throw new AppError('invalid', 'The prompt is not repeated; leave out "echo"', { param: 'echo' })
     const prompt = [body.prompt].flat().join('')
     const { prompt: _prompt, suffix, echo: _echo, n: _n, best_of: _best, logprobs, ...rest } = body
-    caller.ignored([...ignoredFields(rest), ...(logprobs == null ? [] : ['logprobs'])])
+    const sent: ReadonlyMap<string, unknown> = new Map(Object.entries(given ?? {}))
+    const ofChats = OF_CHATS.filter((name) => sent.get(name) != null)
+    caller.ignored([...ignoredFields(rest), ...ofChats, ...(logprobs == null ? [] : ['logprobs'])])
     const said = askParts({
       ...rest,
       max_tokens: body.max_tokens ?? DEFAULT_TOKENS,
