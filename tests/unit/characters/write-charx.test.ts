@@ -34,7 +34,11 @@ describe('a CHARX', () => {
       { type: 'emotion', uri: 'https://example.com/joy.png', name: 'joy', ext: 'png' },
     ]
     const { card } = await readCard(await writeCharx(sampleCard({ assets }), OPTIONS), 'x.charx')
-    expect(card.assets?.map(({ type, name }) => `${type} ${name}`)).toEqual(['icon main', 'icon alt', 'emotion joy'])
+    expect(card.assets?.map(({ type, name }) => `${type} ${name}`)).toEqual([
+      'icon main',
+      'icon alt',
+      'emotion joy',
+    ])
   })
 
   test('takes over the files that the card names, and no others', async () => {
