@@ -13,6 +13,7 @@ from checks import (
     SCRIPTED,
     SPENT,
     SPENT_KEY,
+    TOLD,
     TOOLED,
     WRONG_KEY,
     failure,
@@ -57,8 +58,13 @@ def tools():
         return "12 degrees"
 
     tool = FunctionTool.from_defaults(get_weather)
-    answer = model(TOOLED).predict_and_call([tool], "What is the weather in Oslo?")
-    return (seen, str(answer)) == (["Oslo"], "12 degrees")
+    asker, asked = model(TOOLED), say("What is the weather in Oslo?")
+    first = asker.chat_with_tools([tool], chat_history=asked)
+    [call] = asker.get_tool_calls_from_response(first)
+    told = {"tool_call_id": call.tool_id}
+    result = ChatMessage(role="tool", content=str(tool(**call.tool_kwargs)), additional_kwargs=told)
+    last = asker.chat_with_tools([tool], chat_history=[*asked, first.message, result])
+    return seen == ["Oslo"] and TOLD in last.message.content
 
 
 def schema():
