@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { cacheCounts, createCache, type CacheName } from '#base/cache.ts'
+import { cacheCounts, createCache, remembering, type CacheName } from '#base/cache.ts'
 
 const countOf = (name: CacheName) => cacheCounts().find(({ cache }) => cache === name)
 
@@ -32,4 +32,14 @@ test('how often a value was there is counted by the name of the cache', () => {
   cache.delete('a')
   cache.get('a')
   expect(countOf('key')).toEqual({ cache: 'key', hits: before.hits + 2, misses: before.misses + 2 })
+})
+
+test('what is remembered is made once, until others made it go', () => {
+  const made: string[] = []
+  const make = remembering(2, (key) => {
+    made.push(key)
+    return key.toUpperCase()
+  })
+  expect(['a', 'a', 'b', 'a', 'c', 'a', 'b'].map(make)).toEqual(['A', 'A', 'B', 'A', 'C', 'A', 'B'])
+  expect(made).toEqual(['a', 'b', 'c', 'b'])
 })
