@@ -1,78 +1,52 @@
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { embedMany, generateObject, generateText, jsonSchema, stepCountIs, streamText, tool } from 'ai'
 
-import {
-  BASE_URL,
-  CHARACTER,
-  EMBEDDER,
-  failure,
-  KEY,
-  LIMITED,
-  LIMITED_KEY,
-  PICTURE,
-  run,
-  SCHEMA,
-  SCRIPTED,
-  SPENT,
-  SPENT_KEY,
-  TOLD,
-  TOOLED,
-  WRONG_KEY,
-} from './checks.mjs'
+import { given, refusals, run } from './checks.mjs'
 
-const options = { name: 'troupe', baseURL: BASE_URL, includeUsage: true, supportsStructuredOutputs: true }
-const open = (apiKey) => createOpenAICompatible({ ...options, apiKey })
-const troupe = open(KEY)
-const stranger = open(WRONG_KEY)
-const ask = (model, more = {}) =>
-  generateText({ model, prompt: 'Hello', maxRetries: 0, maxOutputTokens: 16, ...more })
-const status = async (action) => (await failure(action)).statusCode
-const heldBack = async (key, code) => {
-  const { statusCode, responseBody, responseHeaders, isRetryable } = await failure(() =>
-    ask(open(key)(CHARACTER)),
-  )
-  const isTold = statusCode === 429 && JSON.parse(responseBody).error.code === code
-  return isTold && isRetryable && Number(responseHeaders['retry-after']) > 0
+const options = {
+  name: 'troupe',
+  baseURL: given.url,
+  includeUsage: true,
+  supportsStructuredOutputs: true,
+}
+const open = (apiKey = given.key) => createOpenAICompatible({ ...options, apiKey })
+const troupe = open()
+const settings = { prompt: 'Hello', maxRetries: 0, maxOutputTokens: 16 }
+const ask = (model, more = {}) => generateText({ ...settings, model, ...more })
+const told = ({ statusCode: status, data, responseHeaders, isRetryable, message }) => {
+  const { type, code, param } = data.error
+  const waits = isRetryable && Number(responseHeaders['retry-after']) > 0
+  return { status, type, code, param, waits, says: message }
 }
 
 await run({
-  chat: async () => (await ask(troupe(CHARACTER))).text.length > 0,
+  chat: async () => (await ask(troupe(given.character))).text.length > 0,
   async stream() {
-    const answer = streamText({
-      model: troupe(CHARACTER),
-      prompt: 'Hello',
-      maxRetries: 0,
-      maxOutputTokens: 16,
-    })
+    const answer = streamText({ ...settings, model: troupe(given.character) })
     let text = ''
     for await (const part of answer.textStream) text += part
     return text.length > 0 && (await answer.usage).outputTokens > 0
   },
   async tools() {
     let city
-    const weather = tool({
-      description: 'Tells the weather of a city',
-      inputSchema: jsonSchema({
-        type: 'object',
-        properties: { city: { type: 'string' } },
-        required: ['city'],
-      }),
+    const { description, parameters } = given.tool.function
+    const get_weather = tool({
+      description,
+      inputSchema: jsonSchema(parameters),
       execute: (input) => ((city = input.city), '12 degrees'),
     })
-    const prompt = 'What is the weather in Oslo?'
-    const answer = await ask(troupe(TOOLED), {
-      prompt,
-      tools: { get_weather: weather },
+    const answer = await ask(troupe(given.tooled), {
+      prompt: given.question,
+      tools: { get_weather },
       stopWhen: stepCountIs(3),
     })
-    return city === 'Oslo' && answer.text.includes(TOLD) && answer.steps.length === 2
+    return city === 'Oslo' && answer.text.includes(given.told) && answer.steps.length === 2
   },
   async schema() {
-    const model = troupe(CHARACTER)
     const answer = await generateObject({
-      model,
+      model: troupe(given.character),
       prompt: 'Who are you?',
-      schema: jsonSchema(SCHEMA),
+      schema: jsonSchema(given.schema),
       maxOutputTokens: 60,
     })
     return answer.object.name === 'Mira'
@@ -80,24 +54,20 @@ await run({
   async image() {
     const content = [
       { type: 'text', text: 'What is it?' },
-      { type: 'image', image: PICTURE },
+      { type: 'image', image: given.picture },
     ]
-    return (
-      (await ask(troupe(SCRIPTED), { prompt: undefined, messages: [{ role: 'user', content }] })).text ===
-      'A picture.'
-    )
+    const asked = { prompt: undefined, messages: [{ role: 'user', content }] }
+    return (await ask(troupe(given.scripted), asked)).text === 'A picture.'
   },
   async embeddings() {
-    const { embeddings } = await embedMany({
-      model: troupe.textEmbeddingModel(EMBEDDER),
-      values: ['one', 'two'],
-    })
+    const model = troupe.textEmbeddingModel(given.embedder)
+    const { embeddings } = await embedMany({ model, values: ['one', 'two'] })
     return embeddings.length === 2 && embeddings[0].length > 4
   },
-  400: async () =>
-    (await status(() => ask(troupe(CHARACTER), { providerOptions: { troupe: { n: 99 } } }))) === 400,
-  401: async () => (await status(() => ask(stranger(CHARACTER)))) === 401,
-  404: async () => (await status(() => ask(troupe('nobody')))) === 404,
-  429: () => heldBack(LIMITED_KEY, LIMITED),
-  quota: () => heldBack(SPENT_KEY, SPENT),
+  ...refusals(
+    ({ key, model = given.character, ...body }) =>
+      ask(open(key)(model), { providerOptions: { troupe: body } }),
+    told,
+    ['kind'],
+  ),
 })

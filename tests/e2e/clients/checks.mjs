@@ -1,32 +1,15 @@
 /** What each client script shares: it runs the checks that are asked for, and writes one line of JSON for each. */
-const wanted = (process.env.CHECKS ?? '').split(',')
+import assert from 'node:assert/strict'
 
-export const {
-  BASE_URL,
-  KEY,
-  WRONG_KEY,
-  LIMITED_KEY,
-  SPENT_KEY,
-  CHARACTER,
-  TOOLED,
-  SCRIPTED,
-  EMBEDDER,
-  PICTURE,
-} = process.env
-
-/** What a client has to see where one call more than allowed was made, and where nothing is left. */
-export const LIMITED = 'rate_limit_exceeded'
-export const SPENT = 'insufficient_quota'
-
-/** The words that the model ends with when the tool has answered. */
-export const TOLD = 'It is 12 degrees.'
+/** Its fields: `Given` in tests/e2e/clients.test.ts. */
+export const given = JSON.parse(process.env.GIVEN)
 
 /** @param {Record<string, () => Promise<unknown>>} checks What a check returns must be true. */
 export async function run(checks) {
-  for (const [check, action] of Object.entries(checks)) {
-    if (!wanted.includes(check)) continue
+  for (const check of given.checks) {
+    if (!(check in checks)) continue
     let detail = ''
-    const ok = await action().catch((error) => {
+    const ok = await checks[check]().catch((error) => {
       detail = String(error?.stack ?? error)
       return false
     })
@@ -44,17 +27,33 @@ export const failure = async (action) => {
   throw new Error('It did not fail')
 }
 
-export const TOOL = {
-  type: 'function',
-  function: {
-    name: 'get_weather',
-    description: 'Tells the weather of a city',
-    parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
-  },
-}
-export const SCHEMA = {
-  type: 'object',
-  properties: { name: { type: 'string', enum: ['Mira'] } },
-  required: ['name'],
-  additionalProperties: false,
-}
+/**
+ * The checks of what is refused: the client must show our envelope.
+ *
+ * @param {(asks: { n?: number, key?: string, model?: string }) => Promise<unknown>} ask Makes the call that fails.
+ * @param {(error: any) => object} told What the client shows of it, as in `Refusal`, and `says`: all of the sentence.
+ * @param {string[]} lacks What it has no place for.
+ */
+export const refusals = (ask, told, lacks = []) =>
+  Object.fromEntries(
+    given.refusals.map(({ check, asks, says, ...expected }) => [
+      check,
+      async () => {
+        const { says: said, ...seen } = told(await failure(() => ask(asks)))
+        for (const field of lacks) delete expected[field]
+        assert.deepEqual(seen, expected)
+        return said.includes(says) || said
+      },
+    ]),
+  )
+
+/** As `openai` and what is made of it throw it. */
+export const toldByOpenAi = (error) => ({
+  kind: error.constructor.name,
+  status: error.status,
+  type: error.type,
+  code: error.code,
+  param: error.param,
+  waits: Number(error.headers.get('retry-after')) > 0,
+  says: error.message,
+})

@@ -3,44 +3,17 @@
 import json
 import os
 import traceback
+from types import SimpleNamespace
 
-BASE_URL, KEY, WRONG_KEY = (os.environ[name] for name in ("BASE_URL", "KEY", "WRONG_KEY"))
-LIMITED_KEY, SPENT_KEY = (os.environ[name] for name in ("LIMITED_KEY", "SPENT_KEY"))
-CHARACTER, TOOLED = (os.environ[name] for name in ("CHARACTER", "TOOLED"))
-SCRIPTED, EMBEDDER = (os.environ[name] for name in ("SCRIPTED", "EMBEDDER"))
-PICTURE = os.environ["PICTURE"]
+import openai
 
-# What a client has to see where one call more than allowed was made, and where nothing is left.
-LIMITED, SPENT = "rate_limit_exceeded", "insufficient_quota"
-
-# The words that the model ends with when the tool has answered.
-TOLD = "It is 12 degrees."
-
-PARAMETERS = {
-    "type": "object",
-    "properties": {"city": {"type": "string"}},
-    "required": ["city"],
-}
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Tells the weather of a city",
-        "parameters": PARAMETERS,
-    },
-}
-SCHEMA = {
-    "title": "person",
-    "type": "object",
-    "properties": {"name": {"type": "string", "enum": ["Mira"]}},
-    "required": ["name"],
-    "additionalProperties": False,
-}
+# Its fields: `Given` in tests/e2e/clients.test.ts.
+given = SimpleNamespace(**json.loads(os.environ["GIVEN"]))
 
 
 def run(checks):
     """Runs the checks; what one returns must be true."""
-    for name in os.environ["CHECKS"].split(","):
+    for name in given.checks:
         if name not in checks:
             continue
         try:
@@ -51,8 +24,29 @@ def run(checks):
         print(json.dumps({"check": name, "ok": ok, "detail": detail}), flush=True)
 
 
-def failure(action):
-    """The error that an action raises."""
+def refusals(ask):
+    """The checks of what is refused: `openai`, and what is made of it, must show our envelope."""
+    return {each["check"]: _refusal(ask, **each) for each in given.refusals}
+
+
+def _refusal(ask, check, asks, says, **expected):
+    def shows_all():
+        error = _failure(lambda: ask(**asks))
+        seen = {
+            # LangChain has classes of its own below these.
+            "kind": next(each.__name__ for each in type(error).mro() if hasattr(openai, each.__name__)),
+            "status": error.status_code,
+            "type": error.type,
+            "code": error.code,
+            "param": error.param,
+            "waits": int(error.response.headers.get("retry-after", 0)) > 0,
+        }
+        return (seen == expected and says in str(error)) or f"{seen} {error}"
+
+    return shows_all
+
+
+def _failure(action):
     try:
         action()
     except Exception as error:

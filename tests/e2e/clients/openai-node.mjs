@@ -1,43 +1,19 @@
 import OpenAI from 'openai'
 
-import {
-  BASE_URL,
-  CHARACTER,
-  EMBEDDER,
-  failure,
-  KEY,
-  LIMITED,
-  LIMITED_KEY,
-  PICTURE,
-  run,
-  SCHEMA,
-  SCRIPTED,
-  SPENT,
-  SPENT_KEY,
-  TOLD,
-  TOOL,
-  TOOLED,
-  WRONG_KEY,
-} from './checks.mjs'
+import { given, refusals, run, toldByOpenAi } from './checks.mjs'
 
-const open = (apiKey) => new OpenAI({ baseURL: BASE_URL, apiKey, maxRetries: 0 })
-const client = open(KEY)
-const stranger = open(WRONG_KEY)
+const open = (apiKey = given.key) => new OpenAI({ baseURL: given.url, apiKey, maxRetries: 0 })
 const say = (content) => [{ role: 'user', content }]
-const ask = (body, by = client) =>
-  by.chat.completions.create({ model: CHARACTER, messages: say('Hello'), max_tokens: 16, ...body })
-const heldBack = async (key, code) => {
-  const error = await failure(() => ask({}, open(key)))
-  return (
-    error instanceof OpenAI.RateLimitError &&
-    error.code === code &&
-    Number(error.headers.get('retry-after')) > 0
-  )
-}
+const ask = ({ key, ...body }) =>
+  open(key).chat.completions.create({
+    ...{ model: given.character, messages: say('Hello'), max_tokens: 16 },
+    ...body,
+  })
+const contentOf = async (answer) => (await answer).choices[0].message.content
 
 await run({
-  list: async () => (await client.models.list()).data.some(({ id }) => id === CHARACTER),
-  chat: async () => (await ask({})).choices[0].message.content.length > 0,
+  list: async () => (await open().models.list()).data.some(({ id }) => id === given.character),
+  chat: async () => (await contentOf(ask({}))).length > 0,
   async stream() {
     let text = ''
     let usage
@@ -48,55 +24,23 @@ await run({
     return text.length > 0 && usage.completion_tokens > 0
   },
   async tools() {
-    const messages = say('What is the weather in Oslo?')
-    const first = (await ask({ model: TOOLED, messages, tools: [TOOL] })).choices[0]
-    const call = first.message.tool_calls[0]
-    messages.push(first.message, { role: 'tool', tool_call_id: call.id, content: '12 degrees' })
-    const last = (await ask({ model: TOOLED, messages, tools: [TOOL] })).choices[0].message.content
+    const messages = say(given.question)
+    const asked = { model: given.tooled, messages, tools: [given.tool] }
+    const { finish_reason, message } = (await ask(asked)).choices[0]
+    const [call] = message.tool_calls
+    messages.push(message, { role: 'tool', tool_call_id: call.id, content: '12 degrees' })
+    const { city } = JSON.parse(call.function.arguments)
     return (
-      first.finish_reason === 'tool_calls' &&
-      JSON.parse(call.function.arguments).city === 'Oslo' &&
-      last.includes(TOLD)
+      finish_reason === 'tool_calls' && city === 'Oslo' && (await contentOf(ask(asked))).includes(given.told)
     )
   },
-  async schema() {
-    const response_format = {
-      type: 'json_schema',
-      json_schema: { name: 'person', strict: true, schema: SCHEMA },
-    }
-    return (
-      JSON.parse((await ask({ response_format, max_tokens: 60 })).choices[0].message.content).name === 'Mira'
-    )
-  },
-  async image() {
-    const content = [
-      { type: 'text', text: 'What is it?' },
-      { type: 'image_url', image_url: { url: PICTURE } },
-    ]
-    return (
-      (await ask({ model: SCRIPTED, messages: say(content) })).choices[0].message.content === 'A picture.'
-    )
-  },
+  schema: async () =>
+    JSON.parse(await contentOf(ask({ response_format: given.format, max_tokens: 60 }))).name === 'Mira',
+  image: async () =>
+    (await contentOf(ask({ model: given.scripted, messages: say(given.sight) }))) === 'A picture.',
   async embeddings() {
-    const { data } = await client.embeddings.create({ model: EMBEDDER, input: ['one', 'two'] })
+    const { data } = await open().embeddings.create({ model: given.embedder, input: ['one', 'two'] })
     return data.length === 2 && data[0].embedding.length > 4
   },
-  async 400() {
-    const error = await failure(() => ask({ messages: [] }))
-    return (
-      error instanceof OpenAI.BadRequestError &&
-      error.code === 'invalid_request' &&
-      error.param === 'messages'
-    )
-  },
-  async 401() {
-    const error = await failure(() => ask({}, stranger))
-    return error instanceof OpenAI.AuthenticationError && error.code === 'invalid_api_key'
-  },
-  async 404() {
-    const error = await failure(() => ask({ model: 'nobody' }))
-    return error instanceof OpenAI.NotFoundError && error.code === 'model_not_found'
-  },
-  429: () => heldBack(LIMITED_KEY, LIMITED),
-  quota: () => heldBack(SPENT_KEY, SPENT),
+  ...refusals(ask, toldByOpenAi),
 })
