@@ -149,12 +149,16 @@ describe('what a client may say', () => {
   })
 
   test.each([
-    ['tools', 'a'],
-    ['tools', [{}]],
-    ['max_completion_tokens', '9'],
-    ['troupe', { persona: 'x'.repeat(5_000) }],
-  ])('a field of chats alone means nothing in a completion, whatever it is: %s', async (name, value) => {
-    const answer = await post({ model: 'fake:1b', prompt: 'Hi', [name]: value }, { path: 'completions' })
+    ['completions', 'tools', 'a'],
+    ['completions', 'tools', [{}]],
+    ['completions', 'max_completion_tokens', '9'],
+    ['completions', 'troupe', { persona: 'x'.repeat(5_000) }],
+    ['responses', 'messages', 'a'],
+    ['responses', 'response_format', 1],
+    ['responses', 'n', 3],
+  ])('a field of chats alone means nothing in %s, whatever it is: %s', async (path, name, value) => {
+    const words = path === 'responses' ? { input: 'Hi' } : { prompt: 'Hi' }
+    const answer = await post({ model: 'fake:1b', ...words, [name]: value }, { path })
     expect(answer.status).toBe(200)
     expect(answer.headers.get('x-ignored-params')).toBe(name)
   })

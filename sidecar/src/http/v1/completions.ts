@@ -8,12 +8,12 @@ import { AppError } from '#base/errors.ts'
 import type { Turn } from '#chat/turn.ts'
 import type { Told, Usage } from '#providers/provider.ts'
 
-import { CHAT_BODY_BYTES, check, parseJson, readBytes } from '../body.ts'
+import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import { errorBody, writeJson } from '../errors.ts'
 import { goneSignal } from '../gone.ts'
 import { admit, completeAsk, type AskingParts } from './asking.ts'
 import type { Caller } from './door.ts'
-import { askParts, ChatBody, ignoredFields, withUnknown } from './read-ask.ts'
+import { askParts, ChatBody, createReader, ignoredFields } from './read-ask.ts'
 import { writeStream, type Chunks } from './stream.ts'
 import { usageJson, type Envelope } from './wire.ts'
 
@@ -50,9 +50,7 @@ export const CompletionBody = shared.extend({
   logprobs: z.unknown().optional(),
 })
 
-/** A field of a chat alone would get past the check of its type. */
-const OF_CHATS = Object.keys(ChatBody.shape).filter((name) => !(name in CompletionBody.shape))
-const KNOWN = { ...ChatBody.shape, ...CompletionBody.shape }
+const read = createReader(CompletionBody)
 
 /** As OpenAI has it. */
 const DEFAULT_TOKENS = 16
@@ -60,15 +58,12 @@ const DEFAULT_TOKENS = 16
 export function completionHandler(on: AskingParts & { turn: Turn }) {
   return async (caller: Caller): Promise<void> => {
     const { incoming, outgoing } = caller
-    const given = parseJson(await readBytes(incoming, CHAT_BODY_BYTES))
-    const body = withUnknown(check(CompletionBody, given), given, KNOWN)
+    const { body, ignored } = read(parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
     if (body.echo === true)
       throw new AppError('invalid', 'The prompt is not repeated; leave out "echo"', { param: 'echo' })
     const prompt = [body.prompt].flat().join('')
     const { prompt: _prompt, suffix, echo: _echo, n: _n, best_of: _best, logprobs, ...rest } = body
-    const sent: ReadonlyMap<string, unknown> = new Map(Object.entries(given ?? {}))
-    const ofChats = OF_CHATS.filter((name) => sent.get(name) != null)
-    caller.ignored([...ignoredFields(rest), ...ofChats, ...(logprobs == null ? [] : ['logprobs'])])
+    caller.ignored([...ignoredFields(rest), ...ignored, ...(logprobs == null ? [] : ['logprobs'])])
     const said = askParts({
       ...rest,
       max_tokens: body.max_tokens ?? DEFAULT_TOKENS,

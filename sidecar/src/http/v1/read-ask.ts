@@ -4,6 +4,8 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 import type { ChatMessage, ContentPart, Sampling, Thinking, ToolSpec } from '#prompt/ask.ts'
 
+import { check } from '../body.ts'
+
 const text = z.string()
 
 /** About a page; it stands in every prompt. */
@@ -128,8 +130,23 @@ export function readChatBody(value: unknown): ChatBody {
   )
 }
 
+/**
+ * A reader of the same turn in another dialect. What only chats have means nothing there, and would get past the check of its
+ * type among the fields that we do not know: it is left out, and told.
+ */
+export function createReader<S extends z.ZodRawShape>(schema: z.ZodObject<S>) {
+  const ofChats = Object.keys(ChatBody.shape).filter((field) => !(field in schema.shape))
+  const known = Object.assign({}, ChatBody.shape, schema.shape)
+  /** Throws AppError `invalid` with the field's path. */
+  return (value: unknown) => {
+    const body = withUnknown(check(schema, value), value, known)
+    const sent = new Map<string, unknown>(Object.entries(value ?? {}))
+    return { body, ignored: ofChats.filter((field) => sent.get(field) != null) }
+  }
+}
+
 /** Adds the fields that the shape does not have, as they came. */
-export function withUnknown<T extends object>(
+function withUnknown<T extends object>(
   known: T,
   value: unknown,
   shape: object,

@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 
 import { check } from '../body.ts'
-import { ChatBody, pictureUrl, withUnknown } from './read-ask.ts'
+import { ChatBody, createReader, pictureUrl } from './read-ask.ts'
 
 const text = z.string()
 const record = z.record(text, z.unknown())
@@ -84,19 +84,20 @@ export const ResponsesBody = SHARED.extend(OWN)
 /** With the fields that we do not know. */
 export type ResponsesBody = z.infer<typeof ResponsesBody> & Readonly<Record<string, unknown>>
 
-/** The fields of a body that were read and change nothing. */
-export const ignoredInResponses = (body: ResponsesBody): string[] =>
-  Object.entries(OWN)
-    .filter(([name, schema]) => schema === ignored && (body[name] ?? false) !== false)
-    .map(([name]) => name)
+const WITHOUT_EFFECT = Object.entries(OWN).flatMap(([name, schema]) => (schema === ignored ? name : []))
 
-/** Throws AppError `invalid` with the field's path. */
-export function readResponsesBody(value: unknown): ResponsesBody {
-  const body = withUnknown(check(ResponsesBody, value), value, ResponsesBody.shape)
+const read = createReader(ResponsesBody)
+
+/** With the names of the fields that change nothing. Throws AppError `invalid` with the field's path. */
+export function readResponsesBody(value: unknown): { body: ResponsesBody; ignored: string[] } {
+  const { body, ignored: ofChats } = read(value)
   const kept = (['previous_response_id', 'conversation', 'background', 'prompt'] as const).find(
     (field) => (body[field] ?? false) !== false,
   )
-  if (kept === undefined) return body
+  if (kept === undefined) {
+    const without = WITHOUT_EFFECT.filter((name) => (body[name] ?? false) !== false)
+    return { body, ignored: [...without, ...ofChats] }
+  }
   throw new AppError(
     'invalid',
     `Troupe keeps no conversations, answers or prompts: leave out "${kept}" and send the whole history in "input"`,
@@ -108,7 +109,7 @@ export function readResponsesBody(value: unknown): ResponsesBody {
 export function toChatBody(body: ResponsesBody): ChatBody {
   const responseFormat = readFormat(body.text?.format)
   return {
-    ...Object.fromEntries(Object.entries(body).filter(([field]) => isPassedOn(field))),
+    ...Object.fromEntries(Object.entries(body).filter(([field]) => !(field in OWN))),
     model: body.model,
     messages: [
       ...(body.instructions ? [{ role: 'system' as const, content: body.instructions }] : []),
@@ -124,10 +125,6 @@ export function toChatBody(body: ResponsesBody): ChatBody {
     ...(body.parallel_tool_calls == null ? {} : { parallel_tool_calls: body.parallel_tool_calls }),
   }
 }
-
-/** A field of the chat form alone would get past the check of its type. */
-const isPassedOn = (field: string): boolean =>
-  field in SHARED.shape || !(field in OWN || field in ChatBody.shape)
 
 /** What a response tells again of its request, complete as the official client's types want it. */
 export function settingsOf(body: ResponsesBody): Record<string, unknown> {

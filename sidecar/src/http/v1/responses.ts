@@ -8,13 +8,7 @@ import { admit, completeAsk } from './asking.ts'
 import type { ChatParts } from './chat.ts'
 import type { Caller } from './door.ts'
 import { askParts } from './read-ask.ts'
-import {
-  ignoredInResponses,
-  inOwnWords,
-  readResponsesBody,
-  settingsOf,
-  toChatBody,
-} from './read-responses.ts'
+import { inOwnWords, readResponsesBody, settingsOf, toChatBody } from './read-responses.ts'
 import { collectResponse, createResponseEvents, type ResponseHead } from './response-events.ts'
 import { writeStream } from './stream.ts'
 
@@ -27,8 +21,8 @@ export function responsesHandler(on: ChatParts) {
 
 async function respond(caller: Caller, on: ChatParts): Promise<void> {
   const { incoming, outgoing } = caller
-  const body = readResponsesBody(parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
-  caller.ignored(ignoredInResponses(body))
+  const { body, ignored } = readResponsesBody(parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
+  caller.ignored(ignored)
   const ask = await completeAsk(askParts(toChatBody(body)), caller, on)
   const ticket = admit(ask, caller, on)
   const deltas = on.turn(ask, goneSignal(outgoing), ticket)
