@@ -190,6 +190,78 @@ describe('recorded answers', () => {
   })
 })
 
+/**
+ * Not recorded, since neither runs here: the habits of two servers, as people show them in their issues, around words of our own.
+ * vLLM: vllm-project/vllm#40816, letta-ai/letta#2032, vercel/ai#16507. LM Studio: lmstudio-ai/lmstudio-js#320 and
+ * lmstudio-ai/lmstudio-bug-tracker#378, #649, #830.
+ */
+const HABITS = (['vllm', 'lmstudio'] as const).map((server) => {
+  const isVllm = server === 'vllm'
+  const head = {
+    ...{ id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1_767_225_600, model: 'mira:1b' },
+    ...(!isVllm && { system_fingerprint: 'mira:1b' }),
+  }
+  // LM Studio says in every piece who speaks, vLLM in one of its own.
+  const role = isVllm ? {} : { role: 'assistant' }
+  const piece = (delta: object, more: object = {}) =>
+    event({ ...head, choices: [{ index: 0, delta, logprobs: null, finish_reason: null, ...more }] })
+  const call = (more: object, pieceOfCall: object) =>
+    piece({ tool_calls: [{ index: 0, type: 'function', ...more, function: pieceOfCall }] })
+  const end = (finish_reason: string) =>
+    isVllm ? piece({ content: '' }, { finish_reason, stop_reason: null }) : piece({}, { finish_reason })
+  const usage = { prompt_tokens: 9, total_tokens: 13, completion_tokens: 4, prompt_tokens_details: null }
+  const rest = event({ ...head, choices: [], usage }) + DONE
+  const opening = isVllm ? piece({ role: 'assistant', content: '' }) : ''
+  return {
+    server,
+    said:
+      opening +
+      piece({ ...role, [isVllm ? 'reasoning' : 'reasoning_content']: 'Hm.' }) +
+      ['Über ', 'dem "Hafen"\n', '🌊'].map((content) => piece({ ...role, content })).join('') +
+      end('stop') +
+      rest,
+    called:
+      opening +
+      // The opening of a call has no arguments on vLLM, and with some templates its name comes later.
+      (isVllm
+        ? call({ id: 'a' }, { name: '' }) + call({}, { name: 'look' })
+        : call({ id: '' }, { name: 'look', arguments: '' })) +
+      ['{"fa', 'r":true}']
+        .map((json) => call({}, { ...(!isVllm && { name: '' }), arguments: json }))
+        .join('') +
+      end('tool_calls') +
+      rest,
+  }
+})
+
+describe.each(HABITS)('the habits of $server', ({ server, said, called }) => {
+  const done = { type: 'done', usage: { promptTokens: 9, completionTokens: 4 } }
+  const TOLD = [
+    { type: 'reasoning', text: 'Hm.' },
+    ...['Über ', 'dem "Hafen"\n', '🌊'].map((text) => ({ type: 'text', text })),
+    { ...done, reason: 'stop' },
+  ]
+  const CALLED = [
+    {
+      ...{ type: 'tool', index: 0 },
+      call: { id: server === 'vllm' ? 'a' : 'call_1', name: 'look', arguments: '{"far":true}' },
+    },
+    { ...done, reason: 'tool_calls' },
+  ]
+
+  test.each([
+    ['words', said, TOLD],
+    ['a tool call', called, CALLED],
+  ])('%s read the same wherever they are cut', async (_name, stream, expected) => {
+    const bytes = Buffer.from(stream)
+    expect(await read(bytes)).toEqual(expected)
+    for (let cut = 1; cut < bytes.length; cut += 1) {
+      const parts = await read(bytes.subarray(0, cut), bytes.subarray(cut))
+      if (JSON.stringify(parts) !== JSON.stringify(expected)) expect(parts, `cut at ${cut}`).toEqual(expected)
+    }
+  })
+})
+
 describe('other events', () => {
   test('an answer whose bytes end behind the finish reason is whole', async () => {
     expect(await read(choice({ content: 'Hm' }), choice({}, 'stop'))).toEqual([
