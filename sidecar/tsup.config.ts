@@ -15,12 +15,13 @@ const THREADS = [
 
 // Packages stay outside the bundle (several are native); each driver becomes a chunk that is loaded when it is chosen.
 export default defineConfig({
-  // A document is read in a process of its own, which begins at `read-child`; figures have a thread of their own.
+  // A document is read in a process of its own, which begins at `read-child`; figures and cards have a thread of their own.
   entry: {
     main: 'sidecar/src/main.ts',
     cli: 'sidecar/src/cli.ts',
     'read-child': 'sidecar/src/rag/read-child.ts',
     'analytics-thread': 'sidecar/src/analytics/thread-main.ts',
+    'card-thread': 'sidecar/src/library/card-thread.ts',
   },
   outDir: 'dist',
   format: 'esm',

@@ -27,6 +27,7 @@ import { createPageSessions } from '#gateway/page-sessions.ts'
 import { createRoles } from '#gateway/roles.ts'
 import { openUsage } from '#gateway/usage.ts'
 import { answerPreflight, isPreflight } from '#http/cors.ts'
+import { passOver } from '#http/body.ts'
 import { createDraining } from '#http/draining.ts'
 import { httpStatusOf } from '#http/errors.ts'
 import { doors } from '#http/routes.ts'
@@ -38,6 +39,7 @@ import { openKnowledgeSearch } from '#knowledge/open.ts'
 import { openKnowledge, type KnowledgeParts } from '#knowledge/open-knowledge.ts'
 import { createRebuilding } from '#knowledge/rebuilding.ts'
 import { createNoteAction } from '#library/audit.ts'
+import { openCardReader } from '#library/card-reader.ts'
 import { openLibrary } from '#library/characters.ts'
 import { followChanges } from '#library/following.ts'
 import { openLorebooks } from '#library/lorebooks.ts'
@@ -133,7 +135,8 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     log,
   )
   const lorebooks = await openLorebooks({ store, now })
-  const library = await openLibrary({ store, lorebooks, dataDir: config.dataDir, now })
+  const cards = openCardReader()
+  const library = await openLibrary({ store, lorebooks, cards, dataDir: config.dataDir, now })
   const kv = await openKv({ url: config.redisUrl, now })
   const imports = await openImportJobs({ store, library, lorebooks, kv, dataDir: config.dataDir, log, now })
   const following =
@@ -279,6 +282,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     embedTexts: createEmbedTexts({ upstreams, record: recorder.add, metrics, httpStatusOf, now }),
     library,
     lorebooks,
+    cards,
     summaries,
     imports,
     knowledge,
@@ -330,7 +334,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     tracer,
     now,
   })
-  const listener = getRequestListener(app.fetch)
+  const listener = getRequestListener(app.fetch, { autoCleanupIncoming: false })
   const server = createServer(
     {
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -343,6 +347,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
         isPreflight(incoming)
           ? answerPreflight(incoming, outgoing, keys)
           : (generation.serve(incoming, outgoing) ?? listener(incoming, outgoing))
+      outgoing.once('finish', () => passOver(incoming))
       draining.serve(incoming, outgoing, answer)
     },
   )
@@ -361,6 +366,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       upkeep.stop()
       await following?.stop()
       await imports.close()
+      await cards.close()
       await warmUp.close()
       await webhooks.close()
       await privacy.close()

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { connect, type AddressInfo } from 'node:net'
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 
 import { ADMIN_KEY, CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
 import { openFakeOpenAi, type FakeOpenAi } from '../support/fake-openai.ts'
@@ -29,6 +29,40 @@ async function importFiles(...files: [Blob, string][]) {
   const answer = await troupe.request('POST', '/troupe/api/characters/import', { body: form })
   return { status: answer.status, ...((await answer.json()) as { results: Record<string, unknown>[] }) }
 }
+
+/** Sends a body of so many bytes over a socket of its own, whatever comes back meanwhile; then what came back. */
+async function sendAll(route: string, bytes: number, key: string): Promise<string> {
+  const { hostname, port } = new URL(troupe.url)
+  const socket = connect(Number(port), hostname).setEncoding('latin1')
+  let answer = ''
+  socket.on('data', (text: string) => (answer += text))
+  socket.write(
+    `POST ${route} HTTP/1.1\r\nhost: troupe\r\nauthorization: Bearer ${key}\r\n` +
+      `content-type: multipart/form-data; boundary=x\r\ncontent-length: ${String(bytes)}\r\n\r\n`,
+  )
+  const piece = Buffer.alloc(4 * 1024 * 1024, 'a')
+  for (let left = bytes; left > 0; left -= piece.length) {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject)
+      socket.write(left < piece.length ? piece.subarray(0, left) : piece, (error) =>
+        error ? reject(error) : resolve(),
+      )
+    })
+  }
+  await vi.waitUntil(() => answer.endsWith('}'))
+  socket.destroy()
+  return answer
+}
+
+test.each([
+  ['/troupe/api/characters/import', 413, () => ADMIN_KEY],
+  ['/troupe/api/characters/import', 401, () => 'nobody'],
+  ['/v1/chat/completions', 413, () => CONNECTION_KEY],
+])('who sends far too much to %s reads why it is refused with %i', async (route, status, key) => {
+  const answer = await sendAll(route, 80 * 1024 * 1024, key())
+  expect(answer).toContain(`HTTP/1.1 ${String(status)} `)
+  expect(answer).toContain('"error":')
+})
 
 describe('pictures that a card only names', () => {
   test('are not fetched, and no picture is served that was not encoded anew', async () => {

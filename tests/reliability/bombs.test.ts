@@ -1,6 +1,6 @@
 /**
- * Row 34: files made to fill memory or time are refused soon and take little memory, while people chat. How long chats take
- * meanwhile is told and not judged: cards are read on the thread that answers, and the worst of these hold it up for 0.2 s.
+ * Row 34: files made to fill memory or time are refused soon and take little memory, and people who chat meanwhile notice no
+ * more of it than of sixty megabytes that somebody sends to another server of this machine.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -22,6 +22,9 @@ import { sampleCard } from '../support/samples.ts'
 
 const MOST_MS = 2_000
 const MOST_MEGABYTES = 150
+/** Of two dozen files in ten seconds; the one that fell on the slowest moment of the machine is seen in a p99 of some hundred chats. */
+const MOST_SLOWER = 2
+const ROUNDS = 3
 
 const card = (data: object) => JSON.stringify({ spec: 'chara_card_v3', spec_version: '3.0', data })
 
@@ -145,9 +148,16 @@ reliabilityTest(34, 'bombs', async ({ counters, figures }) => {
   for (let at = 0; at < 20; at++) await chat()
   writeFileSync(`/proc/${String(sidecar.child.pid)}/clear_refs`, '5')
   const before = megabytes(sidecar, 'VmRSS')
-  const beside = await chatsDuring(sendAll(folder, elsewhere.url))
-  const during = await chatsDuring(sendAll(folder, imports))
+  const round = async () => ({
+    beside: await chatsDuring(sendAll(folder, elsewhere.url)),
+    during: await chatsDuring(sendAll(folder, imports)),
+  })
+  let { beside, during } = await round()
   const grew = megabytes(sidecar, 'VmHWM') - before
+  const slower = () => during.p99Ms / beside.p99Ms
+  // A busy machine is asked again.
+  for (let again = 1; again < ROUNDS && slower() > MOST_SLOWER; again++) ({ beside, during } = await round())
+  expect(during.value).toHaveLength(BOMBS.length)
 
   // To send 60 MB on a busy machine takes seconds, whoever they are sent to.
   const sendingMs = new Map(beside.value.map(({ name, ms }) => [name, ms]))
@@ -173,6 +183,7 @@ reliabilityTest(34, 'bombs', async ({ counters, figures }) => {
   })
   expect([...slow.keys()]).toEqual([])
   expect(grew).toBeLessThan(MOST_MEGABYTES)
+  expect(slower()).toBeLessThanOrEqual(MOST_SLOWER)
   elsewhere.close()
   await sidecar.stop()
   await ollama.close()

@@ -1,8 +1,9 @@
 /** The way to the thread of the figures (`thread-main.ts`). */
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 
 import { AppError, type ErrorCode } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
+import { startThread } from '#base/thread.ts'
 
 import { createCalendar, type Calendar } from './calendar.ts'
 import type { Figure, FigureQuery } from './figures/figure.ts'
@@ -60,7 +61,7 @@ export function openFigures(options: FiguresOptions, log: Log): FigureDesk {
   let isTroubled = false
 
   function start(): Worker {
-    const started = openThread(options)
+    const started = startThread(THREAD, options)
     started.unref()
     started.on('message', (reply: Reply) => receive(reply))
     started.on('error', (error) => log.error({ error }, 'the thread of the figures ended'))
@@ -126,11 +127,6 @@ const away = () =>
     facts: { retryAfterSeconds: 5 },
   })
 
-/** From the source a thread has to learn TypeScript first: unlike a process, it is not told by the command line of Node 20. */
-function openThread(workerData: FiguresOptions): Worker {
-  if (!import.meta.url.endsWith('.ts'))
-    return new Worker(new URL('./analytics-thread.js', import.meta.url), { workerData })
-  const file = new URL('./thread-main.ts', import.meta.url).href
-  const start = `import('tsx/esm/api').then(({ register }) => { register(); return import(${JSON.stringify(file)}) })`
-  return new Worker(start, { eval: true, workerData })
-}
+const IS_SOURCE = import.meta.url.endsWith('.ts')
+
+const THREAD = new URL(IS_SOURCE ? './thread-main.ts' : './analytics-thread.js', import.meta.url)

@@ -10,9 +10,10 @@ export async function packFolder(
   name: string,
   card: Uint8Array,
   picture: Uint8Array | undefined,
+  read = readCard,
 ): Promise<{ name: string; bytes: Uint8Array }> {
   if (picture === undefined) return { name: `${name}.json`, bytes: card }
-  const read = await readCard(card, FOLDER_CARD)
-  const modifiedAtSeconds = read.card.modification_date ?? 0
-  return { name: `${name}.png`, bytes: writeCard(read.card, 'png', { picture, modifiedAtSeconds }) }
+  const whole = await read(card, FOLDER_CARD)
+  const modifiedAtSeconds = whole.card.modification_date ?? 0
+  return { name: `${name}.png`, bytes: writeCard(whole.card, 'png', { picture, modifiedAtSeconds }) }
 }

@@ -51,6 +51,21 @@ export function readBytes(
   })
 }
 
+/** A minute of 10 Mbit/s is 75 MB; whoever goes on sending does not mean to be answered. */
+const UNWANTED_MS = 60_000
+
+/**
+ * Reads what is left of a body once it is answered: a client whose connection is closed while it sends shows its people that,
+ * and not why it was refused.
+ */
+export function passOver(incoming: IncomingMessage): void {
+  if (incoming.complete || incoming.destroyed) return
+  const late = setTimeout(() => incoming.socket.destroy(), UNWANTED_MS)
+  late.unref()
+  incoming.once('close', () => clearTimeout(late))
+  incoming.resume()
+}
+
 /** Parses JSON text. Throws AppError `invalid` for anything else, and for nesting deeper than 64 levels. */
 export function parseJson(bytes: Buffer): unknown {
   const text = bytes.toString('utf8')

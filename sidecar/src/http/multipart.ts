@@ -98,14 +98,17 @@ export async function* uploadedFiles(
 /** Up to here pieces are put together at the end. */
 const SMALL_BYTES = 1024 * 1024
 
-/** A large one is written into its place as it arrives: pieces and a copy of them are twice its size. */
+/**
+ * A large one is written into its place as it arrives: pieces and a copy of them are twice its size. The memory can be shared,
+ * so that a thread that reads the file needs no copy either.
+ */
 async function whole(bytes: AsyncIterable<Uint8Array>, mostBytes: number): Promise<Uint8Array> {
   const pieces: Uint8Array[] = []
   let large: Buffer | undefined
   let length = 0
   for await (const piece of bytes) {
     if (large === undefined && length + piece.length > SMALL_BYTES) {
-      large = Buffer.allocUnsafeSlow(mostBytes)
+      large = Buffer.from(new SharedArrayBuffer(mostBytes))
       Buffer.concat(pieces).copy(large)
     }
     if (large === undefined) pieces.push(piece)

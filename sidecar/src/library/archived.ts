@@ -6,10 +6,8 @@ import { Card, Lorebook } from '#characters/card.ts'
 import { contentHash } from '#characters/content.ts'
 import { createNotebook } from '#characters/notes.ts'
 import { parseCardJson } from '#characters/parse.ts'
-import { readCard } from '#characters/read.ts'
 import { writeCard } from '#characters/write.ts'
 
-import type { Files } from './files.ts'
 import type { Alongside, Imported, ImportParts } from './importing.ts'
 import type { By, CharacterSummary, VersionSummary } from './library.ts'
 import type { Lorebooks, StoredLorebook } from './lorebooks.ts'
@@ -149,7 +147,7 @@ export async function restoreCharacter(
     const kept = original ?? writeCard(card, 'json', { modifiedAtSeconds: 0 })
     const hash = version.pictureHash
     if (hash !== null && !pictures.has(hash))
-      pictures.set(hash, await restorePicture(on.files, hash, original, read))
+      pictures.set(hash, await restorePicture(on, hash, original, read))
     rows.push({
       ...version,
       card,
@@ -231,12 +229,12 @@ const renamed = (wanted: string, id: string) => ({
 
 /** From the uploaded file, where it is as sharp as it ever was; else from the largest portrait. Always encoded anew. */
 async function restorePicture(
-  files: Files,
+  { files, cards }: ImportParts,
   hash: string,
   original: Uint8Array | undefined,
   read: (name: string) => Promise<Uint8Array>,
 ): Promise<string | undefined> {
-  const card = original && (await readCard(original, '').catch(() => undefined))
+  const card = original && (await cards.readCard(original, '').catch(() => undefined))
   const fromCard = card?.picture && (await files.keepPicture(card.picture))
   if (fromCard !== undefined) return fromCard
   const portrait = await read(archivePath.picture(hash)).catch(() => undefined)

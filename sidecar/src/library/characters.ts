@@ -9,6 +9,7 @@ import type { Db, Store, Write } from '#store/store.ts'
 
 import { restoreCharacter } from './archived.ts'
 import { createAudit, type AuditAction } from './audit.ts'
+import { readsHere, type CardReader } from './card-reader.ts'
 import { exportCard } from './exporting.ts'
 import { openFiles, type Files } from './files.ts'
 import { findCharacters } from './finding.ts'
@@ -25,12 +26,15 @@ export interface LibraryParts {
   /** What a character has beside its card; whoever gets its id later has not. */
   lorebooks?: Pick<Lorebooks, 'leave'>
   dataDir: string
+  /** Absent: cards are read where they come in. */
+  cards?: CardReader
   now: () => number
 }
 
 /** What the jobs of the library need beside what everybody may do. */
 export interface OpenLibrary extends Library {
   files: Files
+  cards: CardReader
   /** Reads a character again: another process changed it. Those who wait for changes are not told. */
   refresh(id: string): Promise<void>
   /** Throws AppError for what is no card; `alongside` is committed with it. */
@@ -44,11 +48,17 @@ export interface OpenLibrary extends Library {
   ): Promise<Imported>
 }
 
-export async function openLibrary({ store, lorebooks, dataDir, now }: LibraryParts): Promise<OpenLibrary> {
+export async function openLibrary({
+  store,
+  lorebooks,
+  dataDir,
+  cards = readsHere,
+  now,
+}: LibraryParts): Promise<OpenLibrary> {
   const files = await openFiles(dataDir)
   const shelf = await openShelf(store)
   const audit = createAudit(store, now)
-  const on: ImportParts = { store, files, shelf, audit, now }
+  const on: ImportParts = { store, files, cards, shelf, audit, now }
   const listeners = new Set<(id: string) => void>()
   // Two changes at once must not race for a slug or the number of a version.
   const inTurn = serially()
@@ -105,6 +115,7 @@ export async function openLibrary({ store, lorebooks, dataDir, now }: LibraryPar
 
   const library: OpenLibrary = {
     files,
+    cards,
     async refresh(id) {
       await shelf.refresh(id)
     },
@@ -196,7 +207,7 @@ export async function openLibrary({ store, lorebooks, dataDir, now }: LibraryPar
     async exportFile(id, format, number) {
       const { publishedVersion, latestVersion } = shelf.get(id)
       const version = await shelf.version(id, number ?? publishedVersion ?? latestVersion)
-      return exportCard(version, await shelf.versions(id), files, format)
+      return exportCard(version, await shelf.versions(id), on, format)
     },
     onChange(listener) {
       listeners.add(listener)

@@ -4,10 +4,10 @@ import { z } from 'zod'
 import type { Card } from '#characters/card.ts'
 import { png, writePngText } from '#characters/formats/png.ts'
 import { LIMITS } from '#characters/limits.ts'
-import { readCard } from '#characters/read.ts'
 import { writeCard } from '#characters/write.ts'
 import { writeCharx } from '#characters/write-charx.ts'
 
+import type { CardReader } from './card-reader.ts'
 import { pictureKind, toPng, type Files, type PictureKind } from './files.ts'
 import { UNREADABLE_PICTURE } from './importing.ts'
 import type { CharacterVersion, ExportFormat, VersionSummary } from './library.ts'
@@ -20,11 +20,16 @@ const MEDIA_TYPES = {
   charx: 'application/zip',
 } as const
 
+interface ExportParts {
+  files: Files
+  cards: CardReader
+}
+
 /** `versions`: those of the character, of which an older one may hold the picture in full. */
 export async function exportCard(
   version: CharacterVersion,
   versions: readonly VersionSummary[],
-  files: Files,
+  { files, cards }: ExportParts,
   format: ExportFormat,
 ) {
   const original = await files.original(version.originalHash)
@@ -33,7 +38,7 @@ export async function exportCard(
   const { characterId, createdAtMs } = version
   const card = signed(version)
   const modifiedAtSeconds = Math.floor(createdAtMs / 1_000)
-  const picture = () => pictureOf(version, versions, files)
+  const picture = () => pictureOf(version, versions, { files, cards })
   const bytes =
     format === 'charx'
       ? await writeCharx(card, {
@@ -63,7 +68,7 @@ interface Picture {
 async function pictureOf(
   { number, pictureHash }: CharacterVersion,
   versions: readonly VersionSummary[],
-  files: Files,
+  { files, cards }: ExportParts,
 ): Promise<Picture | undefined> {
   if (pictureHash === null) return undefined
   const alike = versions
@@ -72,7 +77,7 @@ async function pictureOf(
   for (const hash of new Set(alike.reverse().map(({ originalHash }) => originalHash))) {
     const bytes = await files
       .original(hash)
-      .then((original) => readCard(original, ''))
+      .then((original) => cards.readCard(original, ''))
       .then(
         ({ picture }) => picture,
         () => undefined,

@@ -18,10 +18,10 @@ import type { Kv } from '#kv/kv.ts'
 import { takeLease } from '#kv/lease.ts'
 import type { Note } from '#characters/card.ts'
 import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
-import { readLorebook } from '#characters/lorebooks.ts'
 import type { Store } from '#store/store.ts'
 
 import { ARCHIVE_MARK, archivePath, restoreLorebook } from './archived.ts'
+import type { CardReader } from './card-reader.ts'
 import type { OpenLibrary } from './characters.ts'
 import type { Alongside } from './importing.ts'
 import type { ImportResult, ImportWish, UploadedFile } from './library.ts'
@@ -87,7 +87,7 @@ export interface ImportJobs {
 
 interface JobParts {
   store: Store
-  library: Pick<OpenLibrary, 'importCard' | 'restoreCharacter'>
+  library: Pick<OpenLibrary, 'cards' | 'importCard' | 'restoreCharacter'>
   lorebooks: Pick<Lorebooks, 'restore'>
   kv: Kv
   dataDir: string
@@ -190,7 +190,7 @@ export async function openImportJobs({
       else if (unit.kind === 'lorebook') {
         const bytes = await archive.read(unit.name)
         await restoreLorebook(lorebooks, bytes, (ids) => idsHere(store, jobId, ids), { actor }, alongside)
-      } else await takeFile(await readUnit(archive, unit), { actor, publishes }, alongside)
+      } else await takeFile(await readUnit(archive, unit, library.cards), { actor, publishes }, alongside)
     } catch (thrown) {
       const error = toAppError(thrown)
       // The database is gone: no verdict about a card.
@@ -206,7 +206,9 @@ export async function openImportJobs({
       await library.importCard(file, wish, alongside)
     } catch (thrown) {
       const isOther = thrown instanceof AppError && thrown.code === 'invalid'
-      const read = isOther ? await readLorebook(file.bytes, file.name).catch(() => undefined) : undefined
+      const read = isOther
+        ? await library.cards.readLorebook(file.bytes, file.name).catch(() => undefined)
+        : undefined
       if (read === undefined) throw thrown
       const { name, lorebook: book, notes } = read
       const wanted = { id: slugOf(name), name, book, characterIds: [], createdAtMs: now() }
@@ -418,10 +420,10 @@ function unitsOf(names: readonly string[]): Unit[] {
 
 const beside = (name: string, other: string): string => path.posix.join(path.posix.dirname(name), other)
 
-async function readUnit(archive: CardArchive, { kind, name }: Unit) {
+async function readUnit(archive: CardArchive, { kind, name }: Unit, { readCard }: CardReader) {
   const bytes = await archive.read(name)
   if (kind === 'card') return { name: path.posix.basename(name), bytes }
   const pictureName = beside(name, FOLDER_PICTURE)
   const picture = archive.has(pictureName) ? await archive.read(pictureName) : undefined
-  return packFolder(path.posix.basename(path.posix.dirname(name)), bytes, picture)
+  return packFolder(path.posix.basename(path.posix.dirname(name)), bytes, picture, readCard)
 }

@@ -5,10 +5,10 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 import type { Card, Note } from '#characters/card.ts'
 import { contentHash } from '#characters/content.ts'
-import { readCard } from '#characters/read.ts'
 import type { Db, Store, Write } from '#store/store.ts'
 
 import type { Audit } from './audit.ts'
+import type { CardReader } from './card-reader.ts'
 import type { Files } from './files.ts'
 import type { ImportResult, ImportWish, UploadedFile, VersionSummary } from './library.ts'
 import { summaryOf, type Shelf } from './shelf.ts'
@@ -20,6 +20,7 @@ const SLUG_TRIES = 1_000
 export interface ImportParts {
   store: Store
   files: Files
+  cards: CardReader
   shelf: Shelf
   audit: Audit
   now: () => number
@@ -41,7 +42,7 @@ export async function importCard(
   wish: ImportWish,
   alongside: Alongside = () => [],
 ): Promise<Imported> {
-  const read = await readCard(file.bytes, file.name)
+  const read = await on.cards.readCard(file.bytes, file.name)
   const pictureHash = read.picture === undefined ? undefined : await on.files.keepPicture(read.picture)
   const lostPicture = read.picture !== undefined && pictureHash === undefined
   const notes = lostPicture ? [...read.notes, UNREADABLE_PICTURE] : read.notes

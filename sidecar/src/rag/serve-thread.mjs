@@ -2,24 +2,31 @@
 import { parentPort } from 'node:worker_threads'
 
 /**
- * @param {Record<string, (argument: any) => unknown>} methods
+ * @param {Record<string, (argument: any) => unknown>} methods may promise their answer
  * @param {() => void} close
  */
 export function serveThread(methods, close) {
+  /** @param {{ id: number, method: string, argument: unknown }} job */
+  async function answer({ id, method, argument }) {
+    try {
+      parentPort?.postMessage({ id, value: await methods[method]?.(argument) })
+    } catch (error) {
+      parentPort?.postMessage({ id, failure: failureOf(error) })
+    }
+  }
   parentPort?.on(
     'message',
     (/** @type {{ id: number, method: string, argument: unknown } | 'close'} */ job) => {
-      if (job === 'close') {
-        close()
-        parentPort?.close()
-        return
-      }
-      try {
-        parentPort?.postMessage({ id: job.id, value: methods[job.method]?.(job.argument) })
-      } catch (error) {
-        const failure = error instanceof Error && 'code' in error ? String(error.code) : 'unknown fault'
-        parentPort?.postMessage({ id: job.id, failure })
-      }
+      if (job !== 'close') return void answer(job)
+      close()
+      parentPort?.close()
     },
   )
+}
+
+/** Without what it may quote. @param {unknown} error */
+function failureOf(error) {
+  if (!(error instanceof Error) || !('code' in error)) return 'unknown fault'
+  if (error.name !== 'AppError') return String(error.code)
+  return { code: error.code, message: error.message, ...('param' in error && { param: error.param }) }
 }

@@ -3,9 +3,10 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 
 import { AppError, toAppError } from '#base/errors.ts'
-import { readLorebook, writeLorebook } from '#characters/lorebooks.ts'
+import { writeLorebook } from '#characters/lorebooks.ts'
 import { lintBook } from '#characters/lore/lint.ts'
 import { testLore, type LoreTestParts } from '#chat/lore-test.ts'
+import type { CardReader } from '#library/card-reader.ts'
 import type { Library } from '#library/library.ts'
 import { parseBook, type Lorebooks, type StoredLorebook } from '#library/lorebooks.ts'
 import { estimateTokens } from '#prompt/tokens.ts'
@@ -83,6 +84,7 @@ export const lorebookOperations: readonly Operation[] = [
 export interface LorebookParts extends Pick<LoreTestParts, 'now' | 'timeZone'> {
   library: Pick<Library, 'get' | 'version'>
   lorebooks: Lorebooks
+  cards: Pick<CardReader, 'readLorebook'>
 }
 
 /** Lists do not carry the entries. */
@@ -163,11 +165,11 @@ function idsIn(wanted: string | undefined): string[] | null {
 async function importFile(
   file: { name: string; bytes: Uint8Array },
   characterIds: string[] | null,
-  { lorebooks }: LorebookParts,
+  { lorebooks, cards }: LorebookParts,
   actor: string,
 ) {
   try {
-    const { name, lorebook, notes } = await readLorebook(file.bytes, file.name)
+    const { name, lorebook, notes } = await cards.readLorebook(file.bytes, file.name)
     const twin = lorebooks.twin(lorebook)
     if (twin !== undefined) return { file: file.name, status: 'skipped', id: twin.id, notes: [ALREADY_HERE] }
     const { id } = await lorebooks.add({ name, book: lorebook, characterIds }, { actor })

@@ -71,11 +71,7 @@ async function admit(
     logged['errorCode'] = error.code
     if (error.code === 'internal') on.log.error({ requestId, error: error.cause }, 'unexpected failure')
     if (outgoing.headersSent) outgoing.destroy()
-    else {
-      // Of a body that is too large the rest is not read.
-      if (!incoming.complete) outgoing.setHeader('connection', 'close')
-      writeError(outgoing, error)
-    }
+    else writeError(outgoing, error)
   } finally {
     admitting.end()
     visit.finish(path)

@@ -1,11 +1,11 @@
 /** A thread that answers questions one after the other, for work that would hold up the event loop. */
 import { Worker } from 'node:worker_threads'
 
-import { AppError } from '#base/errors.ts'
+import { AppError, type ErrorCode } from './errors.ts'
 
 export interface Thread {
-  /** Rejects with AppError `unavailable` when the thread fails or ends. Arguments and answer are copied. */
-  call(method: string, argument: unknown): Promise<unknown>
+  /** Rejects with the AppError that the method threw, and with `unavailable` when the thread fails or ends. Arguments and answer are copied, but for what is handed over. */
+  call(method: string, argument: unknown, handedOver?: readonly ArrayBuffer[]): Promise<unknown>
   /** Rejects as `call`. A thread that nobody asked yet is not started for it: each takes 10 MB. */
   ping(): Promise<void>
   close(): Promise<void>
@@ -19,8 +19,8 @@ interface Waiting {
 interface Outcome {
   id: number
   value?: unknown
-  /** What went wrong, without content. */
-  failure?: string
+  /** What went wrong, without content; an AppError as its parts. */
+  failure?: string | { code: ErrorCode; message: string; param?: string }
 }
 
 /** The thread starts with the first question; one that died is replaced for the next. `what` names it for people. */
@@ -30,7 +30,7 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
   let lastId = 0
 
   function start(): Worker {
-    const started = new Worker(file, { workerData })
+    const started = startThread(file, workerData)
     // The process must be able to end while the thread has nothing to do.
     started.unref()
     started.on('message', ({ id, value, failure }: Outcome) => {
@@ -38,7 +38,8 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
       waiting.delete(id)
       if (waiting.size === 0) started.unref()
       if (failure === undefined) resolve?.(value)
-      else reject?.(failed(failure))
+      else if (typeof failure === 'string') reject?.(failed(failure))
+      else reject?.(new AppError(failure.code, failure.message, partsOf(failure)))
     })
     const lose = (cause?: unknown) => {
       if (worker === started) worker = undefined
@@ -53,13 +54,17 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
   const failed = (reason: string, cause?: unknown) =>
     new AppError('unavailable', `${what} cannot be used: ${reason}`, { cause })
 
-  function call(method: string, argument: unknown): Promise<unknown> {
+  function call(
+    method: string,
+    argument: unknown,
+    handedOver: readonly ArrayBuffer[] = [],
+  ): Promise<unknown> {
     return new Promise((resolve, reject) => {
       worker ??= start()
       lastId += 1
       waiting.set(lastId, { resolve, reject })
       worker.ref()
-      worker.postMessage({ id: lastId, method, argument })
+      worker.postMessage({ id: lastId, method, argument }, handedOver)
     })
   }
 
@@ -76,4 +81,13 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
       await ended
     },
   }
+}
+
+const partsOf = ({ param }: { param?: string }) => (param === undefined ? {} : { param })
+
+/** From the source a thread has to learn TypeScript first: unlike a process, it is not told by the command line of Node 20. */
+export function startThread(file: URL, workerData: unknown): Worker {
+  if (!file.pathname.endsWith('.ts')) return new Worker(file, { workerData })
+  const start = `import('tsx/esm/api').then(({ register }) => { register(); return import(${JSON.stringify(file.href)}) })`
+  return new Worker(start, { eval: true, workerData })
 }
