@@ -117,7 +117,7 @@ test.skipIf(!hasSet('chunking'))(
         const place = { baseId: 'chunking', documentId: piece.corpus, number, startOffset, endOffset }
         return [{ id, score, similarity: null, text: piece.text, header: piece.header, page: null, ...place }]
       })
-      recalls.push(recallOf(query, arrange(ranked, 6_000).stretches))
+      recalls.push(recallOf(query, arrange(ranked, { characters: 6_000 }).stretches))
     }
     await index.close()
     await rm(dir, { recursive: true, force: true })

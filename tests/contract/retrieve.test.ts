@@ -269,7 +269,7 @@ test('a database that hangs holds no turn longer than its deadline, whatever was
   const retrieval = createRetrieval({ store: { ...store, db }, index: search.index, now: () => 0 })
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   try {
-    const answer = retrieval.retrieve({ text: 'Lamps?', baseIds: ['town'], mayBeWhole: true })
+    const answer = retrieval.retrieve({ text: 'Lamps?', baseIds: ['town'], wholeTokens: 10_000 })
     await vi.advanceTimersByTimeAsync(150)
     expect((await answer).trace.notes).toEqual([{ code: 'late', what: 'passages' }])
   } finally {
@@ -307,11 +307,13 @@ describe('a base that is small', () => {
   test('goes in whole, in a fixed order, unless it is too long or does not allow it', async () => {
     await addBase('town', TOWN)
     const whole = async (baseIds: string[], budgetCharacters: number) =>
-      (await ask('What is there?', { baseIds, budgetCharacters, mayBeWhole: true })).whole
+      (await ask('What is there?', { baseIds, budgetCharacters, wholeTokens: 10_000 })).whole
     const town = [{ documentId: 'town-document', text: TOWN.join('\n') }]
     expect(await whole(['town'], 1_000)).toMatchObject(town)
     expect(await whole(['town'], 100)).toBeUndefined()
     expect(await whole([], 100)).toBeUndefined()
+    // Its 240 letters cost about 60 tokens, with what stands around them.
+    expect((await ask('What is there?', { wholeTokens: 30 })).whole).toBeUndefined()
     expect((await ask('What is there?', { budgetCharacters: 1_000 })).whole).toBeUndefined()
     await addBase('ships', ['A ship.'], { wholeBase: 'never' })
     expect(await whole(['town', 'ships'], 1_000)).toBeUndefined()
@@ -321,7 +323,7 @@ describe('a base that is small', () => {
   test('is added up once, and again when something in it changes', async () => {
     await addBase('town', TOWN)
     const whole = async () =>
-      (await ask('What is there?', { budgetCharacters: 1_000, mayBeWhole: true })).whole
+      (await ask('What is there?', { budgetCharacters: 1_000, wholeTokens: 10_000 })).whole
     const first = await whole()
     expect(await whole()).toBe(first)
     const { knowledgeBases, knowledgeChunks } = store.t

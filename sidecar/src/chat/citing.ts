@@ -47,13 +47,14 @@ export function passageHits(
   prompt: Prompt | undefined,
 ): readonly PassageHit[] | undefined {
   if (knowledge === undefined || knowledge.isWhole) return undefined
-  const read = new Set(prompt?.passages.map(({ reference }) => reference))
-  return knowledge.passages.map(({ documentId, chunkIds, similarity, reference }) => ({
+  // Numbers are given anew to those that find room; labels are not.
+  const read = new Set(prompt?.passages.map(({ label }) => label))
+  return knowledge.passages.map(({ documentId, chunkIds, similarity, label }) => ({
     document: documentId,
     chunk: chunkIds.join(','),
     // Words alone have no score that could be compared between questions.
     score: similarity ?? 0,
-    isUsed: read.has(reference),
+    isUsed: read.has(label),
   }))
 }
 

@@ -76,10 +76,20 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
   refuseUnusable(ask, offerTools(ask.tools, settingsOf(card)).tools, upstream)
   const speaker = { characterId, version: number, card }
   let chat: string | undefined
-  const { summary, sources } = settingsOf(card)
+  const told: Omit<Materials, 'speaker'> = {
+    books: on.lorebooks.of(characterId),
+    ...(ask.persona !== undefined && { persona: ask.persona }),
+    userName: userNameOf(ask),
+    clockMs: () => performance.now(),
+    scene: {
+      modelName: upstream.model.name,
+      dice: (field) => frozenDraw(on.diceSecret, (chat ??= chatOf(ask)), characterId, field),
+      clock: { nowMs: on.now(), timeZone: on.timeZone },
+    },
+  }
   const [summaries, looked] = await Promise.all([
-    summary ? on.summaries.recall(ask, speaker) : undefined,
-    lookUp(ask, { id: characterId, sources }, on.upstreams.profile(upstream), on.sources),
+    settingsOf(card).summary ? on.summaries.recall(ask, speaker) : undefined,
+    lookUp(ask, { speaker, ...told }, on.upstreams.profile(upstream), on.sources),
   ])
   return {
     upstream,
@@ -88,17 +98,9 @@ export async function gather(ask: Ask, on: GatherParts): Promise<Gathered> {
     ...(looked?.trace !== undefined && { trace: looked.trace }),
     materials: {
       speaker,
+      ...told,
       ...(summaries !== undefined && { summaries }),
       ...(looked !== undefined && { knowledge: looked.knowledge }),
-      books: on.lorebooks.of(characterId),
-      ...(ask.persona !== undefined && { persona: ask.persona }),
-      userName: userNameOf(ask),
-      clockMs: () => performance.now(),
-      scene: {
-        modelName: upstream.model.name,
-        dice: (field) => frozenDraw(on.diceSecret, (chat ??= chatOf(ask)), characterId, field),
-        clock: { nowMs: on.now(), timeZone: on.timeZone },
-      },
     },
   }
 }

@@ -1,10 +1,17 @@
 /** What a character's documents say to the last message. Never holds up a turn for long, and never fails it. */
-import type { Passage as Piece, Retrieval, RetrievalTrace, WholeDocument } from '#knowledge/retrieval.ts'
+import { settingsOf } from '#characters/settings.ts'
+import {
+  labelOf,
+  type Passage as Piece,
+  type Retrieval,
+  type RetrievalTrace,
+  type WholeDocument,
+} from '#knowledge/retrieval.ts'
 import { messageText, type Ask } from '#prompt/ask.ts'
-import { shareContext } from '#prompt/budget.ts'
+import { roomForDocuments, roomForPassages } from '#prompt/compose.ts'
 import { foreignContext } from '#prompt/foreign-context.ts'
-import { PASSAGE_SHARE, type Knowledge, type Passage } from '#prompt/passages.ts'
-import type { ModelProfile } from '#prompt/prompt.ts'
+import type { Knowledge, Passage } from '#prompt/passages.ts'
+import type { Materials, ModelProfile } from '#prompt/prompt.ts'
 
 import type { GuestSources } from './guest-sources.ts'
 
@@ -21,32 +28,31 @@ export interface Looked {
   trace?: RetrievalTrace
 }
 
-/** About what a token of prose is long, in characters. Passages that turn out longer are dropped when the prompt is composed. */
-const CHARACTERS_PER_TOKEN = 4
-/** About 1,500 tokens: more helps recall little and small models less. */
+/** About 1,500 tokens of English: more helps recall little and small models less. */
 const MOST_CHARACTERS = 6_000
 
 /** Undefined for a character without documents, and where they say nothing to it. */
 export async function lookUp(
   ask: Pick<Ask, 'messages' | 'sampling'>,
-  character: { id: string; sources: readonly string[] },
+  materials: Materials,
   profile: ModelProfile,
   { basesOf, retrieval, guests }: SourceParts,
 ): Promise<Looked | undefined> {
-  const baseIds = basesOf(character.id)
-  if (baseIds.length === 0 && character.sources.length === 0) return undefined
+  const { card, characterId } = materials.speaker
+  const { sources } = settingsOf(card)
+  const baseIds = basesOf(characterId)
+  if (baseIds.length === 0 && sources.length === 0) return undefined
   const foreign = foreignContext(ask.messages)
-  const { promptTokens } = shareContext(profile, ask.sampling.maxTokens)
-  const budgetCharacters = Math.min(
-    MOST_CHARACTERS,
-    Math.floor(promptTokens * PASSAGE_SHARE * CHARACTERS_PER_TOKEN),
-  )
   // Documents that stand there always are told before what changes; beside others they would be numbered anew each turn.
-  const isAlone = character.sources.length === 0 && foreign.labels.size === 0
-  const question = { text: foreign.words, ...previousWords(ask), baseIds, budgetCharacters }
+  const isAlone = sources.length === 0 && foreign.labels.size === 0
+  const question = {
+    ...{ text: foreign.words, ...previousWords(ask), baseIds },
+    ...{ budgetCharacters: MOST_CHARACTERS, budgetTokens: roomForPassages(ask, profile) },
+    ...(isAlone && { wholeTokens: roomForDocuments(ask, materials, profile) }),
+  }
   const [own, brought] = await Promise.all([
-    baseIds.length === 0 ? undefined : retrieval.retrieve({ ...question, mayBeWhole: isAlone }),
-    guests.ask(character.sources, question),
+    baseIds.length === 0 ? undefined : retrieval.retrieve(question),
+    guests.ask(sources, question),
   ])
   if (own?.whole !== undefined) {
     return { knowledge: { passages: numbered(own.whole.map(ofWhole), foreign.labels), isWhole: true } }
@@ -77,15 +83,10 @@ const ofPiece = (piece: Piece): Found => ({
 
 const ofWhole = (document: WholeDocument): Found => ({
   documentId: document.documentId,
-  label: document.documentTitle || document.documentName,
+  label: labelOf({ page: null, ...document }),
   text: document.text,
   ...{ page: null, similarity: null, chunkIds: [] },
 })
-
-function labelOf({ documentTitle, documentName, page }: Piece): string {
-  const title = documentTitle || documentName
-  return page === null ? title : `${title}, page ${String(page)}`
-}
 
 /** Open WebUI counts labels and groups by source: two passages of one page need two labels, or all later numbers would be wrong. */
 function numbered(found: readonly Found[], taken: ReadonlySet<string>): Passage[] {

@@ -48,7 +48,7 @@ export async function roomOf(
 ): Promise<Room> {
   const { publishedVersion, latestVersion } = await on.library.get(character)
   const { card, number } = await on.library.version(character, publishedVersion ?? latestVersion)
-  const { model: own, options, sources } = settingsOf(card)
+  const { model: own, options } = settingsOf(card)
   const upstream = await on.upstreams.find(model ?? own)
   const ask = {
     model: character,
@@ -56,13 +56,13 @@ export async function roomOf(
     sampling: options.maxTokens === undefined ? {} : { maxTokens: options.maxTokens },
     tools: [],
   }
-  const looked = await lookUp(ask, { id: character, sources }, on.upstreams.profile(upstream), on.sources)
-  const materials = {
+  const told = {
     speaker: { characterId: character, version: number, card },
     books: on.lorebooks.of(character),
     userName: 'User',
-    ...(looked !== undefined && { knowledge: looked.knowledge }),
   }
+  const looked = await lookUp(ask, told, on.upstreams.profile(upstream), on.sources)
+  const materials = { ...told, ...(looked !== undefined && { knowledge: looked.knowledge }) }
   const composed = () => compose(ask, materials, on.upstreams.profile(upstream))
   await on.upstreams.measure(upstream, printPrefix(composed().parts).text)
   const prompt = composed()

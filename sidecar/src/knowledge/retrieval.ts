@@ -11,18 +11,33 @@ export interface Question {
   previous?: string
   /** What the character may look into: nothing else is ever answered. */
   baseIds: readonly string[]
-  /** Of all passages together. */
+  /** Of the texts of all passages together. */
   budgetCharacters?: number
+  /** Of what they cost in the prompt (`passageTokens`); without it characters alone count. The best may be longer by itself. */
+  budgetTokens?: number
   /** How long the turn waits for everything but a reranker; what is late is left out. Milliseconds. */
   deadlineMs?: number
-  /** Bases that fit into the budget are answered whole and not searched, unless one of them does not allow it. */
-  mayBeWhole?: boolean
+  /**
+   * Bases that cost no more than this, and fit into the budget's characters, are answered whole and not searched, unless one of
+   * them does not allow it. Absent: all are searched.
+   */
+  wholeTokens?: number
 }
 
 export interface Passage extends Omit<Stretch, 'ids'> {
   chunkIds: readonly number[]
   documentName: string
   documentTitle: string
+}
+
+/** Where it stands, for people. */
+export function labelOf({
+  documentTitle,
+  documentName,
+  page,
+}: Pick<Passage, 'documentTitle' | 'documentName'> & { page: number | null }): string {
+  const title = documentTitle || documentName
+  return page === null ? title : `${title}, page ${String(page)}`
 }
 
 /** What a person should know of a search that went less well than it could. */

@@ -3,6 +3,7 @@ import { and, eq, inArray, isNull } from 'drizzle-orm'
 
 import { createCache } from '#base/cache.ts'
 import { toAppError } from '#base/errors.ts'
+import { passageTokens } from '#prompt/passages.ts'
 import { arrange, type Stretch } from '#rag/arrange.ts'
 import { weightOf } from '#rag/fingerprint.ts'
 import { fuse, type Ranking } from '#rag/fuse.ts'
@@ -16,6 +17,7 @@ import type { Store } from '#store/store.ts'
 
 import { createFloors } from './floors.ts'
 import {
+  labelOf,
   nothingFrom,
   traced,
   type FoundPiece,
@@ -176,7 +178,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     question: Question,
     { bases, startedMs, signal }: { bases: readonly Base[]; startedMs: number; signal: AbortSignal },
   ): Promise<Retrieved> {
-    const { text, previous, budgetCharacters = BUDGET_CHARACTERS } = question
+    const { text, previous, budgetCharacters = BUDGET_CHARACTERS, budgetTokens = Infinity } = question
     const lookups = lookupsOf(text, previous)
     const shareMs = (question.deadlineMs ?? usualDeadlineMs) * SEARCH_SHARE
     const deadlineMs = Math.max(1, shareMs - (now() - startedMs))
@@ -205,7 +207,13 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     })
     const near = gate.passes ? nearOnes(ranked, { words: words.value, floor }) : []
     const ordered = await reorder(text, near, signal)
-    const { stretches, fates } = arrange(ordered.value, budgetCharacters)
+    const { stretches, fates } = arrange(ordered.value, {
+      characters: budgetCharacters,
+      tokens: {
+        most: budgetTokens,
+        of: (piece) => passageTokens({ label: labelOf(piece), text: piece.text }),
+      },
+    })
     const unreadable = bases.some(
       ({ fingerprint }) => fingerprint !== null && weightOf(fingerprint, text) === 0,
     )
@@ -281,11 +289,11 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
   }
 
   async function answer(question: Question, startedMs: number, signal: AbortSignal): Promise<Retrieved> {
-    const { text, previous, budgetCharacters, mayBeWhole = false } = question
+    const { text, previous, budgetCharacters = BUDGET_CHARACTERS, budgetTokens, wholeTokens } = question
     const bases = await basesOf(question.baseIds)
     if (bases.length === 0) return nothingFrom([])
-    if (mayBeWhole && bases.every(({ isWhole }) => isWhole)) {
-      const whole = await wholes.of(bases, budgetCharacters ?? BUDGET_CHARACTERS)
+    if (wholeTokens !== undefined && bases.every(({ isWhole }) => isWhole)) {
+      const whole = await wholes.of(bases, { characters: budgetCharacters, tokens: wholeTokens })
       if (whole !== undefined) return { ...nothingFrom([]), whole }
     }
     for (const base of bases) calibrateBeside(base)
@@ -293,7 +301,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       ...[base.id, base.revision, base.fingerprint],
       ...[floors.nearness(base), floors.chance(base, text)],
     ])
-    const key = JSON.stringify([state, text, previous, budgetCharacters])
+    const key = JSON.stringify([state, text, previous, budgetCharacters, budgetTokens])
     const known = results.get(key)
     if (known !== undefined) {
       const milliseconds = { words: 0, meaning: 0, rerank: 0, total: now() - startedMs }

@@ -1,15 +1,23 @@
 /** Bases that fit into a prompt as they are. */
 import { and, eq, sql, type SQL } from 'drizzle-orm'
 
+import { passageTokens } from '#prompt/passages.ts'
 import { continued } from '#rag/arrange.ts'
 import type { Store } from '#store/store.ts'
 
-import type { WholeDocument } from './retrieval.ts'
+import { labelOf, type WholeDocument } from './retrieval.ts'
 
 interface Whole {
   characters: number
   /** Absent where they were too long for everybody so far. */
-  documents?: readonly WholeDocument[]
+  texts?: { documents: readonly WholeDocument[]; tokens: number }
+}
+
+interface Room {
+  /** Of the texts. */
+  characters: number
+  /** Of what they cost in the prompt: see `passageTokens`. */
+  tokens: number
 }
 
 interface Base {
@@ -23,7 +31,7 @@ const KEPT = 200
 
 export interface WholeBases {
   /** Every text of the bases; undefined where it is too long. Their sizes are known until something in them changes. */
-  of(bases: readonly Base[], mostCharacters: number): Promise<readonly WholeDocument[] | undefined>
+  of(bases: readonly Base[], most: Room): Promise<readonly WholeDocument[] | undefined>
 }
 
 export function createWholeBases({ db, t }: Store): WholeBases {
@@ -47,7 +55,7 @@ export function createWholeBases({ db, t }: Store): WholeBases {
   }
 
   return {
-    async of(bases: readonly Base[], mostCharacters: number): Promise<readonly WholeDocument[] | undefined> {
+    async of(bases, most) {
       const key = JSON.stringify(bases.map(({ id, revision, generation }) => [id, revision, generation]))
       const known = wholes.get(key)
       const answering = and(
@@ -60,8 +68,8 @@ export function createWholeBases({ db, t }: Store): WholeBases {
       )
       const characters = known?.characters ?? (await charactersOf(answering))
       keep(key, { characters, ...known })
-      if (characters === 0 || characters > mostCharacters) return undefined
-      if (known?.documents !== undefined) return known.documents
+      if (characters === 0 || characters > most.characters) return undefined
+      if (known?.texts !== undefined) return within(most, known.texts)
       const rows = await db
         .select({
           baseId: chunk.baseId,
@@ -78,11 +86,20 @@ export function createWholeBases({ db, t }: Store): WholeBases {
         .where(answering)
         .orderBy(chunk.baseId, knowledgeDocuments.createdAtMs, chunk.documentId, chunk.number)
       const documents = wholeDocuments(rows)
-      keep(key, { characters, documents })
-      return documents
+      const texts = { documents, tokens: costOf(documents) }
+      keep(key, { characters, texts })
+      return within(most, texts)
     },
   }
 }
+
+const within = ({ tokens }: Room, texts: NonNullable<Whole['texts']>) =>
+  texts.tokens <= tokens ? texts.documents : undefined
+
+const costOf = (documents: readonly WholeDocument[]): number =>
+  documents
+    .map(({ text, ...document }) => passageTokens({ label: labelOf({ page: null, ...document }), text }))
+    .reduce((sum, tokens) => sum + tokens, 0)
 
 interface WholePiece extends WholeDocument {
   number: number

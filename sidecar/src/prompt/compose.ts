@@ -23,7 +23,7 @@ import { neutralise } from './neutral.ts'
 import { depthNote } from './note.ts'
 import { askedOutlets, textAt } from './outlets.ts'
 import { prefixParts, printPrefix } from './prefix.ts'
-import { citable, PASSAGE_SHARE, passageParts } from './passages.ts'
+import { PASSAGE_SHARE, placePassages, roomBesideGuide, type PlacedPassages } from './passages.ts'
 import type { Budget, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
 import { estimateTokens, JOIN_TOKENS, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
 import { offerTools } from './tools.ts'
@@ -55,10 +55,9 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   const { history, last, after } = conversation
   const budget = shareContext(profile, ask.sampling.maxTokens)
   const variables: Variables = new Map()
-  const prefix = fitPrefix(
-    withDocuments(prefixParts(materials, conversation.clientSystem, variables), materials, budget),
-    budget,
-  )
+  const own = prefixParts(materials, conversation.clientSystem, variables)
+  const documents = standingDocuments(own, materials, budget)
+  const prefix = fitPrefix(withDocuments(own, documents.parts), budget)
   const always = alwaysParts(materials, conversation, withFixedOutlets(materials, variables))
   const prefixTokens = spent(offered.parts) + tokensOfPrefix(prefix, profile) + MESSAGE_OVERHEAD_TOKENS
   const alwaysTokens = spent(partsOf(always)) + MESSAGE_OVERHEAD_TOKENS + sum(after.map(messageTokens))
@@ -90,8 +89,8 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     spent(settled.lore.map(({ part }) => part)) +
     spent(partsOf(settled)) -
     spent(partsOf(always))
-  const passages = foundPassages(materials, budget, steadyTokens + summaryTokens + settledTokens)
-  const loose: Loose = { passages: passages.filter(({ dropped }) => !dropped), ...settled }
+  const found = foundPassages(materials, budget, steadyTokens + summaryTokens + settledTokens)
+  const loose: Loose = { passages: found.parts.filter(({ dropped }) => !dropped), ...settled }
 
   const chat = kept.flatMap((turn) => turn.messages)
   const summaries = summaryParts(materials, cutTurns, summaryTokens)
@@ -116,17 +115,17 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
       ...summaries,
       ...inserts.map(({ part }) => part),
       ...[...lead, words, ...trail],
-      ...passages.filter(({ dropped }) => dropped),
+      ...found.parts.filter(({ dropped }) => dropped),
     ],
     messages,
     tools: offered.tools,
     budget: { historyTokens: room.steadyTokens, ...budget },
-    tokens: steadyTokens + settledTokens + spent(passages) + spent(summaries),
+    tokens: steadyTokens + settledTokens + spent(found.parts) + spent(summaries),
     rereadTokens: () =>
       rereadTokens(arrangement, messages, after.length, layout === 'sillytavern' && called.movesPrefix),
     prefixHash: system.hash,
     cutTurns,
-    passages: materials.knowledge === undefined ? [] : citable(materials.knowledge, [...prefix, ...passages]),
+    passages: [...documents.shown, ...found.shown],
     lore: () => called.explain().map(({ entry, ...line }) => ({ label: entry.label, ...line })),
   }
 }
@@ -149,38 +148,66 @@ const partsOf = ({ note, postHistory, words }: Always): Part[] => [
   words,
 ]
 
-/** Documents that are short enough to stand there always, behind what every person shares. */
-function withDocuments(parts: readonly Part[], { knowledge }: Materials, budget: Budget): readonly Part[] {
-  if (knowledge?.isWhole !== true) return parts
-  const documents = passageParts(knowledge, 'prefix', budget.promptTokens * PASSAGE_SHARE)
+const NO_PASSAGES: PlacedPassages = { parts: [], shown: [] }
+
+/** Documents that are short enough to stand there always. */
+function standingDocuments(own: readonly Part[], { knowledge }: Materials, budget: Budget): PlacedPassages {
+  if (knowledge?.isWhole !== true) return NO_PASSAGES
+  return placePassages(knowledge, 'prefix', documentTokens(own, budget))
+}
+
+/** For the character they give up its examples, but never its persona, nor the room of the conversation. */
+function documentTokens(own: readonly Part[], { promptTokens }: Budget): number {
+  const needed = own.filter(({ kind }) => kind !== 'examples' && kind !== 'client_system')
+  return Math.min(promptTokens * PASSAGE_SHARE, promptTokens * (1 - CONVERSATION_SHARE) - spent(needed))
+}
+
+/** What documents may cost that are to stand in every prompt; longer ones would not all stand there. See `passageTokens`. */
+export function roomForDocuments(
+  ask: Pick<Ask, 'messages' | 'sampling'>,
+  materials: Materials,
+  profile: ModelProfile,
+): number {
+  const own = prefixParts(materials, readConversation(ask.messages).clientSystem, new Map())
+  return roomBesideGuide('prefix', documentTokens(own, shareContext(profile, ask.sampling.maxTokens)))
+}
+
+/** What passages that are found for a message may cost together. See `passageTokens`. */
+export function roomForPassages(ask: Pick<Ask, 'sampling'>, profile: ModelProfile): number {
+  const { promptTokens } = shareContext(profile, ask.sampling.maxTokens)
+  return roomBesideGuide('tail', promptTokens * PASSAGE_SHARE)
+}
+
+/** Behind what every person shares. */
+function withDocuments(parts: readonly Part[], documents: readonly Part[]): readonly Part[] {
+  if (documents.length === 0) return parts
   const at = parts.findIndex(({ kind }) => kind === 'user_persona' || kind === 'client_system')
   return at === -1 ? [...parts, ...documents] : [...parts.slice(0, at), ...documents, ...parts.slice(at)]
 }
 
-function foundPassages({ knowledge }: Materials, { promptTokens }: Budget, usedTokens: number): Part[] {
-  if (knowledge === undefined || knowledge.isWhole) return []
-  return passageParts(knowledge, 'tail', Math.min(promptTokens * PASSAGE_SHARE, promptTokens - usedTokens))
+function foundPassages(
+  { knowledge }: Materials,
+  { promptTokens }: Budget,
+  usedTokens: number,
+): PlacedPassages {
+  if (knowledge === undefined || knowledge.isWhole) return NO_PASSAGES
+  return placePassages(knowledge, 'tail', Math.min(promptTokens * PASSAGE_SHARE, promptTokens - usedTokens))
 }
 
-/** In the order in which they are given up. */
-const DISPENSABLE = ['examples', 'passage'] as const
-
 /**
- * Drops examples, then documents, from the last one on until the conversation has its share. Decided by the character and the
- * model alone, not by the chat, so the prefix does not move between turns.
+ * Drops examples from the last one on until the conversation has its share. Decided by the character and the model alone, not
+ * by the chat, so the prefix does not move between turns.
  */
 function fitPrefix(parts: readonly Part[], budget: Budget): readonly Part[] {
   const limit = budget.promptTokens * (1 - CONVERSATION_SHARE)
   if (spent(parts) <= limit) return parts
   const fitted = [...parts]
   const isTooLong = () => spent(fitted.filter((part) => part.kind !== 'client_system')) > limit
-  for (const kind of DISPENSABLE) {
-    for (let at = fitted.length - 1; at >= 0 && isTooLong(); at--) {
-      const part = fitted[at]
-      if (part?.kind !== kind) continue
-      const reason = 'left out: the context of this model is too small for it'
-      fitted[at] = { ...part, dropped: true, reason }
-    }
+  for (let at = fitted.length - 1; at >= 0 && isTooLong(); at--) {
+    const part = fitted[at]
+    if (part?.kind !== 'examples') continue
+    const reason = 'left out: the context of this model is too small for it'
+    fitted[at] = { ...part, dropped: true, reason }
   }
   return fitted
 }

@@ -51,28 +51,102 @@ const attribute = (label: string): string =>
 const fenced = (text: string): string =>
   neutralise(text).replaceAll(FENCE, '‹').replaceAll(TURN, '$1# ##').trim()
 
-/** As parts of the prompt, the best first, in the order of their numbers; those without room are dropped from the end. */
-export function passageParts(
-  { passages, twice = [], isWhole }: Knowledge,
-  place: Extract<Part['place'], 'prefix' | 'tail'>,
-  roomTokens: number,
-): Part[] {
-  const again = twice.map((each): Part => ({ dropped: true, reason: TWICE, ...partOf(each, place) }))
-  if (passages.length === 0) return again
-  const parts = [
-    part(place, 'How to read the passages', guide(place)),
-    ...passages.map((each) => partOf(each, place)),
-  ]
-  let left = roomTokens
-  const fitting = parts.findIndex(({ tokens }) => (left -= tokens) < 0)
-  const kept = fitting === -1 ? parts.length : fitting
-  const standing = parts.map((each, at): Part => {
-    // A guide to nothing says nothing.
-    const dropped = at >= kept || kept < 2
-    return { dropped, reason: dropped ? NO_ROOM : isWhole ? WHOLE : FOUND, ...each }
-  })
-  return [...standing, ...again]
+type Place = Extract<Part['place'], 'prefix' | 'tail'>
+
+export interface PlacedPassages {
+  /** Those that stand there in the order of their numbers, then what was left out. */
+  parts: readonly Part[]
+  /** As the model reads them: numbered without a gap, and shortened where they are. */
+  shown: readonly Passage[]
 }
+
+/** The best first. One without room is shortened, or left out where that leaves too little of it; smaller ones may still follow. */
+export function placePassages(
+  { passages, twice = [], isWhole }: Knowledge,
+  place: Place,
+  roomTokens: number,
+): PlacedPassages {
+  const again = twice.map((each) => leftOut(partOf(each, place), TWICE))
+  const [first] = passages
+  if (first === undefined) return { parts: again, shown: [] }
+  const standing: Part[] = []
+  const shown: Passage[] = []
+  const without: Passage[] = []
+  const opening = part(place, 'How to read the passages', guide(place))
+  let left = roomTokens - opening.tokens
+  for (const passage of passages) {
+    const fitting = fitted({ ...passage, reference: first.reference + shown.length }, place, left)
+    if (fitting === undefined) {
+      without.push(passage)
+      continue
+    }
+    const isShort = fitting.text !== passage.text
+    const bare = partOf(fitting, place)
+    left -= bare.tokens
+    shown.push(fitting)
+    standing.push({
+      dropped: false,
+      reason: `${isWhole ? WHOLE : FOUND}${isShort ? SHORTENED : ''}`,
+      ...bare,
+    })
+  }
+  const dropped = without.map((passage, at) =>
+    leftOut(partOf({ ...passage, reference: first.reference + shown.length + at }, place), NO_ROOM),
+  )
+  // A guide to nothing says nothing.
+  const guiding =
+    shown.length === 0
+      ? leftOut(opening, NO_ROOM)
+      : { dropped: false, reason: isWhole ? WHOLE : FOUND, ...opening }
+  return { parts: [guiding, ...standing, ...dropped, ...again], shown }
+}
+
+/** More digits than the number of a passage or the count behind its label have. */
+const LARGEST_NUMBER = 999
+
+/** What a passage costs at most where it stands, whatever number it gets there, in estimated tokens. */
+export const passageTokens = ({ label, text }: Pick<Passage, 'label' | 'text'>): number =>
+  tokensOf(blockOf({ reference: LARGEST_NUMBER, label: `${label} (${String(LARGEST_NUMBER)})`, text }))
+
+/** What is left for the passages themselves of the room for them and the sentence before them. */
+export const roomBesideGuide = (place: Place, roomTokens: number): number =>
+  Math.max(0, Math.floor(roomTokens) - tokensOf(guide(place)))
+
+/** Less of a passage says nothing. */
+const LEAST_TOKENS = 60
+const CUT = ' …'
+
+const sentences = new Intl.Segmenter('und', { granularity: 'sentence' })
+const words = new Intl.Segmenter('und', { granularity: 'word' })
+
+/** As it is or its beginning: up to the end of a sentence, or of a word where sentences are long (Thai marks none). */
+function fitted(passage: Passage, place: Place, roomTokens: number): Passage | undefined {
+  const isFitting = (text: string) => partOf({ ...passage, text }, place).tokens <= roomTokens
+  if (isFitting(passage.text)) return passage
+  if (roomTokens < LEAST_TOKENS) return undefined
+  const most = largest(passage.text.length, (length) => isFitting(passage.text.slice(0, length) + CUT))
+  const sentenceEnd = startAround(sentences, passage.text, most)
+  const end = sentenceEnd * 2 >= most ? sentenceEnd : startAround(words, passage.text, most)
+  const text = passage.text.slice(0, end).trimEnd() + CUT
+  return estimateTokens(text) >= LEAST_TOKENS / 2 && isFitting(text) ? { ...passage, text } : undefined
+}
+
+/** The largest number below `end` for which it is so; 0 where it is for none. Where it is so for one, it is for all smaller ones. */
+function largest(end: number, isSo: (number: number) => boolean): number {
+  let [from, to] = [0, end]
+  while (to - from > 1) {
+    const middle = Math.floor((from + to) / 2)
+    if (isSo(middle)) from = middle
+    else to = middle
+  }
+  return from
+}
+
+/** Where the sentence or word begins that this character belongs to: the one before ends there. */
+const startAround = (segmenter: Intl.Segmenter, text: string, at: number): number =>
+  segmenter.segment(text).containing(at)?.index ?? 0
+
+const leftOut = (bare: Bare, reason: string): Part => ({ dropped: true, reason, ...bare })
 
 type Bare = Omit<Part, 'dropped' | 'reason'>
 
@@ -83,21 +157,16 @@ const part = (place: Part['place'], label: string, text: string): Bare => ({
   place,
   label,
   text,
-  tokens: estimateTokens(text) + 1,
+  tokens: tokensOf(text),
 })
 
-const blockOf = ({ reference, label, text }: Passage): string =>
+const tokensOf = (text: string): number => estimateTokens(text) + 1
+
+const blockOf = ({ reference, label, text }: Pick<Passage, 'reference' | 'label' | 'text'>): string =>
   `<passage id="${String(reference)}" from="${attribute(label)}">\n${fenced(text)}\n</passage>`
 
 const NO_ROOM = 'left out: no room beside persona, lore and question'
 const WHOLE = 'all that the character knows; short enough to stand there always'
 const FOUND = 'found for the last message'
+const SHORTENED = '; shortened to the room that is left'
 const TWICE = 'left out: Open WebUI brought the same passage with documents of its own'
-
-/** Those of the passages that stand in the prompt. */
-export function citable({ passages }: Knowledge, parts: readonly Part[]): readonly Passage[] {
-  const shown = new Set(
-    parts.flatMap(({ kind, dropped, label }) => (kind === 'passage' && !dropped ? [label] : [])),
-  )
-  return passages.filter(({ label }) => shown.has(label))
-}

@@ -36,6 +36,13 @@ export interface Stretch {
 
 export type Fate = 'used' | 'duplicate' | 'budget'
 
+export interface ArrangeBudget<P extends RankedPiece = RankedPiece> {
+  /** Of the texts. */
+  characters: number
+  /** Of what a piece costs by itself: in some scripts a letter is a token, in others a word is. Neighbours cost less together. */
+  tokens?: { most: number; of: (piece: P) => number }
+}
+
 export interface Arranged {
   /** Best first. */
   stretches: readonly Stretch[]
@@ -49,28 +56,32 @@ const FURTHER = 0.97
 /** Shared words of two pieces, of all words of both, from which on they say the same. */
 const SAME = 0.85
 
-/** The pieces come best first; the budget is in characters of their texts. */
-export function arrange(pieces: readonly RankedPiece[], budgetCharacters: number): Arranged {
+/** The pieces come best first. The best of all is chosen whatever its length: half an answer is better than the next best text. */
+export function arrange<P extends RankedPiece>(pieces: readonly P[], budget: ArrangeBudget<P>): Arranged {
   const fates = new Map<number, Fate>()
-  const chosen: RankedPiece[] = []
+  const chosen: P[] = []
   const seen: Set<string>[] = []
-  let spent = 0
+  let [characters, tokens] = [0, 0]
   for (const piece of spread(pieces)) {
     const words = new Set(marksOf(piece.text))
+    const cost = budget.tokens?.of(piece) ?? 0
+    const isTooMuch =
+      characters + piece.text.length > budget.characters || tokens + cost > (budget.tokens?.most ?? Infinity)
     if (seen.some((other) => share(words, other) > SAME)) fates.set(piece.id, 'duplicate')
-    else if (spent + piece.text.length > budgetCharacters) fates.set(piece.id, 'budget')
+    else if (isTooMuch && chosen.length > 0) fates.set(piece.id, 'budget')
     else {
       fates.set(piece.id, 'used')
       chosen.push(piece)
       seen.push(words)
-      spent += piece.text.length
+      characters += piece.text.length
+      tokens += cost
     }
   }
   return { stretches: join(chosen), fates }
 }
 
 /** Further pieces of a document step back behind those of others, but are not shut out: often one document has it all. */
-function spread(pieces: readonly RankedPiece[]): RankedPiece[] {
+function spread<P extends RankedPiece>(pieces: readonly P[]): P[] {
   const perDocument = new Map<string, number>()
   const weighed = pieces.map((piece) => {
     const before = perDocument.get(piece.documentId) ?? 0

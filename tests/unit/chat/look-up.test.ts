@@ -5,7 +5,7 @@ import { createGuestSources, type GuestRetriever } from '#chat/guest-sources.ts'
 import { lookUp, type SourceParts } from '#chat/look-up.ts'
 import type { Retrieval, WholeDocument } from '#knowledge/retrieval.ts'
 
-import { assistant, sampleAsk, user } from '../../support/samples.ts'
+import { assistant, sampleAsk, sampleMaterials, user } from '../../support/samples.ts'
 
 type Found = Awaited<ReturnType<Retrieval['retrieve']>>
 type Given = Parameters<Retrieval['retrieve']>[0]
@@ -41,7 +41,7 @@ function parts(
     retrieval: {
       retrieve(question) {
         asked.push(question)
-        const isWhole = whole !== undefined && question.mayBeWhole === true
+        const isWhole = whole !== undefined && question.wholeTokens !== undefined
         return Promise.resolve({ passages: [], trace, ...found, ...(isWhole && { whole }) })
       },
     },
@@ -51,7 +51,7 @@ function parts(
 }
 const NO_GUESTS: SourceParts['guests'] = { ask: () => Promise.resolve([]) }
 const look = (on: SourceParts, messages = [user('When was it lit?')], sources: readonly string[] = []) =>
-  lookUp(sampleAsk({ messages }), { id: 'mira', sources }, PROFILE, on)
+  lookUp(sampleAsk({ messages }), sampleMaterials({ extensions: { troupe: { sources } } }), PROFILE, on)
 
 describe('looking up', () => {
   test('a character without documents asks nobody', async () => {
@@ -96,11 +96,29 @@ describe('looking up', () => {
     expect(found?.knowledge.twice).toMatchObject([{ text: told }])
   })
 
-  test('asks for less text where the context of the model is small', async () => {
+  test('asks for less where the context of the model is small, or its tokens are', async () => {
     const { on, asked } = parts({})
-    await lookUp(sampleAsk(), { id: 'mira', sources: [] }, { contextTokens: 1_024, tokenRatio: 1 }, on)
-    await lookUp(sampleAsk(), { id: 'mira', sources: [] }, { contextTokens: 32_768, tokenRatio: 1 }, on)
-    expect(asked.map(({ budgetCharacters }) => budgetCharacters)).toEqual([768, 6_000])
+    const tokens = async (contextTokens: number, tokenRatio = 1) => {
+      await lookUp(sampleAsk(), sampleMaterials(), { contextTokens, tokenRatio }, on)
+      return asked.at(-1)?.budgetTokens ?? 0
+    }
+    const small = await tokens(1_024)
+    // A quarter of what is left beside the answer, without the sentence before the passages.
+    expect(small).toBeLessThan(192)
+    expect(await tokens(32_768)).toBeGreaterThan(30 * small)
+    expect(await tokens(32_768, 2)).toBeLessThan((await tokens(32_768)) / 2)
+    expect(new Set(asked.map(({ budgetCharacters }) => budgetCharacters))).toEqual(new Set([6_000]))
+  })
+
+  test('lets documents stand there whole only in the room that the persona leaves', async () => {
+    const { on, asked } = parts({})
+    const profile = { contextTokens: 4_096, tokenRatio: 1 }
+    for (const words of [10, 1_500, 3_000])
+      await lookUp(sampleAsk(), sampleMaterials({ description: 'word '.repeat(words) }), profile, on)
+    const [alone = 0, beside = 0, none] = asked.map(({ wholeTokens }) => wholeTokens)
+    expect(alone).toBeGreaterThan(500)
+    expect(beside).toBeLessThan(alone)
+    expect(none).toBe(0)
   })
 })
 
@@ -139,7 +157,7 @@ describe('documents that are short enough to stand there always', () => {
     const { on, asked } = parts({}, ['harbour'], NO_GUESTS, whole)
     await look(on, [user('When?')], ['wiki'])
     await look(on, [user('<context><source id="1" name="a">b</source></context>\nWhen?')])
-    expect(asked.map(({ mayBeWhole }) => mayBeWhole)).toEqual([false, false])
+    expect(asked.map(({ wholeTokens }) => wholeTokens)).toEqual([undefined, undefined])
   })
 })
 

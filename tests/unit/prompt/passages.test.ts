@@ -88,10 +88,44 @@ describe('passages that were found', () => {
     expect(kept.reduce((sum, part) => sum + part.tokens, 0)).toBeLessThanOrEqual(budget.promptTokens / 4)
   })
 
+  const SENTENCE = 'The keeper wrote down the wind, the water and the ships. '
+  const small = { contextTokens: 2_048, tokenRatio: 1 }
+
+  test('that are too long are shortened at the end of a sentence', () => {
+    const { parts, passages, messages } = composed(
+      found(passage({ text: SENTENCE.repeat(60) })),
+      [user('When?')],
+      {},
+      small,
+    )
+    expect(passages[0]?.text).toMatch(/^(The keeper[a-z, ]+ships\. )+…$/)
+    expect(last(messages)).toContain(`${passages[0]?.text ?? '?'}\n</passage>`)
+    expect(parts.find(({ label }) => label === 'Letters, page 3')?.reason).toMatch(/shortened/)
+  })
+
+  test('without room make way for smaller ones, which are numbered without a gap', () => {
+    const { parts, passages, messages } = composed(
+      found(
+        passage({ label: 'A', text: SENTENCE.repeat(19) }),
+        passage({ reference: 2, label: 'B', text: SENTENCE.repeat(9) }),
+        passage({ reference: 3, label: 'C', text: 'Rain.' }),
+      ),
+      [user('When?')],
+      {},
+      small,
+    )
+    expect(passages.map(({ reference, label }) => [reference, label])).toEqual([
+      [1, 'A'],
+      [2, 'C'],
+    ])
+    expect(last(messages)).toContain('<passage id="2" from="C">\nRain.')
+    expect(parts.find(({ label }) => label === 'B')).toMatchObject({ dropped: true })
+  })
+
   test('never push out the persona or the question: with no room at all they are dropped, guide and all', () => {
     const { parts, passages, messages } = composed(
       found(passage({ text: 'wind '.repeat(400) })),
-      [user('word '.repeat(190))],
+      [user('word '.repeat(300))],
       {},
       { contextTokens: 700, tokenRatio: 1 },
     )
@@ -130,7 +164,7 @@ describe('all that a character knows', () => {
     const { parts, messages } = composed(
       whole(...documents),
       [user('Hi')],
-      { description: `Keeps a lighthouse. ${'word '.repeat(200)}` },
+      { description: `Keeps a lighthouse. ${'word '.repeat(100)}` },
       { contextTokens: 700, tokenRatio: 1 },
     )
     expect(parts.filter(({ kind }) => kind === 'examples').every(({ dropped }) => dropped)).toBe(true)
