@@ -18,8 +18,11 @@ import { ALL_FEATURES, CONTROL, startAllFeatures, startControl } from '../bench/
 /** More than twice what a quiet machine shows (docs/performance.md): web streams, or a parse and a text too many, are beyond it. */
 const MOST_CPU_PER_TOKEN = 4
 
-/** Nagle's algorithm with delayed acknowledgements holds a token back for 40 ms; a buffer holds all of them to the end. */
-const LONGEST_TOKEN_DELAY_MS = 40
+/**
+ * 1.7 to 1.8 times are seen, with other programs on both cores as well, of a control's 0.3 to 0.7 ms. Nagle's algorithm with
+ * delayed acknowledgements holds a token back for 40 ms, a buffer for half of the answer.
+ */
+const MOST_TOKEN_DELAY = 10
 
 const Address = z.object({ port: z.number() })
 
@@ -69,8 +72,10 @@ test('no token of any stream is lost, doubled or out of order, and no request fa
 })
 
 test('a token goes on when it comes', () => {
-  const delayMs = least(ALL_FEATURES, 'streams', ({ result }) => result.tokenDelayMs.p50)
-  expect(delayMs).toBeLessThan(LONGEST_TOKEN_DELAY_MS)
+  const delayMs = ({ result }: SlotRecord) => result.tokenDelayMs.p50
+  const ratio = least(ALL_FEATURES, 'streams', delayMs) / least(CONTROL, 'streams', delayMs)
+  process.stdout.write(`Delay of a token: ${ratio.toFixed(2)} times the control's\n`)
+  expect(ratio).toBeLessThan(MOST_TOKEN_DELAY)
 })
 
 test('a token costs no multiple of what the control proxy needs', () => {
