@@ -2,6 +2,8 @@
  * What can go wrong, in our words. Only `http/errors.ts` knows which status number each code becomes;
  * the message is a sentence that a person can act on, `facts` never hold content or secrets.
  */
+import type { StopSignal } from './stopping.ts'
+
 export type ErrorCode =
   | 'invalid'
   | 'unauthenticated'
@@ -41,7 +43,7 @@ export class AppError extends Error {
 }
 
 /** Why a signal was aborted, where whoever did it said so in our words. */
-export const endedBy = ({ aborted, reason }: AbortSignal): AppError | undefined =>
+export const endedBy = ({ aborted, reason }: StopSignal): AppError | undefined =>
   aborted && reason instanceof AppError ? reason : undefined
 
 /**

@@ -10,7 +10,7 @@ import type { Ask, Sampling } from '#prompt/ask.ts'
 import { compose } from '#prompt/compose.ts'
 import type { ModelProfile, Prompt, Speaker } from '#prompt/prompt.ts'
 import type { Placed, Pool } from '#providers/pool.ts'
-import type { ModelCall, Notice } from '#providers/provider.ts'
+import type { Listener, ModelCall } from '#providers/provider.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 
 import { composePlain } from './compose-plain.ts'
@@ -44,17 +44,17 @@ const MAY_FALL_BACK = new Set<AppError['code']>([
 /** A refused prompt was under-estimated; over the sample texts of `tests/e2e/context.test.ts` never by more than this. */
 const STRICTER_RATIO = 2
 
-/** Hands out notices for who waits. Throws what the usual model threw, if no other can take its place. */
-export async function* begin(
+/** Tells the listener what it waits for. Throws what the usual model threw, if no other can take its place. */
+export async function begin(
   ask: Ask,
   gathered: Gathered,
   on: BeginParts,
   journal: Journal,
-  signal: AbortSignal,
-): AsyncGenerator<Notice, Begun, undefined> {
+  listener: Listener,
+): Promise<Begun> {
   let failure: AppError
   try {
-    return yield* beginWith(gathered.candidates, ask, gathered, on, journal, signal)
+    return await beginWith(gathered.candidates, ask, gathered, on, journal, listener)
   } catch (thrown) {
     failure = toAppError(thrown)
   }
@@ -62,9 +62,11 @@ export async function* begin(
     if (!MAY_FALL_BACK.has(failure.code)) break
     const candidates = await on.upstreams.all(model).catch(() => [])
     if (candidates.length === 0) continue
-    yield { type: 'status', text: `The usual model does not answer; ${model} takes its place`, isDone: true }
+    if (!listener.isThere) break
+    const text = `The usual model does not answer; ${model} takes its place`
+    listener.tell({ type: 'status', text, isDone: true })
     try {
-      return yield* beginWith(candidates, ask, gathered, on, journal, signal)
+      return await beginWith(candidates, ask, gathered, on, journal, listener)
     } catch (thrown) {
       if (!MAY_FALL_BACK.has(toAppError(thrown).code)) throw thrown
     }
@@ -73,14 +75,14 @@ export async function* begin(
 }
 
 /** A prompt that the server refuses as too long is composed once more, from a stricter estimate. */
-async function* beginWith(
+async function beginWith(
   candidates: readonly Upstream[],
   ask: Ask,
   gathered: Gathered,
   on: BeginParts,
   journal: Journal,
-  signal: AbortSignal,
-): AsyncGenerator<Notice, Begun, undefined> {
+  listener: Listener,
+): Promise<Begun> {
   const [upstream] = candidates
   if (upstream === undefined) throw new AppError('unavailable', 'No server has the model any more; ask again')
   const profile = on.upstreams.profile(upstream)
@@ -89,12 +91,13 @@ async function* beginWith(
   const first = composeFor(ask, gathered, upstream, profile)
   composing.end({ tokens: first.prompt.tokens })
   try {
-    return yield* place(first, candidates, ask, on, journal, signal)
+    return await place(first, candidates, ask, on, journal, listener)
   } catch (thrown) {
     if (!(thrown instanceof AppError) || thrown.code !== 'context_length') throw thrown
     on.metrics.promptRefused(upstream.model.name)
     const stricter = { ...profile, tokenRatio: profile.tokenRatio * STRICTER_RATIO }
-    return yield* place(composeFor(ask, gathered, upstream, stricter), candidates, ask, on, journal, signal)
+    const second = composeFor(ask, gathered, upstream, stricter)
+    return await place(second, candidates, ask, on, journal, listener)
   }
 }
 
@@ -113,14 +116,14 @@ function composeFor(ask: Ask, { materials }: Gathered, upstream: Upstream, profi
   return { upstream, sampling, prompt: compose(ask, materials, profile), speaker: materials.speaker }
 }
 
-async function* place(
+async function place(
   composed: Composed,
   candidates: readonly Upstream[],
   ask: Ask,
   on: BeginParts,
   journal: Journal,
-  signal: AbortSignal,
-): AsyncGenerator<Notice, Begun, undefined> {
+  listener: Listener,
+): Promise<Begun> {
   const { speaker, prompt } = composed
   journal.decide(composed)
   // Beside the answer: the next turn knows the exact size.
@@ -137,7 +140,7 @@ async function* place(
   }
   await on.admitted
   try {
-    const placed = yield* on.pool.place(wish, signal)
+    const placed = await on.pool.place(wish, listener)
     journal.decide({ ...composed, upstream: placed.upstream })
     journal.queued(placed.queuedMs)
     ask.trail?.ignored(ignoredAt(placed.upstream, ask))

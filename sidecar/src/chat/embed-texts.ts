@@ -2,6 +2,7 @@
 import type { CallRecord } from '#analytics/record.ts'
 import { endedBy, toAppError, type ErrorCode } from '#base/errors.ts'
 import type { Metrics } from '#base/metrics.ts'
+import type { StopSignal } from '#base/stopping.ts'
 import type { Embedding } from '#providers/provider.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 
@@ -29,7 +30,7 @@ const MOST_SERVERS = 3
 const WORTH_ANOTHER_SERVER = new Set<ErrorCode>(['unavailable', 'upstream'])
 
 /** Resolves once the record is committed. Throws what `Upstreams.find` and `Provider.embed` throw. */
-export type EmbedTexts = (wish: EmbedWish, signal: AbortSignal) => Promise<Embedding>
+export type EmbedTexts = (wish: EmbedWish, signal: StopSignal) => Promise<Embedding>
 
 export function createEmbedTexts(on: EmbedParts): EmbedTexts {
   return async (wish, signal) => {

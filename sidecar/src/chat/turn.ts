@@ -1,14 +1,16 @@
 /** One chat turn, from the ask to the record. The only file that knows the order of the steps. */
 import type { CallDetails, CallRecord } from '#analytics/record.ts'
 import { AppError, endedBy, toAppError, type ErrorCode } from '#base/errors.ts'
+import type { StopSignal } from '#base/stopping.ts'
 import { during, silentTrail } from '#base/trail.ts'
 import type { Ticket } from '#gateway/limits.ts'
 import type { Ask } from '#prompt/ask.ts'
-import type { Delta, FinishReason, Notice, Told } from '#providers/provider.ts'
+import type { FinishReason, Listener, Told } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
 
 import { Answer } from './answer.ts'
 import { begin, type BeginParts } from './begin.ts'
+import { Beginning, type Deltas } from './beginning.ts'
 import { citing, lookedUp, passageHits } from './citing.ts'
 import { gather, withOptions, type Gathered, type GatherParts } from './gather.ts'
 import { chosenGreeting, speak } from './greeting.ts'
@@ -35,7 +37,7 @@ export interface TurnParts extends JournalParts, GatherParts, Omit<BeginParts, '
  */
 export type Turn = (
   ask: Ask,
-  signal: AbortSignal,
+  signal: StopSignal,
   ticket: Ticket | undefined,
 ) => AsyncGenerator<Told, void, undefined>
 
@@ -54,13 +56,18 @@ export function createTurn(on: TurnParts): Turn {
       // Never what the client wrote: a label is kept for ever.
       on.metrics.callFinished({ model: characterId ?? baseModel ?? 'none', ...record })
     }
+    let beginning: Beginning | undefined
     try {
       const gathered = await during(trail.span, 'gather', () => gather(ask, on))
       journal.searched(lookedUp(gathered.trace))
       const sampling = on.sampler?.begin(ask, gathered.materials?.speaker)
       if (sampling !== undefined) yield sampling.notice
       const parts = { admitted: ticket?.admitted, ...on }
-      const deltas = yield* answer(withOptions(ask, gathered), gathered, parts, journal, signal)
+      beginning = new Beginning(signal, (listener) =>
+        answer(withOptions(ask, gathered), gathered, parts, journal, listener),
+      )
+      for (let notice; (notice = await beginning.notice()) !== undefined;) yield notice
+      const deltas = await beginning.answer()
       journal.found(passageHits(gathered.materials?.knowledge, journal.decided.prompt))
       const sourcesBefore = citing(ask, journal.decided.prompt)
       for await (const delta of deltas) {
@@ -81,26 +88,27 @@ export function createTurn(on: TurnParts): Turn {
       throw error
     } finally {
       // The consumer left the loop: that is how a client that went away looks from here.
+      beginning?.leave()
       await close('cancelled')
     }
   }
 }
 
-/** A greeting from the card, or what the model server says. Hands out notices until it begins. */
-async function* answer(
+/** A greeting from the card, or what the model server says. */
+async function answer(
   ask: Ask,
   gathered: Gathered,
   on: TurnParts & BeginParts,
   journal: Journal,
-  signal: AbortSignal,
-): AsyncGenerator<Notice, AsyncIterable<Delta>, undefined> {
+  listener: Listener,
+): Promise<Deltas> {
   const greeting = gathered.materials && chosenGreeting(ask, gathered.materials)
   if (gathered.materials !== undefined && greeting !== undefined) {
     await on.admitted
     journal.decide({ speaker: gathered.materials.speaker })
     return speak(greeting)
   }
-  const begun = yield* begin(ask, gathered, on, journal, signal)
+  const begun = await begin(ask, gathered, on, journal, listener)
   const { upstream, prompt } = begun
   return new Answer(begun, {
     whenEmpty: (reason) => (showsBubbles(ask) ? emptyAnswer(upstream, reason) : undefined),

@@ -78,15 +78,19 @@ export const UNLIMITED: HouseLimits = {
 
 /** `who` is a pseudonym or a key's id. */
 export function rulesFor(who: string, limits: HouseLimits, { kind, tokens, nowMs }: Demand): NamedRule[] {
-  const day = dayOf(nowMs)
-  const month = monthOf(nowMs)
   const rules: NamedRule[] = []
   const window = (name: 'chat' | 'tasks', rate: Rate | undefined) => {
     if (rate !== undefined)
       rules.push({ name, rule: { kind: 'window', key: `rate:${who}:${name}`, ...rate } })
   }
-  const sum = (name: RuleName, most: number | undefined, period: Period, amount: number) => {
+  const sum = (
+    name: RuleName,
+    most: number | undefined,
+    periodOf: (atMs: number) => Period,
+    amount: number,
+  ) => {
     if (most === undefined) return
+    const period = periodOf(nowMs)
     const ttlMs = period.endsAtMs - nowMs + SUM_SPARE_MS
     const key = `used:${who}:${name}:${period.id}`
     rules.push({ name, period, rule: { kind: 'sum', key, most, amount, ttlMs } })
@@ -102,12 +106,12 @@ export function rulesFor(who: string, limits: HouseLimits, { kind, tokens, nowMs
       }
       rules.push({ name: 'parallel', rule })
     }
-    sum('turns', limits.turnsPerDay, day, 1)
-    sum('turns', limits.turnsPerMonth, month, 1)
+    sum('turns', limits.turnsPerDay, dayOf, 1)
+    sum('turns', limits.turnsPerMonth, monthOf, 1)
   } else if (kind === 'task') window('tasks', limits.tasks)
-  sum('tokens', limits.tokensPerDay, day, tokens)
-  sum('tokens', limits.tokensPerMonth, month, tokens)
+  sum('tokens', limits.tokensPerDay, dayOf, tokens)
+  sum('tokens', limits.tokensPerMonth, monthOf, tokens)
   const budget = limits.budgetPerMonth === undefined ? undefined : limits.budgetPerMonth * MICRO
-  sum('budget', budget, month, 0)
+  sum('budget', budget, monthOf, 0)
   return rules
 }

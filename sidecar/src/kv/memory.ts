@@ -63,7 +63,8 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
   function running(key: string): number {
     const holders = leases.get(key)
     if (holders === undefined) return 0
-    for (const [id, untilMs] of holders) if (untilMs <= now()) holders.delete(id)
+    const nowMs = now()
+    for (const [id, untilMs] of holders) if (untilMs <= nowMs) holders.delete(id)
     if (holders.size === 0) leases.delete(key)
     return holders.size
   }

@@ -7,6 +7,7 @@ import { Readable } from 'node:stream'
 import type { AppError } from '#base/errors.ts'
 import { sha256Hex } from '#base/ids.ts'
 import { splitLines } from '#base/ndjson.ts'
+import type { StopSignal } from '#base/stopping.ts'
 
 import { Exchange, type ExchangeParts, type Sink, type WireRequest } from './exchange.ts'
 import { keepConnections } from './kept-connections.ts'
@@ -29,25 +30,25 @@ export interface Connection {
   readonly id: string
   readonly words: ServerWords
   /** Asks for a small document, with POST if there is a body. Throws AppError `unavailable`, `upstream`, `upstream_timeout`, `cancelled`. */
-  ask(path: string, body: unknown, signal: AbortSignal): Promise<Reply>
+  ask(path: string, body: unknown, signal: StopSignal): Promise<Reply>
   /** Asks whether something is there. Throws as `ask`. */
-  head(path: string, signal: AbortSignal): Promise<Pick<Reply, 'status'>>
+  head(path: string, signal: StopSignal): Promise<Pick<Reply, 'status'>>
   /** Sends bytes of a known length, and reads a small answer. Throws as `ask`. */
   upload(
     path: string,
     bytes: AsyncIterable<Uint8Array>,
     sizeBytes: number,
-    signal: AbortSignal,
+    signal: StopSignal,
   ): Promise<Reply>
   /**
    * Asks with POST and hands out an NDJSON answer line by line. Throws as `ask`, and what `refusalError` makes of a refusal;
    * ends without a word where the answer ends. Closes its connection as `stream` does.
    */
-  lines(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<string, void, undefined>
+  lines(path: string, body: unknown, signal: StopSignal): AsyncGenerator<string, void, undefined>
   /** As `Provider.stream`. `return()` is heard at once, even while the next chunk is awaited. */
   stream<Item, State>(
     request: StreamRequest<Item, State, Delta>,
-    signal: AbortSignal,
+    signal: StopSignal,
   ): AsyncGenerator<Delta, void, undefined>
   /** Ends every call. */
   close(): Promise<void>
@@ -66,7 +67,7 @@ export function openConnection(options: ProviderOptions, speaks: Omit<ServerWord
   const headers = { 'content-type': 'application/json', ...proof }
   const connections = keepConnections(base.origin, options.connectTimeoutMs)
   const parts: ExchangeParts = { connections, words, silenceMs: options.headersTimeoutMs }
-  const document = (request: WireRequest, signal: AbortSignal): Promise<Reply> =>
+  const document = (request: WireRequest, signal: StopSignal): Promise<Reply> =>
     new Promise((resolve, reject) => {
       const exchange = new Exchange(collect(resolve, reject), signal, parts)
       if (exchange.open()) exchange.send(request)

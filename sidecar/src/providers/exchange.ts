@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream'
 import type { Client, Dispatcher } from 'undici'
 
 import { AppError } from '#base/errors.ts'
+import { Stopping, type StopSignal } from '#base/stopping.ts'
 
 import type { KeptConnections } from './kept-connections.ts'
 import type { ServerWords } from './refusal.ts'
@@ -43,8 +44,9 @@ export interface ExchangeParts {
 export class Exchange implements Dispatcher.DispatchHandler {
   readonly #on: ExchangeParts
   readonly #sink: Sink
-  readonly #caller: AbortSignal
-  #controller: AbortController | undefined
+  readonly #caller: StopSignal
+  /** Ends with the exchange. */
+  readonly signal = new Stopping()
   readonly #onAbort = (): void => this.stop(cancelled())
   #request: WireRequest | undefined
   #client: Client | undefined
@@ -55,17 +57,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #total: NodeJS.Timeout | undefined
   #isOver = false
 
-  constructor(sink: Sink, caller: AbortSignal, on: ExchangeParts) {
+  constructor(sink: Sink, caller: StopSignal, on: ExchangeParts) {
     this.#sink = sink
     this.#caller = caller
     this.#on = on
     this.#silenceMs = on.silenceMs
-  }
-
-  /** Ends with the exchange. */
-  get signal(): AbortSignal {
-    this.#controller ??= new AbortController()
-    return this.#controller.signal
   }
 
   /** The clock starts. Fails the sink if there is nothing left to do; the answer says whether there is. */
@@ -179,7 +175,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     clearTimeout(this.#total)
     this.#caller.removeEventListener('abort', this.#onAbort)
     if (reason === undefined) return
-    this.#controller?.abort(reason)
+    this.signal.abort(reason)
     this.#drop(reason)
   }
 

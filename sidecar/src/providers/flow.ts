@@ -3,6 +3,7 @@
  * async generator between the two would cost a queue of promises for every token.
  */
 import { AppError, toAppError } from '#base/errors.ts'
+import type { StopSignal } from '#base/stopping.ts'
 
 import { Exchange, type ExchangeParts, type Sink } from './exchange.ts'
 import type { Splitter, StreamRequest } from './reader.ts'
@@ -40,7 +41,7 @@ const OVER: IteratorReturnResult<void> = { done: true, value: undefined }
 export class Flow<Item, State, Out> implements AsyncGenerator<Out, void, undefined>, Sink {
   readonly #request: StreamRequest<Item, State, Out> & { headers: Record<string, string> }
   readonly #on: FlowParts
-  readonly #signal: AbortSignal
+  readonly #signal: StopSignal
   readonly #exchange: Exchange
   #splitter: Splitter<Item> | undefined
   #state: State
@@ -58,7 +59,7 @@ export class Flow<Item, State, Out> implements AsyncGenerator<Out, void, undefin
 
   constructor(
     request: StreamRequest<Item, State, Out> & { headers: Record<string, string> },
-    signal: AbortSignal,
+    signal: StopSignal,
     on: FlowParts,
   ) {
     this.#request = request
@@ -119,7 +120,7 @@ export class Flow<Item, State, Out> implements AsyncGenerator<Out, void, undefin
     if (!this.#exchange.open()) return
     const fail = (thrown: unknown) => this.#exchange.stop(toAppError(thrown))
     try {
-      const body = this.#request.body(() => this.#exchange.signal)
+      const body = this.#request.body(this.#exchange.signal)
       if (body instanceof Promise) body.then(this.#send, fail)
       else this.#send(body)
     } catch (thrown) {

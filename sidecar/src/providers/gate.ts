@@ -3,6 +3,7 @@
  * waits behind everybody who asks once.
  */
 import { AppError } from '#base/errors.ts'
+import type { StopSignal } from '#base/stopping.ts'
 
 import { cancelled } from './wire-error.ts'
 
@@ -29,7 +30,7 @@ export interface Gate {
    * Waits for a turn. `onPlace` hears the place in the queue, 1 for the next, whenever it changes. Rejects with AppError
    * `unavailable` (and `retryAfterSeconds`) after 30 s or when too many wait, `cancelled` when `signal` aborts.
    */
-  enter(person: string, signal: AbortSignal, onPlace: (place: number) => void): Promise<Release>
+  enter(person: string, signal: StopSignal, onPlace: (place: number) => void): Promise<Release>
 }
 
 /** Must be called once, however the call ended. */

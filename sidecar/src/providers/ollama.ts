@@ -8,6 +8,7 @@ import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
 import { splitLines } from '#base/ndjson.ts'
+import type { StopSignal } from '#base/stopping.ts'
 import { type ChatMessage, messageText, type ToolCall, type ToolSpec } from '#prompt/ask.ts'
 
 import { type Connection, openConnection, parseJson } from './connection.ts'
@@ -65,7 +66,7 @@ const driver: ProviderDriver = {
             body(callSignal) {
               const known = descriptions.known(call.model)
               if (known !== undefined) return toChatBody(call, known, keepAliveSeconds)
-              const asked = descriptions.of(call.model, callSignal())
+              const asked = descriptions.of(call.model, callSignal)
               return asked.then((model) => toChatBody(call, model, keepAliveSeconds))
             },
             reader: createReader(call.model, connection.words),
@@ -326,7 +327,7 @@ async function embed(
   connection: Connection,
   call: EmbedCall,
   keepAliveSeconds: number | undefined,
-  signal: AbortSignal,
+  signal: StopSignal,
 ): Promise<Embedding> {
   const { model, texts, dimensions, contextTokens } = call
   const { words } = connection
@@ -360,7 +361,7 @@ interface Descriptions {
   /** Without asking. */
   known(model: string): Description | undefined
   /** Asked for once per content of a model. An unknown model, or one that cannot be described, is described by nothing. */
-  of(model: string, signal: AbortSignal, digest?: string): Promise<Description>
+  of(model: string, signal: StopSignal, digest?: string): Promise<Description>
   /** Forgets the models that are gone. */
   keep(models: ReadonlySet<string>): void
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
+import type { StopSignal } from '#base/stopping.ts'
 
 import { type Connection, openConnection, parseJson } from './connection.ts'
 import { createReader, createWholeReader } from './openai-answer.ts'
@@ -58,7 +59,7 @@ async function embed(
   connection: Connection,
   api: string,
   { model, texts, dimensions }: EmbedCall,
-  signal: AbortSignal,
+  signal: StopSignal,
 ): Promise<Embedding> {
   const { words } = connection
   const body = { model, input: texts, dimensions, encoding_format: 'float' }

@@ -3,13 +3,13 @@
  * as it is well and not overfull. What fails before the first word is tried elsewhere; after it, nothing is ever repeated.
  */
 import { createHash } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 
 import { AppError, toAppError } from '#base/errors.ts'
+import type { StopSignal } from '#base/stopping.ts'
 
 import { createBreaker, type Attempt, type Breaker } from './breaker.ts'
 import { createGate, type Gate, type Release } from './gate.ts'
-import type { Delta, ModelCall, Notice } from './provider.ts'
+import type { Delta, Listener, ModelCall } from './provider.ts'
 import type { Upstream } from './upstreams.ts'
 import { cancelled } from './wire-error.ts'
 
@@ -70,10 +70,10 @@ export interface LaneState {
 
 export interface Pool {
   /**
-   * Hands out a `status` for each change of the place in the queue, and returns the call once its answer has begun. Throws
-   * what the last attempt threw, or AppError `unavailable` while every server is left alone for a while.
+   * Resolves with the call once its answer has begun; meanwhile the listener is told each change of the place in the queue.
+   * Rejects with what the last attempt threw, or AppError `unavailable` while every server is left alone for a while.
    */
-  place(wish: Placing, signal: AbortSignal): AsyncGenerator<Notice, Placed, undefined>
+  place(wish: Placing, listener: Listener): Promise<Placed>
   state(): LaneState[]
 }
 
@@ -114,11 +114,9 @@ export function createPool({ now, parallel, perSecond, replicas }: PoolOptions):
     return fresh
   }
 
-  async function* enter({ lane: { gate }, attempt }: Choice, person: string, signal: AbortSignal) {
-    const release = gate.tryEnter()
-    if (release !== undefined) return release
+  async function queue({ lane, attempt }: Choice, person: string, listener: Listener): Promise<Release> {
     try {
-      return yield* wait(gate, person, signal)
+      return await wait(lane.gate, person, listener)
     } catch (thrown) {
       attempt.undecided()
       throw thrown
@@ -136,7 +134,7 @@ export function createPool({ now, parallel, perSecond, replicas }: PoolOptions):
     { lane: { upstream }, attempt }: Choice,
     release: Release,
     { call }: Placing,
-    signal: AbortSignal,
+    signal: StopSignal,
   ): Promise<Omit<Placed, 'queuedMs'>> {
     const rest = upstream.provider.stream(call(upstream), signal)
     const first = await rest.next()
@@ -159,7 +157,8 @@ export function createPool({ now, parallel, perSecond, replicas }: PoolOptions):
   }
 
   return {
-    async *place(wish, signal) {
+    async place(wish, listener) {
+      const { signal } = listener
       const tried = new Set<Lane>()
       let failure: AppError | undefined
       let queuedMs = 0
@@ -175,10 +174,10 @@ export function createPool({ now, parallel, perSecond, replicas }: PoolOptions):
         const isRetry = failure !== undefined
         if (isRetry) retries += 1
         const askedAtMs = now()
-        const release = yield* enter(choice, wish.person, signal)
+        const release = choice.lane.gate.tryEnter() ?? (await queue(choice, wish.person, listener))
         queuedMs += now() - askedAtMs
         try {
-          if (isRetry) await sleep(Math.random() * LONGEST_BACKOFF_MS, undefined, { signal })
+          if (isRetry) await pause(Math.random() * LONGEST_BACKOFF_MS, signal)
           return { queuedMs, ...(await begin(choice, release, wish, signal)) }
         } catch (thrown) {
           release()
@@ -235,40 +234,34 @@ function inOrderFor(affinity: string, lanes: readonly Lane[]): Lane[] {
     .map(({ lane }) => lane)
 }
 
-async function* wait(
-  gate: Gate,
-  person: string,
-  signal: AbortSignal,
-): AsyncGenerator<Notice, Release, undefined> {
-  let place = 0
-  let changed: () => void = () => undefined
-  const entering = gate.enter(person, signal, (next) => {
-    place = next
-    changed()
+async function wait(gate: Gate, person: string, listener: Listener): Promise<Release> {
+  const release = await gate.enter(person, listener.signal, (place) => {
+    listener.tell({ type: 'status', text: waitingFor(place), isDone: false })
   })
-  let entered: { release: Release } | undefined
-  const entry = entering.then((release) => (entered = { release }))
-  try {
-    for (;;) {
-      const told = place
-      if (told > 0) yield { type: 'status', text: waitingFor(told), isDone: false }
-      const change = new Promise<undefined>((resolve) => {
-        changed = () => {
-          resolve(undefined)
-        }
-      })
-      const got = await Promise.race([entry, told === place ? change : undefined])
-      if (got === undefined) continue
-      yield { type: 'status', text: 'It is your turn', isDone: true }
-      return got.release
-    }
-  } finally {
-    // Whoever leaves while waiting must not keep the place that comes later.
-    if (entered === undefined) entering.then((release) => release(), ignore)
+  // Whoever leaves while waiting must not keep the place that comes later.
+  if (!listener.isThere) {
+    release()
+    throw cancelled()
   }
+  listener.tell({ type: 'status', text: 'It is your turn', isDone: true })
+  return release
 }
 
-const ignore = () => undefined
+/** Rejects with AppError `cancelled` as soon as the signal aborts. */
+function pause(ms: number, signal: StopSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer)
+      reject(cancelled())
+    }
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', stop)
+      resolve()
+    }, ms)
+    if (signal.aborted) stop()
+    else signal.addEventListener('abort', stop)
+  })
+}
 
 const waitingFor = (place: number): string =>
   place === 1 ? 'The model is busy: you are next' : `The model is busy: ${String(place - 1)} before you`

@@ -1,4 +1,5 @@
 /** A provider is a kind of model server. One file per kind, one line in `index.ts`; `tests/contract` holds them all to this. */
+import type { StopSignal } from '#base/stopping.ts'
 import type { ChatMessage, CompletionPrompt, Sampling, Thinking, ToolCall, ToolSpec } from '#prompt/ask.ts'
 import type { Passage } from '#prompt/passages.ts'
 
@@ -35,6 +36,15 @@ export interface Notice {
   text: string
   /** The waiting is over. */
   isDone: boolean
+}
+
+/** Who waits for an answer to begin. */
+export interface Listener {
+  /** As for `Provider.stream`. */
+  readonly signal: StopSignal
+  /** False for one that has left: nothing is to be begun for it any more. */
+  readonly isThere: boolean
+  tell(notice: Notice): void
 }
 
 /** What the model was given to look things up in, before the answer that may cite it. */
@@ -178,7 +188,7 @@ export interface Provider {
    * `upstream` (refused, died or spoke nonsense), `upstream_timeout`, `too_large`. Closes its connection within 100 ms when
    * `signal` aborts or the consumer leaves the loop, and then throws `cancelled` (or simply returns if the consumer left).
    */
-  stream(call: ModelCall, signal: AbortSignal): AsyncGenerator<Delta, void, undefined>
+  stream(call: ModelCall, signal: StopSignal): AsyncGenerator<Delta, void, undefined>
   /** Fields of the client's request that its servers have no word for; absent where they take everything. */
   ignores?(call: Pick<ModelCall, 'model' | 'extra' | 'toolChoice' | 'thinking'>): string[]
   /**
@@ -192,7 +202,7 @@ export interface Provider {
    * Vectors of texts. Never of the beginning of a text alone: one that is too long for the model is `context_length`.
    * Throws as `stream`.
    */
-  embed(call: EmbedCall, signal: AbortSignal): Promise<Embedding>
+  embed(call: EmbedCall, signal: StopSignal): Promise<Embedding>
   /** Absent where models cannot be made. */
   readonly maker?: ModelMaker
   close(): Promise<void>

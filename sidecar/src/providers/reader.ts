@@ -1,4 +1,6 @@
 /** How a driver reads the answers of its servers. */
+import type { StopSignal } from '#base/stopping.ts'
+
 export interface Step<State, Out> {
   state: State
   deltas: readonly Out[]
@@ -29,7 +31,7 @@ export interface StreamRequest<Item, State, Out> {
   /** Named in error messages. */
   model: string
   traceparent?: string | undefined
-  /** May ask the server first, with a signal that ends with the call; to make one costs more than most bodies. */
-  body: (signal: () => AbortSignal) => unknown
+  /** May ask the server first, with a signal that ends with the call. */
+  body: (signal: StopSignal) => unknown
   reader: Reader<Item, State, Out>
 }

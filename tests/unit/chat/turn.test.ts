@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from 'vitest'
 import type { CallDetails, CallRecord } from '#analytics/record.ts'
 import { AppError } from '#base/errors.ts'
 import { silentMetrics } from '#base/metrics.ts'
+import type { StopSignal } from '#base/stopping.ts'
 import type { Card } from '#characters/card.ts'
 import { greetingOffers } from '#characters/greetings.ts'
 import { createTurn, type TurnParts } from '#chat/turn.ts'
@@ -18,7 +19,7 @@ import { longChat, sampleAsk, sampleCard, user } from '../../support/samples.ts'
 const DONE: Delta = { type: 'done', reason: 'stop', usage: { promptTokens: 50, completionTokens: 2 } }
 const text = (words: string): Delta => ({ type: 'text', text: words })
 
-type Script = (call: ModelCall, signal: AbortSignal) => AsyncGenerator<Delta, void, undefined>
+type Script = (call: ModelCall, signal: StopSignal) => AsyncGenerator<Delta, void, undefined>
 
 async function* say(...deltas: Delta[]): AsyncGenerator<Delta, void, undefined> {
   for (const delta of deltas) yield await Promise.resolve(delta)
@@ -235,7 +236,7 @@ describe('a client that leaves', () => {
     const gone = new AbortController()
     const { run, records } = openTurn(async function* (_call, signal) {
       yield await Promise.resolve(text('One'))
-      await new Promise((resolve) => {
+      await new Promise<void>((resolve) => {
         signal.addEventListener('abort', resolve)
         gone.abort()
       })

@@ -48,13 +48,10 @@ async function place(
   candidates: readonly Upstream[],
   { affinity = 'mira@1', person = 'tom', signal = new AbortController().signal } = {},
 ): Promise<{ placed: Placed; notices: Notice[] }> {
-  const placing = pool.place({ candidates, call: () => ({}) as ModelCall, affinity, person }, signal)
   const notices: Notice[] = []
-  for (;;) {
-    const next = await placing.next()
-    if (next.done === true) return { placed: next.value, notices }
-    notices.push(next.value)
-  }
+  const listener = { signal, isThere: true, tell: (notice: Notice) => void notices.push(notice) }
+  const wish = { candidates, call: () => ({}) as ModelCall, affinity, person }
+  return { placed: await pool.place(wish, listener), notices }
 }
 
 const use = async (...given: Parameters<typeof place>) => (await place(...given)).placed.release()
@@ -212,6 +209,20 @@ describe('a queue', () => {
     await expect(left).rejects.toMatchObject({ code: 'cancelled' })
     placed.release()
     await use(pool, [busy])
+    expect(pool.state()).toMatchObject([{ running: 0, waiting: 0 }])
+  })
+
+  test('whoever is found gone when its turn comes is not asked for', async () => {
+    const pool = open({ parallel: 1 })
+    const busy = server('a', well)
+    const { placed } = await place(pool, [busy])
+    const listener = { signal: new AbortController().signal, isThere: true, tell: () => undefined }
+    const wish = { candidates: [busy], call: () => ({}) as ModelCall, affinity: 'mira@1', person: 'ann' }
+    const left = pool.place(wish, listener)
+    listener.isThere = false
+    placed.release()
+    await expect(left).rejects.toMatchObject({ code: 'cancelled' })
+    expect(asked).toHaveLength(1)
     expect(pool.state()).toMatchObject([{ running: 0, waiting: 0 }])
   })
 })

@@ -1,4 +1,5 @@
 /** POST /v1/chat/completions: body → Ask → turn → bytes on the socket. */
+import type { StopSignal } from '#base/stopping.ts'
 import type { Turn } from '#chat/turn.ts'
 import type { Ticket } from '#gateway/limits.ts'
 import type { Ask } from '#prompt/ask.ts'
@@ -6,7 +7,7 @@ import type { Told } from '#providers/provider.ts'
 
 import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import { writeJson } from '../errors.ts'
-import { goneSignal } from '../gone.ts'
+import { stopWhenGone } from '../gone.ts'
 import { admit, completeAsk, type AskingParts } from './asking.ts'
 import type { Caller } from './door.ts'
 import { askParts, ignoredFields, readChatBody, type ChatBody } from './read-ask.ts'
@@ -40,7 +41,7 @@ async function answer(
 ): Promise<void> {
   const { outgoing } = caller
   const answers = body.n ?? 1
-  const deltas = inTurn(on.turn, ask, answers, goneSignal(outgoing), ticket)
+  const deltas = inTurn(on.turn, ask, answers, stopWhenGone(outgoing), ticket)
   caller.ignored(ignoredFields(body))
   const envelope: Envelope = {
     requestId: ask.requestId,
@@ -63,7 +64,7 @@ function inTurn(
   turn: Turn,
   ask: Ask,
   answers: number,
-  gone: AbortSignal,
+  gone: StopSignal,
   ticket: Ticket,
 ): AsyncGenerator<Told, void, undefined> {
   if (answers === 1) return turn(ask, gone, ticket)

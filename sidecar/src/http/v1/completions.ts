@@ -10,7 +10,7 @@ import type { Told, Usage } from '#providers/provider.ts'
 
 import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import { errorBody, writeJson } from '../errors.ts'
-import { goneSignal } from '../gone.ts'
+import { stopWhenGone } from '../gone.ts'
 import { admit, completeAsk, type AskingParts } from './asking.ts'
 import type { Caller } from './door.ts'
 import { askParts, ChatBody, createReader, ignoredFields } from './read-ask.ts'
@@ -78,7 +78,7 @@ export function completionHandler(on: AskingParts & { turn: Turn }) {
     }
     const ticket = admit(ask, caller, on)
     try {
-      const deltas = on.turn(ask, goneSignal(outgoing), ticket)
+      const deltas = on.turn(ask, stopWhenGone(outgoing), ticket)
       if (!ask.stream) {
         writeJson(outgoing, await collect(deltas, envelope))
         return

@@ -1,12 +1,13 @@
 /** POST /v1/embeddings: vectors of texts from a base model. */
 import { z } from 'zod'
 
+import type { StopSignal } from '#base/stopping.ts'
 import type { EmbedTexts, EmbedWish } from '#chat/embed-texts.ts'
 import type { Limits, Ticket } from '#gateway/limits.ts'
 
 import { CHAT_BODY_BYTES, check, parseJson, readBytes } from '../body.ts'
 import { writeJson } from '../errors.ts'
-import { goneSignal } from '../gone.ts'
+import { stopWhenGone } from '../gone.ts'
 import type { Caller } from './door.ts'
 
 /** As OpenAI has it. */
@@ -41,7 +42,7 @@ interface EmbeddingParts {
 /** A rough estimate; it is put right by what the server counts. */
 const CHARACTERS_PER_TOKEN = 4
 
-async function embed(wish: EmbedWish, ticket: Ticket, gone: AbortSignal, on: EmbeddingParts) {
+async function embed(wish: EmbedWish, ticket: Ticket, gone: StopSignal, on: EmbeddingParts) {
   try {
     await ticket.admitted
     const embedding = await on.embedTexts(wish, gone)
@@ -75,7 +76,7 @@ export function embeddingHandler(on: EmbeddingParts) {
       tokens: Math.ceil(texts.reduce((sum, { length }) => sum + length, 0) / CHARACTERS_PER_TOKEN),
     })
     admitted()
-    const { vectors, tokens = 0 } = await embed(wish, ticket, goneSignal(outgoing), on)
+    const { vectors, tokens = 0 } = await embed(wish, ticket, stopWhenGone(outgoing), on)
     // Now it is a model's name, and not what somebody wrote in its place.
     logged['baseModel'] = model
     const encode = body.encoding_format === 'base64' ? toBase64 : (vector: readonly number[]) => vector

@@ -3,7 +3,7 @@ import { toAppError } from '#base/errors.ts'
 
 import { CHAT_BODY_BYTES, parseJson, readBytes } from '../body.ts'
 import { writeJson } from '../errors.ts'
-import { goneSignal } from '../gone.ts'
+import { stopWhenGone } from '../gone.ts'
 import { admit, completeAsk } from './asking.ts'
 import type { ChatParts } from './chat.ts'
 import type { Caller } from './door.ts'
@@ -25,7 +25,7 @@ async function respond(caller: Caller, on: ChatParts): Promise<void> {
   caller.ignored(ignored)
   const ask = await completeAsk(askParts(toChatBody(body)), caller, on)
   const ticket = admit(ask, caller, on)
-  const deltas = on.turn(ask, goneSignal(outgoing), ticket)
+  const deltas = on.turn(ask, stopWhenGone(outgoing), ticket)
   const head: ResponseHead = {
     requestId: ask.requestId,
     createdSeconds: Math.floor(on.now() / 1_000),
