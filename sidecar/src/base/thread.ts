@@ -28,6 +28,7 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
   const waiting = new Map<number, Waiting>()
   let worker: Worker | undefined
   let lastId = 0
+  let isClosed = false
 
   function start(): Worker {
     const started = startThread(file, workerData)
@@ -59,6 +60,8 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
     argument: unknown,
     handedOver: readonly ArrayBuffer[] = [],
   ): Promise<unknown> {
+    // Who asks once it is closed must not start it again.
+    if (isClosed) return Promise.reject(failed('it is closed'))
     return new Promise((resolve, reject) => {
       worker ??= start()
       lastId += 1
@@ -74,6 +77,7 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
       if (worker !== undefined) await call('ping', undefined)
     },
     async close() {
+      isClosed = true
       if (worker === undefined) return
       const ended = new Promise((resolve) => worker?.once('exit', resolve))
       worker.ref()

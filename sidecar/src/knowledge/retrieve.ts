@@ -158,16 +158,9 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       .from(chunk)
       .innerJoin(knowledgeDocuments, eq(knowledgeDocuments.id, chunk.documentId))
       .where(
-        and(
-          inArray(chunk.id, [...ids]),
-          inArray(
-            chunk.baseId,
-            bases.map(({ id }) => id),
-          ),
-          eq(chunk.isDisabled, false),
-          eq(knowledgeDocuments.state, 'ready'),
-        ),
+        and(inArray(chunk.id, [...ids]), eq(chunk.isDisabled, false), eq(knowledgeDocuments.state, 'ready')),
       )
+    // Not asked of SQL: SQLite would walk the whole base to find the few, which takes 20 ms in 100,000 pieces.
     const generations = new Map(bases.map(({ id, generation }) => [id, generation]))
     return new Map(
       rows.filter((row) => generations.get(row.baseId) === row.generation).map((row) => [row.id, row]),

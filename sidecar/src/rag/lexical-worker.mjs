@@ -45,6 +45,7 @@ const idsOfDocument = database.prepare('select id from pieces where document = ?
 const idsOfScope = database.prepare('select id from pieces where scope = ?').pluck()
 const isKnown = database.prepare('select 1 from pieces where id = ?').pluck()
 const countScope = database.prepare('select count(*) from pieces where scope = ?').pluck()
+const countAll = database.prepare('select count(*) from pieces').pluck()
 const find = database.prepare(
   'select rowid as id, -bm25(words, 0, 1, 1) as score from words where words match ? order by bm25(words, 0, 1, 1), rowid limit ?',
 )
@@ -57,6 +58,21 @@ const among = database
 /** By word and scopes. @type {Map<string, number>} */
 const counted = new Map()
 
+/** Pieces of each scope, and of all under no name: to count 100,000 takes 5 ms. @type {Map<string | undefined, number>} */
+const sizes = new Map()
+
+function forget() {
+  counted.clear()
+  sizes.clear()
+}
+
+/** @param {string} [scope] */
+function sizeOf(scope) {
+  const size = sizes.get(scope) ?? Number(scope === undefined ? countAll.get() : countScope.get(scope))
+  sizes.set(scope, size)
+  return size
+}
+
 /** @param {unknown[]} ids */
 function remove(ids) {
   for (const id of ids) {
@@ -65,8 +81,15 @@ function remove(ids) {
   }
 }
 
-/** @param {readonly string[]} scopes */
-const within = (scopes) => `(${scopes.map((scope) => `scope:"${scope}"`).join(' OR ')})`
+/**
+ * What stands before the words: nothing where the scopes are all there is, since looking them up takes longer than the words do.
+ *
+ * @param {readonly string[]} scopes
+ */
+function within(scopes) {
+  const pieces = [...new Set(scopes)].reduce((sum, scope) => sum + sizeOf(scope), 0)
+  return pieces === sizeOf() ? '' : `(${scopes.map((scope) => `scope:"${scope}"`).join(' OR ')}) AND `
+}
 
 /**
  * @param {readonly string[]} scopes
@@ -76,7 +99,7 @@ function countOf(scopes, word) {
   const key = `${word} ${scopes.join(' ')}`
   const known = counted.get(key)
   if (known !== undefined) return known
-  const count = Number(countMatches.get(`${within(scopes)} AND {header body}:"${word}"`))
+  const count = Number(countMatches.get(`${within(scopes)}{header body}:"${word}"`))
   if (counted.size >= COUNTS_KEPT) counted.clear()
   counted.set(key, count)
   return count
@@ -84,7 +107,7 @@ function countOf(scopes, word) {
 
 const methods = {
   put: database.transaction((/** @type {{ scope: string, entries: Entry[] }} */ { scope, entries }) => {
-    counted.clear()
+    forget()
     for (const { id, documentId, header, text } of entries) {
       if (isKnown.get(id) !== undefined) remove([id])
       insertPiece.run(id, scope, documentId)
@@ -92,28 +115,28 @@ const methods = {
     }
   }),
   removeDocument: database.transaction((/** @type {string} */ documentId) => {
-    counted.clear()
+    forget()
     remove(idsOfDocument.all(documentId))
   }),
   removeScope: database.transaction((/** @type {string} */ scope) => {
-    counted.clear()
+    forget()
     remove(idsOfScope.all(scope))
   }),
   /** @param {{ scopes: string[], words: string[], limit: number, withWords: number }} search */
   search({ scopes, words, limit, withWords }) {
     const any = words.map((word) => `"${word}"`).join(' OR ')
-    const hits = /** @type {Hit[]} */ (find.all(`${within(scopes)} AND {header body}:(${any})`, limit))
+    const hits = /** @type {Hit[]} */ (find.all(`${within(scopes)}{header body}:(${any})`, limit))
     const first = hits.slice(0, withWords)
     const ids = JSON.stringify(first.map(({ id }) => id))
     for (const hit of first) hit.has = []
     for (const [index, word] of words.entries()) {
-      const having = new Set(among.all(`${within(scopes)} AND {header body}:"${word}"`, ids))
+      const having = new Set(among.all(`{header body}:"${word}"`, ids))
       for (const hit of first) if (having.has(hit.id)) hit.has?.push(index)
     }
-    const total = scopes.reduce((sum, scope) => sum + Number(countScope.get(scope)), 0)
+    const total = scopes.reduce((sum, scope) => sum + sizeOf(scope), 0)
     return { hits, counts: words.map((word) => countOf(scopes, word)), total }
   },
-  count: (/** @type {string} */ scope) => Number(countScope.get(scope)),
+  count: (/** @type {string} */ scope) => sizeOf(scope),
   ping: () => undefined,
 }
 
