@@ -12,7 +12,7 @@ import type { LexicalIndex } from '#rag/lexical.ts'
 import { openSqliteLexicalIndex } from '#rag/lexical.sqlite.ts'
 import { prepareDocument } from '#rag/prepare.ts'
 
-import { handbookFile, openGate, unseenQuestions, unseenSmallTalk } from '../support/gate.ts'
+import { handbookFile, openGate, unseenFollowUps, unseenQuestions, unseenSmallTalk } from '../support/gate.ts'
 
 const BENNO = path.join(import.meta.dirname, '../../characters/benno/knowledge')
 
@@ -48,11 +48,16 @@ test.each([
   ['de', [handbookFile('de')], 0.92, 0.08],
   ['es', [handbookFile('es')], 1, 0.04],
 ] as const)(
-  'a small base answers questions and not small talk (%s)',
+  'a small base answers questions and not small talk, nor behind a question, but what goes on with it (%s)',
   async (language, files, kept, chatted) => {
     const passes = await addBase(language, files)
-    expect(await passes(unseenQuestions(language))).toBeGreaterThanOrEqual(kept)
+    const questions = unseenQuestions(language)
+    expect(await passes(questions)).toBeGreaterThanOrEqual(kept)
     expect(await passes(unseenSmallTalk(language))).toBeLessThanOrEqual(chatted)
+    const answered: string[] = []
+    for (const question of questions) if ((await passes([question])) === 1) answered.push(question)
+    expect(await passes(unseenSmallTalk(language), answered)).toBeLessThanOrEqual(chatted + 0.05)
+    expect(await passes(unseenFollowUps(language), answered)).toBeGreaterThanOrEqual(0.95)
   },
 )
 

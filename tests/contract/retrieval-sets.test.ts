@@ -14,7 +14,7 @@ import { openSqliteLexicalIndex } from '#rag/lexical.sqlite.ts'
 import { queryWords } from '#rag/words.mjs'
 
 import { cutChunkingSet } from '../support/chunking-set.ts'
-import { openGate, unseenSmallTalk } from '../support/gate.ts'
+import { openGate, unseenFollowUps, unseenSmallTalk } from '../support/gate.ts'
 import { findPostgres, startPostgres } from '../support/postgres.ts'
 import {
   hasSet,
@@ -87,6 +87,13 @@ function describeSets(
         expect(await passes(asked), 'answerable questions that pass the gate').toBeGreaterThanOrEqual(0.95)
         for (const language of chats)
           expect(await passes(unseenSmallTalk(language)), `small talk: ${language}`).toBeLessThanOrEqual(0.05)
+        const own = chats[0]
+        const behind = asked.slice(0, 100)
+        expect(
+          await passes(unseenSmallTalk(own), behind),
+          'small talk behind a question',
+        ).toBeLessThanOrEqual(0.05)
+        expect(await passes(unseenFollowUps(own), behind), 'follow-ups').toBeGreaterThanOrEqual(0.95)
       },
       180_000,
     )

@@ -9,7 +9,7 @@ import { weightOf } from '#rag/fingerprint.ts'
 import { fuse, type Ranking } from '#rag/fuse.ts'
 import { decide } from '#rag/gate.ts'
 import { NOTHING_FOUND, type LexicalResult } from '#rag/lexical.ts'
-import { lookupsOf, type Lookup } from '#rag/question.ts'
+import { lookupsOf, passing, type Lookup } from '#rag/question.ts'
 import type { Rerank } from '#rag/rerank.ts'
 import type { Scope } from '#rag/scope.ts'
 import type { VectorHit } from '#rag/vectors.ts'
@@ -242,7 +242,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     )
   }
 
-  /** The first lookup that asks for anything decides. */
+  /** The first lookup that asks for anything and may decide does. */
   function judge(
     lookups: readonly Lookup[],
     bases: readonly Base[],
@@ -264,7 +264,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       similarity: null,
       floor: null,
     } as const
-    return verdicts.find(({ passes }) => passes) ?? verdicts[0] ?? nothing
+    return passing(lookups, verdicts) ?? verdicts.find(({ passes }) => !passes) ?? nothing
   }
 
   async function reorder(

@@ -1,5 +1,7 @@
 /** What is looked up for a turn: its last message, and with it the message before when it leans on that. */
+import { asks, followUpOf, isElliptical, type FollowUp } from './follow-up.ts'
 import { functionWordTestFor } from './function-words.ts'
+import type { Verdict } from './gate.ts'
 import { queryWords, rawWords } from './words.mjs'
 
 export interface Lookup {
@@ -8,6 +10,8 @@ export interface Lookup {
   /** For the index of words. */
   words: readonly string[]
   weight: number
+  /** Of one that the message before was joined to: whether it may find something where the message itself does not. */
+  followUp?: FollowUp
 }
 
 /** Fewer telling words than this find little by themselves. */
@@ -16,10 +20,10 @@ const FEW_WORDS = 4
 const LEANING_WEIGHT = 0.5
 /** Longer messages are cut at their end: the models take no more, and a question stands there. */
 const LONGEST = 2_000
+/** See `Verdict`: of one that stands in one piece only. */
+const RARE_WORD = 1
 const MOST_WORDS = 48
 
-/** Also of what is written from right to left, and of full width. */
-const QUESTION_MARK = /[?？؟]/
 /** What points back: "and when was it built?", "tell me more". In other languages a question of few telling words does. */
 const POINTERS = new Set(
   (
@@ -33,7 +37,25 @@ export function lookupsOf(text: string, previous: string | undefined): Lookup[] 
   const own = lookup(text, 1)
   if (previous === undefined || !leans(text)) return own.words.length === 0 ? [] : [own]
   const joined = lookup(`${previous.slice(-LONGEST)}\n${text}`, LEANING_WEIGHT)
-  return [own, joined].filter(({ words }) => words.length > 0)
+  return [own, { ...joined, followUp: followUpOf(text) }].filter(({ words }) => words.length > 0)
+}
+
+/**
+ * The verdict of the first lookup by which anything is told: the message itself, or it goes on with the one before. Behind a
+ * question every "How are you?" would find again what that did.
+ */
+export function passing<V extends Verdict>(
+  lookups: readonly Lookup[],
+  verdicts: readonly V[],
+): V | undefined {
+  const own = verdicts[lookups.findIndex(({ followUp }) => followUp === undefined)]
+  const hasOwnWords = (own?.strength ?? 0) > RARE_WORD
+  const mayDecide = ({ followUp = 'clear' }: Lookup) =>
+    followUp === 'clear' || (followUp === 'told' && hasOwnWords)
+  return verdicts.find(({ passes }, at) => {
+    const of = lookups[at]
+    return passes && of !== undefined && mayDecide(of)
+  })
 }
 
 function lookup(text: string, weight: number): Lookup {
@@ -42,9 +64,10 @@ function lookup(text: string, weight: number): Lookup {
 }
 
 function leans(text: string): boolean {
+  if (isElliptical(text)) return true
   const words = rawWords(text)
   if (words.some((word) => POINTERS.has(word))) return true
   const isFunctionWord = functionWordTestFor(text)
   const telling = queryWords(text).filter((word) => !isFunctionWord(word))
-  return QUESTION_MARK.test(text) && telling.length < FEW_WORDS
+  return asks(text) && telling.length < FEW_WORDS
 }
