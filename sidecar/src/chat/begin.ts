@@ -25,8 +25,12 @@ export interface BeginParts {
   metrics: Metrics
   /** What keeps the prompt caches of those apart who must not learn of each other. */
   cacheSalt: (domain: string) => string
+}
+
+/** For whom an answer begins. */
+export interface Asker extends Listener {
   /** Rejects when the limits refuse; awaited before a model is asked, after the prompt is made. */
-  admitted: Promise<unknown> | undefined
+  readonly admitted: Promise<unknown> | undefined
 }
 
 export interface Begun extends Placed {
@@ -44,17 +48,17 @@ const MAY_FALL_BACK = new Set<AppError['code']>([
 /** A refused prompt was under-estimated; over the sample texts of `tests/e2e/context.test.ts` never by more than this. */
 const STRICTER_RATIO = 2
 
-/** Tells the listener what it waits for. Throws what the usual model threw, if no other can take its place. */
+/** Tells the asker what it waits for. Throws what the usual model threw, if no other can take its place. */
 export async function begin(
   ask: Ask,
   gathered: Gathered,
   on: BeginParts,
   journal: Journal,
-  listener: Listener,
+  asker: Asker,
 ): Promise<Begun> {
   let failure: AppError
   try {
-    return await beginWith(gathered.candidates, ask, gathered, on, journal, listener)
+    return await beginWith(gathered.candidates, ask, gathered, on, journal, asker)
   } catch (thrown) {
     failure = toAppError(thrown)
   }
@@ -62,11 +66,11 @@ export async function begin(
     if (!MAY_FALL_BACK.has(failure.code)) break
     const candidates = await on.upstreams.all(model).catch(() => [])
     if (candidates.length === 0) continue
-    if (!listener.isThere) break
+    if (!asker.isThere) break
     const text = `The usual model does not answer; ${model} takes its place`
-    listener.tell({ type: 'status', text, isDone: true })
+    asker.tell({ type: 'status', text, isDone: true })
     try {
-      return await beginWith(candidates, ask, gathered, on, journal, listener)
+      return await beginWith(candidates, ask, gathered, on, journal, asker)
     } catch (thrown) {
       if (!MAY_FALL_BACK.has(toAppError(thrown).code)) throw thrown
     }
@@ -81,7 +85,7 @@ async function beginWith(
   gathered: Gathered,
   on: BeginParts,
   journal: Journal,
-  listener: Listener,
+  asker: Asker,
 ): Promise<Begun> {
   const [upstream] = candidates
   if (upstream === undefined) throw new AppError('unavailable', 'No server has the model any more; ask again')
@@ -91,13 +95,13 @@ async function beginWith(
   const first = composeFor(ask, gathered, upstream, profile)
   composing.end({ tokens: first.prompt.tokens })
   try {
-    return await place(first, candidates, ask, on, journal, listener)
+    return await place(first, candidates, ask, on, journal, asker)
   } catch (thrown) {
     if (!(thrown instanceof AppError) || thrown.code !== 'context_length') throw thrown
     on.metrics.promptRefused(upstream.model.name)
     const stricter = { ...profile, tokenRatio: profile.tokenRatio * STRICTER_RATIO }
     const second = composeFor(ask, gathered, upstream, stricter)
-    return await place(second, candidates, ask, on, journal, listener)
+    return await place(second, candidates, ask, on, journal, asker)
   }
 }
 
@@ -122,7 +126,7 @@ async function place(
   ask: Ask,
   on: BeginParts,
   journal: Journal,
-  listener: Listener,
+  asker: Asker,
 ): Promise<Begun> {
   const { speaker, prompt } = composed
   journal.decide(composed)
@@ -138,9 +142,9 @@ async function place(
     affinity: speaker === undefined ? 'no character' : `${speaker.characterId}@${String(speaker.version)}`,
     person: ask.person?.id ?? ask.keyId,
   }
-  await on.admitted
+  await asker.admitted
   try {
-    const placed = await on.pool.place(wish, listener)
+    const placed = await on.pool.place(wish, asker)
     journal.decide({ ...composed, upstream: placed.upstream })
     journal.queued(placed.queuedMs)
     ask.trail?.ignored(ignoredAt(placed.upstream, ask))
@@ -195,27 +199,30 @@ function modelCall(
   cacheSalt: string,
   traceparent: string | undefined,
 ): ModelCall {
-  const prefix = prompt.parts.filter((part) => part.place === 'prefix' && !part.dropped)
+  let prefixTokens = 0
+  for (const { place, dropped, tokens } of prompt.parts)
+    if (place === 'prefix' && !dropped) prefixTokens += tokens
   const responseFormat = ask.responseFormat ?? taskFormat(ask.task)
   const model = upstream.model.name
   const thinking = thinkingFor(model, ask.thinking ?? (speaker && settingsOf(speaker.card).thinking))
-  return {
+  const call: ModelCall = {
     model,
     messages: messagesFor(model, prompt),
-    ...(ask.prompt !== undefined && prompt.layout === 'raw' ? { prompt: ask.prompt } : {}),
     stream: ask.stream,
     sampling: ask.sampling,
     contextTokens: prompt.budget.contextTokens,
     // The prompt of a warm-up is that of a turn, room for an answer included, or its beginning would be another one.
     maxTokens: ask.isWarmUp === true ? 1 : prompt.budget.replyTokens,
-    keepTokens: prefix.reduce((sum, part) => sum + part.tokens, 0),
+    keepTokens: prefixTokens,
     tools: prompt.tools,
-    ...(ask.toolChoice === undefined ? {} : { toolChoice: ask.toolChoice }),
-    ...(responseFormat === undefined ? {} : { responseFormat }),
-    ...(thinking === undefined ? {} : { thinking }),
-    ...(ask.logprobs === undefined ? {} : { logprobs: ask.logprobs }),
     cacheSalt,
     extra: ask.extra,
-    ...(traceparent === undefined ? {} : { traceparent }),
   }
+  if (ask.prompt !== undefined && prompt.layout === 'raw') call.prompt = ask.prompt
+  if (ask.toolChoice !== undefined) call.toolChoice = ask.toolChoice
+  if (responseFormat !== undefined) call.responseFormat = responseFormat
+  if (thinking !== undefined) call.thinking = thinking
+  if (ask.logprobs !== undefined) call.logprobs = ask.logprobs
+  if (traceparent !== undefined) call.traceparent = traceparent
+  return call
 }

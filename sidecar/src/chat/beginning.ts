@@ -1,11 +1,14 @@
 /** An answer that has not begun yet, and what is told to who waits for it: pushed by those who begin it, pulled by the turn. */
 import type { StopSignal } from '#base/stopping.ts'
-import type { Delta, Listener, Notice } from '#providers/provider.ts'
+import type { Delta, Notice } from '#providers/provider.ts'
+
+import type { Asker } from './begin.ts'
 
 export type Deltas = AsyncIterableIterator<Delta, void>
 
-export class Beginning implements Listener {
+export class Beginning implements Asker {
   readonly signal: StopSignal
+  readonly admitted: Promise<unknown> | undefined
   readonly #answer: Promise<Deltas>
   #notices: Notice[] = []
   #reader: ((notice: Notice | undefined) => void) | undefined
@@ -13,8 +16,12 @@ export class Beginning implements Listener {
   #isTaken = false
   #isLeft = false
 
-  constructor(signal: StopSignal, begin: (listener: Listener) => Promise<Deltas>) {
+  constructor(
+    { signal, admitted }: Pick<Asker, 'signal' | 'admitted'>,
+    begin: (asker: Asker) => Promise<Deltas>,
+  ) {
     this.signal = signal
+    this.admitted = admitted
     this.#answer = begin(this)
     this.#answer.then(this.#end, this.#end)
   }

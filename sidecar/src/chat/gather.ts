@@ -118,7 +118,8 @@ async function serversFor(models: readonly (string | undefined)[], on: GatherPar
       const candidates = await on.upstreams.all(model)
       const [upstream] = candidates
       if (upstream === undefined) continue
-      return { upstream, candidates, fallbacks: models.slice(at + 1).flatMap((next) => next ?? []) }
+      const fallbacks = models.slice(at + 1).filter((next) => next !== undefined)
+      return { upstream, candidates, fallbacks }
     } catch (thrown) {
       failure ??= thrown
     }

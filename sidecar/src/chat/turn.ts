@@ -5,11 +5,11 @@ import type { StopSignal } from '#base/stopping.ts'
 import { during, silentTrail } from '#base/trail.ts'
 import type { Ticket } from '#gateway/limits.ts'
 import type { Ask } from '#prompt/ask.ts'
-import type { FinishReason, Listener, Told } from '#providers/provider.ts'
+import type { FinishReason, Told } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
 
 import { Answer } from './answer.ts'
-import { begin, type BeginParts } from './begin.ts'
+import { begin, type Asker, type BeginParts } from './begin.ts'
 import { Beginning, type Deltas } from './beginning.ts'
 import { citing, lookedUp, passageHits } from './citing.ts'
 import { gather, withOptions, type Gathered, type GatherParts } from './gather.ts'
@@ -18,7 +18,7 @@ import type { Sampler } from './sampler.ts'
 import { Journal, type JournalParts } from './journal.ts'
 import type { Summaries } from './summary.ts'
 
-export interface TurnParts extends JournalParts, GatherParts, Omit<BeginParts, 'admitted'> {
+export interface TurnParts extends JournalParts, GatherParts, BeginParts {
   /** Resolves once the record is committed. */
   record: (record: CallRecord, details: CallDetails) => Promise<void>
   /** Throws AppError `unavailable` when no record could be written: an answer would be lost at its end. */
@@ -54,7 +54,16 @@ export function createTurn(on: TurnParts): Turn {
       const { characterId, baseModel, person } = record
       trail.note({ character: characterId, baseModel, person })
       // Never what the client wrote: a label is kept for ever.
-      on.metrics.callFinished({ model: characterId ?? baseModel ?? 'none', ...record })
+      on.metrics.callFinished({
+        model: characterId ?? baseModel ?? 'none',
+        baseModel,
+        kind: record.kind,
+        status,
+        upstream: record.upstream,
+        firstTokenMs: record.firstTokenMs,
+        totalMs: record.totalMs,
+        loadMs: record.loadMs,
+      })
     }
     let beginning: Beginning | undefined
     try {
@@ -62,9 +71,8 @@ export function createTurn(on: TurnParts): Turn {
       journal.searched(lookedUp(gathered.trace))
       const sampling = on.sampler?.begin(ask, gathered.materials?.speaker)
       if (sampling !== undefined) yield sampling.notice
-      const parts = { admitted: ticket?.admitted, ...on }
-      beginning = new Beginning(signal, (listener) =>
-        answer(withOptions(ask, gathered), gathered, parts, journal, listener),
+      beginning = new Beginning({ signal, admitted: ticket?.admitted }, (asker) =>
+        answer(withOptions(ask, gathered), gathered, on, journal, asker),
       )
       for (let notice; (notice = await beginning.notice()) !== undefined;) yield notice
       const deltas = await beginning.answer()
@@ -98,17 +106,17 @@ export function createTurn(on: TurnParts): Turn {
 async function answer(
   ask: Ask,
   gathered: Gathered,
-  on: TurnParts & BeginParts,
+  on: TurnParts,
   journal: Journal,
-  listener: Listener,
+  asker: Asker,
 ): Promise<Deltas> {
   const greeting = gathered.materials && chosenGreeting(ask, gathered.materials)
   if (gathered.materials !== undefined && greeting !== undefined) {
-    await on.admitted
+    await asker.admitted
     journal.decide({ speaker: gathered.materials.speaker })
     return speak(greeting)
   }
-  const begun = await begin(ask, gathered, on, journal, listener)
+  const begun = await begin(ask, gathered, on, journal, asker)
   const { upstream, prompt } = begun
   return new Answer(begun, {
     whenEmpty: (reason) => (showsBubbles(ask) ? emptyAnswer(upstream, reason) : undefined),

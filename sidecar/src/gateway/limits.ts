@@ -169,12 +169,13 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
   function settle(wish: Wish, named: readonly NamedRule[], spent: readonly Spent[], isShared: boolean): void {
     const leases = running.get(wish.requestId) ?? []
     running.delete(wish.requestId)
-    const sums = named.flatMap(({ name, rule, period }) => {
-      if (rule.kind !== 'sum' || period === undefined) return []
+    const sums: { key: string; used: number; reserved: number }[] = []
+    for (const { name, rule, period } of named) {
+      if (rule.kind !== 'sum' || period === undefined) continue
       const used = usedOf(name, rule.amount, spent, costOf)
       usage.add(rule.key, used, period.endsAtMs)
-      return [{ key: rule.key, used, reserved: rule.amount }]
-    })
+      sums.push({ key: rule.key, used, reserved: rule.amount })
+    }
     if (leases.length + sums.length === 0) return
     // Only who granted it holds a reservation.
     const settlement = (isGranter: boolean) => ({

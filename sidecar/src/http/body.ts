@@ -107,26 +107,36 @@ function tooLarge(limitBytes: number): AppError {
   )
 }
 
-const QUOTE = 34
 const BACKSLASH = 92
 
 /** Counts brackets outside of strings before anything recursive sees the value. */
 function refuseDeepNesting(text: string): void {
   let depth = 0
-  let quoted = false
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at)
-    if (quoted) {
-      if (code === BACKSLASH) at++
-      else if (code === QUOTE) quoted = false
-      continue
+  let from = 0
+  while (from < text.length) {
+    // Nearly all of a chat are strings: to go through them sign by sign would cost more than to parse them.
+    const opens = text.indexOf('"', from)
+    const until = opens === -1 ? text.length : opens
+    for (let at = from; at < until; at++) {
+      const code = text.charCodeAt(at)
+      if (code === 123 || code === 91) depth++
+      else if (code === 125 || code === 93) depth--
+      if (depth > DEEPEST)
+        throw new AppError('invalid', `The request body is nested deeper than ${String(DEEPEST)} levels`)
     }
-    if (code === QUOTE) quoted = true
-    else if (code === 123 || code === 91) depth++
-    else if (code === 125 || code === 93) depth--
-    if (depth > DEEPEST)
-      throw new AppError('invalid', `The request body is nested deeper than ${String(DEEPEST)} levels`)
+    from = opens === -1 ? text.length : endOfString(text, opens + 1)
   }
+}
+
+/** Behind its closing quote, or the end of the text. */
+function endOfString(text: string, start: number): number {
+  for (let quote = text.indexOf('"', start); quote !== -1; quote = text.indexOf('"', quote + 1)) {
+    let backslashes = 0
+    while (quote - backslashes > start && text.charCodeAt(quote - backslashes - 1) === BACKSLASH)
+      backslashes++
+    if (backslashes % 2 === 0) return quote + 1
+  }
+  return text.length
 }
 
 type WithoutGaps<T> = { [K in keyof T]: Exclude<T[K], undefined> }

@@ -5,7 +5,7 @@ import { expand, type MacroValues } from '#characters/macros.ts'
 import { settingsOf } from '#characters/settings.ts'
 import type { Variables } from '#characters/variables.ts'
 
-import { messageText, type Ask } from './ask.ts'
+import { messageText, type Ask, type ChatMessage } from './ask.ts'
 import { historyRoom, shareContext } from './budget.ts'
 import { readConversation, type Conversation } from './conversation.ts'
 import { firstKeptTurn, messageTokens, splitTurns, type Turn } from './history.ts'
@@ -92,7 +92,8 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
   const found = foundPassages(materials, budget, steadyTokens + summaryTokens + settledTokens)
   const loose: Loose = { passages: found.parts.filter(({ dropped }) => !dropped), ...settled }
 
-  const chat = kept.flatMap((turn) => turn.messages)
+  const chat: ChatMessage[] = []
+  for (const turn of kept) chat.push(...turn.messages)
   const summaries = summaryParts(materials, cutTurns, summaryTokens)
   const arranged =
     layout === 'cache'

@@ -28,10 +28,14 @@ export function readConversation(messages: readonly ChatMessage[]): Conversation
     history: spoken.slice(0, lastIndex),
     last,
     after: spoken.slice(lastIndex + 1),
-    clientSystem: messages
-      .flatMap((message) => (message.role === 'system' ? [message.text] : []))
-      .join('\n\n'),
+    clientSystem: systemTextOf(messages),
   }
+}
+
+function systemTextOf(messages: readonly ChatMessage[]): string {
+  const texts: string[] = []
+  for (const message of messages) if (message.role === 'system') texts.push(message.text)
+  return texts.join('\n\n')
 }
 
 /** Strict chat templates refuse two equal roles in a row; a user message that was never answered leaves such a pair. */

@@ -25,15 +25,19 @@ const picturesOf = ({ content }: Extract<ChatMessage, { role: 'user' }>): number
 /** Splits a history into turns; what stands before the first user message belongs to the first turn. */
 export function splitTurns(messages: readonly ChatMessage[]): Turn[] {
   const turns: { messages: ChatMessage[]; tokens: number }[] = []
+  let current: (typeof turns)[number] | undefined
+  let isAsked = false
   for (const message of messages) {
-    const current = turns.at(-1)
-    const opensTurn =
-      message.role === 'user' && (current?.messages.some((seen) => seen.role === 'user') ?? true)
-    if (current === undefined || opensTurn)
-      turns.push({ messages: [message], tokens: messageTokens(message) })
-    else {
+    const tokens = messageTokens(message)
+    const isUser = message.role === 'user'
+    if (current === undefined || (isUser && isAsked)) {
+      current = { messages: [message], tokens }
+      turns.push(current)
+      isAsked = isUser
+    } else {
       current.messages.push(message)
-      current.tokens += messageTokens(message)
+      current.tokens += tokens
+      isAsked ||= isUser
     }
   }
   return turns

@@ -174,22 +174,18 @@ export function calledUpLore(
   let greeting: { number: number | undefined } | undefined
   const values = (entry: LoreEntry, shared = copyOf(variables)) =>
     macroValues(materials, `lore ${entry.id}`, 'minute', shared)
-  const activation = activate(
-    books,
-    messages.flatMap((message) => heard(message, materials)),
-    {
-      budgetTokens,
-      countTokens: (text) => estimateTokens(text) + BLOCK_TOKENS,
-      render: (entry) => printed(entry, values(entry)),
-      hidden: (entry) => hiddenKeys(entry.content, values(entry)),
-      draw: (id, count) => materials.scene?.dice(`lore ${id}`)(String(count)) ?? 0,
-      greeting: () => (greeting ??= { number: greetingOf(card, messages, materials) }).number,
-      character: { names: [card.name, spokenName(card)], tags: card.tags },
-      sources: sourceTexts(materials),
-      clockMs: materials.clockMs ?? (() => 0),
-      ...limitsOf(lore),
-    },
-  )
+  const activation = activate(books, heard(messages, materials), {
+    budgetTokens,
+    countTokens: (text) => estimateTokens(text) + BLOCK_TOKENS,
+    render: (entry) => printed(entry, values(entry)),
+    hidden: (entry) => hiddenKeys(entry.content, values(entry)),
+    draw: (id, count) => materials.scene?.dice(`lore ${id}`)(String(count)) ?? 0,
+    greeting: () => (greeting ??= { number: greetingOf(card, messages, materials) }).number,
+    character: { names: [card.name, spokenName(card)], tags: card.tags },
+    sources: sourceTexts(materials),
+    clockMs: materials.clockMs ?? (() => 0),
+    ...limitsOf(lore),
+  })
   const { prefix, tail } = askedOutlets(card)
   const isInPrefix = (entry: LoreEntry) =>
     standsInPrefix(entry, layout) || (isFixed(entry) && isAskedFor(entry, prefix))
@@ -245,10 +241,14 @@ const sourceTexts = ({ speaker: { card }, persona = '' }: Materials): LoreSettin
 /** The label around an entry. */
 const BLOCK_TOKENS = 8
 
-function heard(message: ChatMessage, { speaker, userName }: Materials): LoreMessage[] {
-  if (message.role === 'user') return [{ role: 'user', name: userName, text: spoken(messageText(message)) }]
-  if (message.role !== 'assistant') return []
-  return [{ role: 'assistant', name: speaker.card.name, text: spoken(message.text) }]
+function heard(messages: readonly ChatMessage[], { speaker, userName }: Materials): LoreMessage[] {
+  const all: LoreMessage[] = []
+  for (const message of messages) {
+    const { role } = message
+    if (role === 'user') all.push({ role, name: userName, text: spoken(messageText(message)) })
+    if (role === 'assistant') all.push({ role, name: speaker.card.name, text: spoken(message.text) })
+  }
+  return all
 }
 
 /** What nobody said to the other: thoughts of the model, and what Open WebUI adds to a question. */
@@ -259,7 +259,10 @@ const UNSPOKEN: readonly (readonly [opening: string, closing: string])[] = [
 ]
 
 const spoken = (text: string): string =>
-  UNSPOKEN.reduce((rest, [opening, closing]) => withoutBetween(rest, opening, closing), text)
+  // Looked for in the whole chat, every turn.
+  !text.includes('<')
+    ? text
+    : UNSPOKEN.reduce((rest, [opening, closing]) => withoutBetween(rest, opening, closing), text)
 
 /** Linear: a beginning without an end takes the rest of the text. */
 function withoutBetween(text: string, opening: string, closing: string): string {

@@ -24,10 +24,10 @@ export function macroValues(
     char: steady.char,
     user: steady.user,
     fields: steady.fields,
-    ...shared,
     // Few texts throw dice, and whose they are takes a hash to say.
     draw: (place) => scene.dice(field)(place),
-    clock: { grain, ...scene.clock },
+    clock: { grain, nowMs: scene.clock.nowMs, timeZone: scene.clock.timeZone },
+    ...shared,
   }
 }
 

@@ -104,6 +104,7 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
       // A server that is down keeps the models it had: a request to them names the real fault.
       known.set(provider, { models: known.get(provider)?.models ?? [], healthy: false })
     }
+    byName = new Map()
   }
 
   async function refresh(): Promise<void> {
@@ -122,11 +123,18 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
     return found.length > 0 || HAS_TAG.test(wanted) ? found : named(`${wanted}:latest`)
   }
 
+  /** Of the lists as they are; asked for several times in a turn. */
+  let byName = new Map<string, Upstream[]>()
   function named(wanted: string): Upstream[] {
-    return providers.flatMap((provider) => {
+    const before = byName.get(wanted)
+    if (before !== undefined) return before
+    const found: Upstream[] = []
+    for (const provider of providers) {
       const model = known.get(provider)?.models.find((candidate) => candidate.name === wanted)
-      return model === undefined ? [] : [{ provider, model }]
-    })
+      if (model !== undefined) found.push({ provider, model })
+    }
+    if (found.length > 0) byName.set(wanted, found)
+    return found
   }
 
   /** Those that answered when they were last asked; all of them when none did, so that the real fault is told. */
@@ -155,9 +163,9 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
   }
 
   function windowOf({ model: { name } }: Pick<Upstream, 'model'>): number {
-    const windows = lookup(name).flatMap(({ model: { contextTokens } }) => contextTokens ?? [])
-    const most = options.contextTokens ?? profileOf(name)?.contextTokens ?? USUAL_CONTEXT_TOKENS
-    return Math.min(most, ...windows)
+    let least = options.contextTokens ?? profileOf(name)?.contextTokens ?? USUAL_CONTEXT_TOKENS
+    for (const { model } of lookup(name)) least = Math.min(least, model.contextTokens ?? Infinity)
+    return least
   }
 
   function missing(name: string | undefined): AppError {

@@ -26,7 +26,7 @@ function sampleBeginning() {
   let begin: (answer: typeof deltas) => void = () => undefined
   let fail: (error: AppError) => void = () => undefined
   let listener: Listener | undefined
-  const beginning = new Beginning(signal, (given) => {
+  const beginning = new Beginning({ signal, admitted: undefined }, (given) => {
     listener = given
     return new Promise((resolve, reject) => ([begin, fail] = [resolve, reject]))
   })

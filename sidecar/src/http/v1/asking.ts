@@ -58,19 +58,20 @@ export async function completeAsk(
   })
   logged['task'] = task ?? null
   caller.admitted()
-  return {
+  const ask: Ask = {
     requestId,
     surface: trusted ? 'open-webui' : 'api',
     keyId: principal.keyId,
     mayUseBaseModels: principal.scopes.includes('base-models'),
-    ...said,
-    ...(cast === undefined ? {} : { mayAsk: (character) => allows(cast, character) }),
     conversation,
     trail: caller,
-    ...(person === undefined ? {} : { person }),
-    ...(trusted || user === undefined ? {} : { subUser: `${principal.keyId}:${user}` }),
-    ...(task === undefined ? {} : { task }),
+    ...said,
   }
+  if (cast !== undefined) ask.mayAsk = (character) => allows(cast, character)
+  if (person !== undefined) ask.person = person
+  if (!trusted && user !== undefined) ask.subUser = `${principal.keyId}:${user}`
+  if (task !== undefined) ask.task = task
+  return ask
 }
 
 /**

@@ -6,6 +6,8 @@ import { toAppError, type AppError } from '#base/errors.ts'
 import type { KeepAlive } from '#gateway/keys.ts'
 import type { Cited, Delta, Notice, Told } from '#providers/provider.ts'
 
+import { writePieces, type Pieces } from '../pieces.ts'
+
 /**
  * Clients with an idle deadline of about 20 s exist. A failure before the first sign of life still becomes a status; later ones
  * are an error event.
@@ -106,15 +108,20 @@ export async function writeItems<T>({
   beatMs = BEAT_MS,
   stallMs = STALL_MS,
 }: Writing<T>): Promise<string | undefined> {
+  let pieces: Pieces | undefined
+  // The head leaves with the first piece.
   const begin = () => {
-    if (outgoing.headersSent || outgoing.destroyed) return
+    if (pieces !== undefined) return pieces
     outgoing.writeHead(200, headers)
-    outgoing.flushHeaders()
-    outgoing.write(open())
+    pieces = writePieces(outgoing)
+    pieces.write(open())
+    return pieces
   }
   const alive = setInterval(() => {
+    if (outgoing.destroyed) return
     begin()
-    if (!outgoing.writableNeedDrain) outgoing.write(beat())
+    outgoing.flushHeaders()
+    if (!outgoing.writableNeedDrain) begin().write(beat())
   }, beatMs)
   try {
     for await (const item of items) {
@@ -122,19 +129,19 @@ export async function writeItems<T>({
       if (outgoing.destroyed) return 'cancelled'
       if (!isShown(item)) continue
       // Before the text is made: what stands before the first item comes first.
-      begin()
+      const { write } = begin()
       alive.refresh()
-      if (!outgoing.write(toText(item))) await drained(outgoing, stallMs)
+      if (!write(toText(item))) await drained(outgoing, stallMs)
     }
     return undefined
   } catch (thrown) {
     const error = toAppError(thrown)
-    if (!outgoing.headersSent) throw error
-    if (!outgoing.destroyed) outgoing.write(toError(error))
+    if (pieces === undefined) throw error
+    if (!outgoing.destroyed) pieces.write(toError(error))
     return error.code
   } finally {
     clearInterval(alive)
-    if (outgoing.headersSent) outgoing.end()
+    pieces?.end()
   }
 }
 
