@@ -130,9 +130,29 @@ describe('a turn', () => {
   test('that leans on the one before is looked up with it', async () => {
     await addBase('town', TOWN)
     const alone = await ask('And who sells them?')
-    const { passages } = await ask('And who sells them?', { previous: 'Are there brass lamps here?' })
+    const { passages, trace } = await ask('And who sells them?', { previous: 'Are there brass lamps here?' })
     expect(passages[0]?.text).toBe(TOWN[0])
+    // The account tells how near it is to the message itself.
+    const [first] = trace.pieces
+    expect(first).toMatchObject({ fate: 'used', words: { place: 1 } })
+    expect(first?.meaning?.similarity).toBe(
+      alone.trace.pieces.find(({ id }) => id === first?.id)?.meaning?.similarity,
+    )
+    expect(passages[0]?.similarity).toBe(first?.meaning?.similarity)
     expect(alone.trace.lookups).toHaveLength(1)
+  })
+
+  test('tells of each piece what became of it, of those too many to be looked at as well', async () => {
+    const lamps = Array.from(
+      { length: 40 },
+      (_, at) => `Lamp ${String(at)} of ${'street '.repeat(at)}the town.`,
+    )
+    await addBase('town', [...lamps, 'A boat at sea.'])
+    const { trace } = await ask('Which lamp is in the town?', { budgetCharacters: 1_000 })
+    const fates = new Set(trace.pieces.slice(0, 40).map(({ fate }) => fate))
+    expect(fates).toContain('used')
+    expect(trace.pieces.slice(30, 40).map(({ fate }) => fate)).toEqual(Array(10).fill('behind'))
+    expect(trace.pieces[40]?.fate).toBe('far')
   })
 
   test('is answered from the cache until something in the base changes', async () => {
@@ -331,6 +351,23 @@ describe('a base that is small', () => {
     await store.db.update(knowledgeBases).set({ revision: 3 })
     expect((await whole())?.[0]?.text).toBe(TOWN.slice(1).join('\n'))
   })
+})
+
+test('bases of two models are found side by side: what is near for one is far for the other', async () => {
+  // For the second model everything is near everything, as it is for the e5 family: 0.97 is far there.
+  const crowded = (text: string) =>
+    text.startsWith('search_query') ? [10, 0, text.includes('lantern') ? 2 : 1] : [10, 1, 0]
+  embed = (model, texts, ...rest) =>
+    model === 'all-minilm' ? meaning(model, texts, ...rest) : Promise.resolve(texts.map(crowded))
+  await addBase('town', TOWN)
+  await search.close()
+  search = await open({ embeddingModel: 'nomic-embed-text' })
+  await addBase('ships', ['Red sails.', 'Blue sails at sea.', 'A boat.', 'Nets and ropes.'])
+  await search.calibrate(['town', 'ships'], signal)
+  const { passages, trace } = await ask('anything like a lantern', { baseIds: ['town', 'ships'] })
+  expect(trace.gate).toMatchObject({ passes: true, reason: 'meaning' })
+  expect(passages.map(({ text }) => text)).toEqual([TOWN[0]])
+  expect(trace.pieces.filter(({ meaning: near }) => near?.place === 1)).toHaveLength(2)
 })
 
 test('the model changes: the old vectors answer until the new ones are whole', async () => {

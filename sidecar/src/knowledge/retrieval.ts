@@ -1,8 +1,6 @@
 /** What a turn is answered from the documents, and the account of how that was found. */
 import type { Fate, RankedPiece, Stretch } from '#rag/arrange.ts'
 import type { Verdict } from '#rag/gate.ts'
-import type { LexicalResult } from '#rag/lexical.ts'
-import type { VectorHit } from '#rag/vectors.ts'
 
 export interface Question {
   /** The last message of the person. */
@@ -50,13 +48,22 @@ export interface TracedPiece {
   id: number
   documentId: string
   documentName: string
-  /** BM25 and place among the words' hits, from 1; null where the words did not find it. */
+  /**
+   * BM25 and place among the words' hits, from 1, of the message itself, or where that did not find it of the message with the
+   * one before; null where neither did.
+   */
   words: { score: number; place: number } | null
+  /** The same of the nearest pieces, by the model of its base. */
   meaning: { similarity: number; place: number } | null
   score: number
-  /** `gate`: the turn asks for nothing; `far`: others answer, and this one hardly has to do with it. */
-  fate: Fate | 'gate' | 'far'
+  fate: PieceFate
 }
+
+/**
+ * `gate`: the turn asks for nothing; `far`: others answer, and this one hardly has to do with it; `behind`: it has to do with it,
+ * and so many do so more that it was not looked at.
+ */
+export type PieceFate = Fate | 'gate' | 'far' | 'behind'
 
 export interface RetrievalTrace {
   lookups: readonly { text: string; words: readonly string[]; weight: number }[]
@@ -105,22 +112,19 @@ export interface FoundPiece extends RankedPiece {
 export function traced(
   pieces: readonly FoundPiece[],
   on: {
-    words: LexicalResult['hits']
-    meaning: readonly VectorHit[]
-    fates: ReadonlyMap<number, Fate>
-    otherwise: 'gate' | 'far'
+    words: ReadonlyMap<number, { score: number; place: number }>
+    meaning: ReadonlyMap<number, { similarity: number; place: number }>
+    /** Of every piece. */
+    fates: ReadonlyMap<number, PieceFate>
   },
 ): TracedPiece[] {
-  const placed = <T extends { id: number }>(hits: readonly T[]) =>
-    new Map(hits.map((hit, at) => [hit.id, { ...hit, place: at + 1 }]))
-  const [words, meaning] = [placed(on.words), placed(on.meaning)]
   return pieces.map(({ id, documentId, documentName, score }) => {
-    const [word, near] = [words.get(id), meaning.get(id)]
+    const [word, near] = [on.words.get(id), on.meaning.get(id)]
     return {
       ...{ id, documentId, documentName, score },
       words: word === undefined ? null : { score: word.score, place: word.place },
       meaning: near === undefined ? null : { similarity: near.similarity, place: near.place },
-      fate: on.fates.get(id) ?? on.otherwise,
+      fate: on.fates.get(id) ?? 'behind',
     }
   })
 }

@@ -6,7 +6,7 @@ import { toAppError } from '#base/errors.ts'
 import { passageTokens } from '#prompt/passages.ts'
 import { arrange, type Stretch } from '#rag/arrange.ts'
 import { weightOf } from '#rag/fingerprint.ts'
-import { fuse, type Ranking } from '#rag/fuse.ts'
+import { fuse, sideBySide, type Ranking } from '#rag/fuse.ts'
 import { decide } from '#rag/gate.ts'
 import { NOTHING_FOUND, type LexicalResult } from '#rag/lexical.ts'
 import { lookupsOf, passing, type Lookup } from '#rag/question.ts'
@@ -105,34 +105,25 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     return Promise.all(lookups.map(({ words }) => lexical.search({ scopes, words, limit: RANKED })))
   }
 
-  /** The nearest of each lookup, in the terms of each model that bases were embedded with. */
+  /** The nearest of each lookup, by each of the models that bases were embedded with: while one changes, they are several. */
   async function byMeaning(
     lookups: readonly Lookup[],
     bases: readonly Base[],
     signal: AbortSignal,
-  ): Promise<VectorHit[][]> {
+  ): Promise<NearBy[][]> {
     if (vectors === undefined) return []
-    const fingerprints = new Set(bases.map(({ fingerprint }) => fingerprint))
+    const search = async (fingerprint: string, text: string): Promise<NearBy> => {
+      if (weightOf(fingerprint, text) === 0) return { fingerprint, hits: [] }
+      const vector = await embeddings.question(text, fingerprint, signal)
+      const scopes = bases.filter((base) => base.fingerprint === fingerprint).map(scopeOf)
+      return {
+        fingerprint,
+        hits: await vectors.search({ fingerprint, scopes, vector, limit: RANKED }, signal),
+      }
+    }
+    const fingerprints = [...new Set(bases.flatMap(({ fingerprint }) => fingerprint ?? []))]
     return Promise.all(
-      lookups.map(async ({ text }) => {
-        const found = await Promise.all(
-          [...fingerprints].map(async (fingerprint) => {
-            if (fingerprint === null || weightOf(fingerprint, text) === 0) return []
-            const vector = await embeddings.question(text, fingerprint, signal)
-            const search = {
-              fingerprint,
-              scopes: bases.filter((base) => base.fingerprint === fingerprint).map(scopeOf),
-              vector,
-              limit: RANKED,
-            }
-            return vectors.search(search, signal)
-          }),
-        )
-        return found
-          .flat()
-          .sort((a, b) => b.similarity - a.similarity || a.id - b.id)
-          .slice(0, RANKED)
-      }),
+      lookups.map(({ text }) => Promise.all(fingerprints.map((fingerprint) => search(fingerprint, text)))),
     )
   }
 
@@ -181,24 +172,24 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
         deadlineMs,
         now,
       }),
-      leg<VectorHit[][]>('meaning', [], { run: () => byMeaning(lookups, bases, signal), deadlineMs, now }),
+      leg<NearBy[][]>('meaning', [], { run: () => byMeaning(lookups, bases, signal), deadlineMs, now }),
     ])
-    const floor = Math.max(...bases.map(floors.nearness))
-    const gate = judge(lookups, bases, { words: words.value, meaning: meaning.value, floor })
-    const fused = fuse(rankings(lookups, bases, { words: words.value, meaning: meaning.value })).slice(
-      0,
-      LOOKED_AT,
-    )
+    const found = { words: words.value, meaning: meaning.value, floorOf: floorsOf(bases) }
+    const gate = judge(lookups, bases, found)
+    const fused = fuse(rankings(lookups, found)).slice(0, LOOKED_AT)
     const rows = await rowsOf(
       fused.map(({ id }) => id),
       bases,
     )
-    const similarities = new Map(meaning.value.flat().map(({ id, similarity }) => [id, similarity]))
+    const nearness = meaning.value.map((of) => of.map(({ hits }) => hits))
+    const similarities = firstOf(nearness.flat())
     const ranked = fused.flatMap(({ id, score }): FoundPiece[] => {
       const row = rows.get(id)
-      return row === undefined ? [] : [{ ...row, score, similarity: similarities.get(id) ?? null }]
+      return row === undefined
+        ? []
+        : [{ ...row, score, similarity: similarities.get(id)?.similarity ?? null }]
     })
-    const near = gate.passes ? nearOnes(ranked, { words: words.value, floor }) : []
+    const near = gate.passes ? nearOnes(ranked, found) : []
     const ordered = await reorder(text, near, signal)
     const { stretches, fates } = arrange(ordered.value, {
       characters: budgetCharacters,
@@ -218,10 +209,13 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
         store: vectors?.kind ?? null,
         gate,
         pieces: traced(ranked, {
-          words: words.value[0]?.hits ?? [],
-          meaning: meaning.value[0] ?? [],
-          fates,
-          otherwise: gate.passes ? 'far' : 'gate',
+          words: firstOf(words.value.map(({ hits }) => hits)),
+          meaning: similarities,
+          fates: new Map([
+            ...ranked.map(({ id }) => [id, gate.passes ? 'far' : 'gate'] as const),
+            ...near.map(({ id }) => [id, 'behind'] as const),
+            ...fates,
+          ]),
         }),
         notes: [
           ...[words.note, meaning.note, ordered.note].filter((note) => note !== undefined),
@@ -242,19 +236,27 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     )
   }
 
+  /** Of each model, what small talk reaches in any of the bases that it embedded. */
+  function floorsOf(bases: readonly Base[]): ReadonlyMap<string, number> {
+    const known = new Map<string, number>()
+    for (const base of bases)
+      if (base.fingerprint !== null)
+        known.set(base.fingerprint, Math.max(known.get(base.fingerprint) ?? -1, floors.nearness(base)))
+    return known
+  }
+
   /** The first lookup that asks for anything and may decide does. */
   function judge(
     lookups: readonly Lookup[],
     bases: readonly Base[],
-    on: { words: readonly LexicalResult[]; meaning: readonly VectorHit[][]; floor: number },
+    on: Found,
   ): NonNullable<RetrievalTrace['gate']> {
     const verdicts = lookups.map((lookup, at) => {
-      const similarity = on.meaning[at]?.[0]?.similarity
-      const near = similarity === undefined ? {} : { similarity, floor: on.floor }
+      const near = nearest(on.meaning[at] ?? [], on.floorOf)
       const lexical = on.words[at] ?? NOTHING_FOUND
       const chance = chanceOf(bases, lookup.text)
       const verdict = decide({ ...lookup, lexical, ...near, ...(chance === undefined ? {} : { chance }) })
-      return { ...verdict, similarity: similarity ?? null, floor: near.floor ?? null }
+      return { ...verdict, similarity: near?.similarity ?? null, floor: near?.floor ?? null }
     })
     const nothing = {
       passes: false,
@@ -323,38 +325,78 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
   }
 }
 
+/** What one model finds near. Cosines of different models are never compared: what is near for one is far for another. */
+interface NearBy {
+  fingerprint: string
+  hits: readonly VectorHit[]
+}
+
+interface Found {
+  /** Of each lookup. */
+  words: readonly LexicalResult[]
+  meaning: readonly (readonly NearBy[])[]
+  /** Of each fingerprint. */
+  floorOf: ReadonlyMap<string, number>
+}
+
+/** Of the model whose nearest piece goes furthest beyond what small talk reaches there. */
+function nearest(
+  found: readonly NearBy[],
+  floorOf: Found['floorOf'],
+): { similarity: number; floor: number } | undefined {
+  return found
+    .flatMap(({ fingerprint, hits: [first] }) => {
+      const floor = floorOf.get(fingerprint)
+      return first === undefined || floor === undefined ? [] : [{ similarity: first.similarity, floor }]
+    })
+    .sort((a, b) => b.similarity - b.floor - (a.similarity - a.floor))[0]
+}
+
 /** Words count one, meaning as much as its model has shown to be worth. */
-function rankings(
-  lookups: readonly Lookup[],
-  bases: readonly Base[],
-  found: { words: readonly LexicalResult[]; meaning: readonly (readonly VectorHit[])[] },
-): Ranking[] {
+function rankings(lookups: readonly Lookup[], found: Found): Ranking[] {
   return lookups.flatMap(({ text, weight }, at) => {
-    const worth = Math.max(
-      0,
-      ...bases.map(({ fingerprint }) => (fingerprint === null ? 0 : weightOf(fingerprint, text))),
-    )
     const words = found.words[at]?.hits ?? []
-    const near = (found.meaning[at] ?? []).map(({ id, similarity }) => ({ id, score: similarity }))
+    const near = (found.meaning[at] ?? []).map(({ fingerprint, hits }) => ({
+      hits: hits.map(({ id, similarity }) => ({ id, score: similarity })),
+      least: hits.at(-1)?.similarity ?? 0,
+      weight: weight * weightOf(fingerprint, text),
+    }))
     return [
       // Where not even so many have any of the words, the others have none.
       { hits: words, least: words.length < RANKED ? 0 : (words.at(-1)?.score ?? 0), weight },
-      { hits: near, least: near.at(-1)?.score ?? 0, weight: weight * worth },
+      sideBySide(near),
     ]
   })
 }
 
+interface Placed {
+  /** In its ranking, from 1. */
+  place: number
+}
+
+/** Of each hit, how the first ranking that has it does: the message itself comes before what it leans on. */
+function firstOf<T extends { id: number }>(found: readonly (readonly T[])[]): Map<number, T & Placed> {
+  const first = new Map<number, T & Placed>()
+  for (const hits of found)
+    for (const [at, hit] of hits.entries())
+      if (!first.has(hit.id)) first.set(hit.id, { ...hit, place: at + 1 })
+  return first
+}
+
 /** Rankings always have an end, however little it has to do with the question. */
-function nearOnes(
-  pieces: readonly FoundPiece[],
-  on: { words: readonly LexicalResult[]; floor: number },
-): FoundPiece[] {
+function nearOnes(pieces: readonly FoundPiece[], on: Found): FoundPiece[] {
   const shared = new Set(
     on.words.flatMap(({ hits }) =>
       hits.filter(({ score }) => score >= LEAST_OF_BEST * (hits[0]?.score ?? 0)).map(({ id }) => id),
     ),
   )
-  return pieces.filter(({ id, similarity }) => shared.has(id) || (similarity ?? -1) >= on.floor)
+  const near = new Set(
+    on.meaning.flat().flatMap(({ fingerprint, hits }) => {
+      const floor = on.floorOf.get(fingerprint) ?? Infinity
+      return hits.filter(({ similarity }) => similarity >= floor).map(({ id }) => id)
+    }),
+  )
+  return pieces.filter(({ id }) => shared.has(id) || near.has(id))
 }
 
 function passageOf(

@@ -19,17 +19,33 @@ export interface Fused {
   score: number
 }
 
+/**
+ * Several rankings whose scores cannot be compared, as of one question by several models, as one: each is put between its
+ * first (its weight, as a share of the largest) and its least (0). No hit may be in two of them.
+ */
+export function sideBySide(rankings: readonly Ranking[]): Ranking {
+  const weight = Math.max(0, ...rankings.map((each) => each.weight))
+  const hits = rankings.flatMap(({ hits: own, least, weight: worth }) =>
+    worth > 0
+      ? own.map(({ id, score }) => ({ id, score: (worthOf(score, own, least) * worth) / weight }))
+      : [],
+  )
+  return { hits: hits.sort((a, b) => b.score - a.score || a.id - b.id), least: 0, weight }
+}
+
 /** Best first; equal scores by id, so that the same search answers the same. */
 export function fuse(rankings: readonly Ranking[]): Fused[] {
   const given = rankings.filter(({ hits, weight }) => hits.length > 0 && weight > 0)
   const all = given.reduce((sum, { weight }) => sum + weight, 0)
   const scores = new Map<number, number>()
   for (const { hits, least, weight } of given) {
-    const range = (hits[0]?.score ?? least) - least
-    for (const { id, score } of hits) {
-      const worth = range > 0 ? Math.max(0, score - least) / range : 1
-      scores.set(id, (scores.get(id) ?? 0) + (weight * worth) / all)
-    }
+    for (const { id, score } of hits)
+      scores.set(id, (scores.get(id) ?? 0) + (weight * worthOf(score, hits, least)) / all)
   }
   return [...scores].map(([id, score]) => ({ id, score })).sort((a, b) => b.score - a.score || a.id - b.id)
+}
+
+function worthOf(score: number, hits: Ranking['hits'], least: number): number {
+  const range = (hits[0]?.score ?? least) - least
+  return range > 0 ? Math.max(0, score - least) / range : 1
 }

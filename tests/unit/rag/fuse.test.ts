@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 
-import { fuse, type Ranking } from '#rag/fuse.ts'
+import { fuse, sideBySide, type Ranking } from '#rag/fuse.ts'
 
 const hits = (...scores: readonly (readonly [id: number, score: number])[]) =>
   scores.map(([id, score]) => ({ id, score }))
@@ -47,4 +47,21 @@ test('scores lie between nothing and one, whatever the rankings hold', () => {
       }
     }),
   )
+})
+
+test('rankings of models whose scores cannot be compared stand side by side, each by its own first', () => {
+  const hits = (...scores: [id: number, score: number][]) => scores.map(([id, score]) => ({ id, score }))
+  const low = { hits: hits([1, 0.6], [2, 0.2]), least: 0.2, weight: 0.5 }
+  const high = { hits: hits([3, 0.99], [4, 0.98], [5, 0.97]), least: 0.97, weight: 0.25 }
+  const joined = sideBySide([low, high])
+  expect(joined).toMatchObject({ least: 0, weight: 0.5 })
+  expect(joined.hits.map(({ id }) => id)).toEqual([1, 3, 4, 2, 5])
+  expect(joined.hits[2]?.score).toBeCloseTo(0.25)
+  expect(sideBySide([]).hits).toEqual([])
+})
+
+test('one ranking alone counts as it did', () => {
+  const words = { hits: [{ id: 1, score: 7 }], least: 0, weight: 1 }
+  const near = { hits: [0.9, 0.7, 0.4].map((score, at) => ({ id: at + 1, score })), least: 0.4, weight: 0.5 }
+  expect(fuse([words, sideBySide([near])])).toEqual(fuse([words, near]))
 })
