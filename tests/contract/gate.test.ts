@@ -4,13 +4,15 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { createFloors } from '#knowledge/floors.ts'
+import type { Embeddings } from '#knowledge/embeddings.ts'
+import { createFloors, type Census } from '#knowledge/floors.ts'
 import { CHUNK_OPTIONS } from '#rag/chunk.ts'
 import type { LexicalIndex } from '#rag/lexical.ts'
 import { openSqliteLexicalIndex } from '#rag/lexical.sqlite.ts'
 import { prepareDocument } from '#rag/prepare.ts'
+import type { VectorStore } from '#rag/vectors.ts'
 
 import { handbookFile, openGate, unseenFollowUps, unseenQuestions, unseenSmallTalk } from '../support/gate.ts'
 
@@ -61,11 +63,21 @@ test.each([
   },
 )
 
-test('a base that hardly changed is not tried again, and one that did is', async () => {
+test('a base that hardly changed is not tried again, and one that did is, of like size or not', async () => {
   const base = { id: 'grown', generation: 1, fingerprint: null }
   const scope = { baseId: base.id, generation: 1 }
-  const pieces = (count: number, text: string) =>
-    Array.from({ length: count }, () => ({ id: nextId++, documentId: 'd', header: '', text }))
+  const ids: number[] = []
+  const pieces = (count: number, text: string, documentId = 'd') =>
+    Array.from({ length: count }, () => {
+      ids.push(nextId)
+      return { id: nextId++, documentId, header: '', text }
+    })
+  const census: Census = (_scope, after) =>
+    Promise.resolve({
+      pieces: ids.length,
+      newest: Math.max(...ids),
+      since: ids.filter((id) => id > after).length,
+    })
   await index.put(scope, pieces(8, 'Lamps and boats.'))
   let searches = 0
   const lexical: LexicalIndex = {
@@ -75,7 +87,7 @@ test('a base that hardly changed is not tried again, and one that did is', async
       return index.search(search)
     },
   }
-  const floors = createFloors({ lexical, vectors: undefined, now: () => 0 })
+  const floors = createFloors({ lexical, census, vectors: undefined, now: () => 0 })
   const calibrated = async (revision: number) => {
     const before = searches
     await floors.calibrate({ ...base, revision }, new AbortController().signal)
@@ -89,4 +101,47 @@ test('a base that hardly changed is not tried again, and one that did is', async
   expect(floors.chance({ ...base, revision: 2 }, 'I am baking bread')).toBeDefined()
   await index.put(scope, pieces(3, 'More of them.'))
   expect(await calibrated(3)).toBeGreaterThan(100)
+  await index.removeDocument('d')
+  ids.length = 0
+  await index.put(scope, pieces(12, 'Something else altogether, of the same size.', 'e'))
+  expect(await calibrated(4)).toBeGreaterThan(100)
+})
+
+describe('how near small talk comes to a base by its meaning', () => {
+  const vectorsNear = (similarity: () => number): VectorStore =>
+    ({ search: () => Promise.resolve([{ id: 1, similarity: similarity() }]) }) as unknown as VectorStore
+  const embeddings = { question: () => Promise.resolve(new Float32Array(1)) } as unknown as Embeddings
+  const census: Census = () => Promise.resolve({ pieces: 1, newest: 1, since: 0 })
+  const base = { id: 'near', generation: 1, fingerprint: 'm', revision: 1 }
+  const { signal } = new AbortController()
+
+  test('is remembered while the base changes, until it was tried again', async () => {
+    let similarity = 0.8
+    const floors = createFloors({
+      ...{ lexical: index, census, embeddings, now: () => 0 },
+      vectors: vectorsNear(() => similarity),
+    })
+    await floors.calibrate(base, signal)
+    expect(floors.nearness(base)).toBe(0.8)
+    similarity = 0.6
+    const changed = { ...base, revision: 2 }
+    expect(floors.nearness(changed)).toBe(0.8)
+    await floors.calibrate(changed, signal)
+    expect(floors.nearness(changed)).toBe(0.6)
+    expect(floors.nearness({ ...base, fingerprint: 'other' })).toBeLessThan(0.6)
+  })
+
+  test('is learnt also where words cannot be tried, and the other way round', async () => {
+    const fails = () => Promise.reject(new Error('away'))
+    const on = { census, embeddings, now: () => 0 }
+    const withoutWords = createFloors({ ...on, lexical: { search: fails }, vectors: vectorsNear(() => 0.8) })
+    await expect(withoutWords.calibrate(base, signal)).rejects.toThrow('away')
+    expect(withoutWords.nearness(base)).toBe(0.8)
+    const withoutVectors = createFloors({
+      ...{ ...on, lexical: index },
+      vectors: { ...vectorsNear(() => 0.8), search: fails },
+    })
+    await expect(withoutVectors.calibrate(base, signal)).rejects.toThrow('away')
+    expect(withoutVectors.chance(base, 'hello there')).toBeDefined()
+  })
 })

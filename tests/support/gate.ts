@@ -28,7 +28,8 @@ export async function openGate(
   lexical: LexicalIndex,
   baseId: string,
 ): Promise<(texts: readonly string[], behind?: readonly string[]) => Promise<number>> {
-  const floors = createFloors({ lexical, vectors: undefined, now: () => 0 })
+  const census = () => Promise.resolve({ pieces: 1, newest: 1, since: 1 })
+  const floors = createFloors({ lexical, census, vectors: undefined, now: () => 0 })
   const base = { id: baseId, generation: 1, revision: 1, fingerprint: null }
   await floors.calibrate(base, new AbortController().signal)
   const verdictOf = async (lookup: Lookup) => {

@@ -22,19 +22,29 @@ export interface CalibratedBase {
 }
 
 export interface Floors {
-  /** A cosine; the least one until the base was calibrated. */
+  /** A cosine: of the base as it is, or as it was when it was calibrated last; the least one until then. */
   nearness(base: CalibratedBase): number
   /**
    * The strength of words (see `decide`) that small talk like this text reaches, or did before the base changed; undefined until
    * the base was calibrated.
    */
   chance(base: CalibratedBase, text: string): number | undefined
-  /** Does nothing for a base that is calibrated already. Throws as `Embeddings.question` and `LexicalIndex.search`. */
+  /**
+   * Does nothing for a base that is calibrated already. Words and meaning are tried side by side, and either counts where the
+   * other fails. Throws as `Embeddings.question`, `LexicalIndex.search` and the census.
+   */
   calibrate(base: CalibratedBase, signal: AbortSignal): Promise<void>
 }
 
+/** How many pieces a base has, the newest id of them, and how many have a larger id than `after`. */
+export type Census = (
+  scope: Scope,
+  after: number,
+) => Promise<{ pieces: number; newest: number; since: number }>
+
 interface FloorsParts {
-  lexical: LexicalIndex
+  lexical: Pick<LexicalIndex, 'search'>
+  census: Census
   vectors: VectorStore | undefined
   embeddings?: Embeddings
   now: () => number
@@ -45,7 +55,7 @@ const LEAST_FLOOR = 0.35
 const FLOORS_KEPT = 1_000
 /** Of the small talk of a language, what may come nearer: it may be about what the base is about by chance. */
 const SPARED_SHARE = 0.05
-/** A base that has grown or shrunk by less is not tried again with words: it takes a search for each text. */
+/** A base of which less came or went is not tried again with words: it takes a search for each text. */
 const CHANGED_SHARE = 0.25
 /** Fewer texts say nothing about their kind. */
 const FEWEST = 4
@@ -57,15 +67,15 @@ type Chances = Readonly<Partial<Record<Kind, number>>>
 interface Tried {
   revision: number
   pieces: number
+  newest: number
   chances: Chances
 }
 
 /** Without vectors words alone are tried. */
-export function createFloors({ lexical, vectors, embeddings, now }: FloorsParts): Floors {
-  const nearnesses = new Map<string, number>()
+export function createFloors({ lexical, census, vectors, embeddings, now }: FloorsParts): Floors {
+  const nearnesses = new Map<string, { revision: number; floor: number }>()
   const tries = new Map<string, Tried>()
-  const meaningKey = ({ id, revision, fingerprint }: CalibratedBase) =>
-    JSON.stringify([id, revision, fingerprint])
+  const meaningKey = ({ id, fingerprint }: CalibratedBase) => JSON.stringify([id, fingerprint])
 
   async function strengthOf(text: string, scope: Scope): Promise<number> {
     const [{ words } = { words: [] }] = lookupsOf(text, undefined)
@@ -97,27 +107,30 @@ export function createFloors({ lexical, vectors, embeddings, now }: FloorsParts)
     const { id, revision } = base
     const before = tries.get(id)
     if (before?.revision === revision) return
-    const pieces = await lexical.count(scope)
-    const isLike = before !== undefined && Math.abs(pieces - before.pieces) <= CHANGED_SHARE * before.pieces
-    const chances = isLike ? before.chances : await tryWords(scope, signal)
-    keep(tries, id, { revision, pieces: isLike ? before.pieces : pieces, chances })
+    const { pieces, newest, since } = await census(scope, before?.newest ?? 0)
+    const gone = (before?.pieces ?? 0) + since - pieces
+    // Compared with what was tried, however often a little of it has changed since.
+    if (before !== undefined && since + gone <= CHANGED_SHARE * before.pieces)
+      keep(tries, id, { ...before, revision })
+    else keep(tries, id, { revision, pieces, newest, chances: await tryWords(scope, signal) })
   }
 
   async function tryMeaning(base: CalibratedBase, scope: Scope, signal: AbortSignal): Promise<void> {
     const { fingerprint } = base
     if (vectors === undefined || embeddings === undefined) return
-    if (fingerprint === null || nearnesses.has(meaningKey(base))) return
+    if (fingerprint === null || nearnesses.get(meaningKey(base))?.revision === base.revision) return
     const similarities: number[] = []
     for (const text of SMALL_TALK_FOR_MODELS) {
       const vector = await embeddings.question(text, fingerprint, signal)
       const hits = await vectors.search({ fingerprint, scopes: [scope], vector, limit: 1 }, signal)
       similarities.push(hits[0]?.similarity ?? 0)
     }
-    keep(nearnesses, meaningKey(base), Math.max(LEAST_FLOOR, highOf(similarities)))
+    const floor = Math.max(LEAST_FLOOR, highOf(similarities))
+    keep(nearnesses, meaningKey(base), { revision: base.revision, floor })
   }
 
   return {
-    nearness: (base) => nearnesses.get(meaningKey(base)) ?? LEAST_FLOOR,
+    nearness: (base) => nearnesses.get(meaningKey(base))?.floor ?? LEAST_FLOOR,
     chance(base, text) {
       const script = scriptOf(text)
       const known = tries.get(base.id)
@@ -127,8 +140,9 @@ export function createFloors({ lexical, vectors, embeddings, now }: FloorsParts)
     },
     async calibrate(base, signal) {
       const scope = { baseId: base.id, generation: base.generation }
-      await tryAgain(base, scope, signal)
-      await tryMeaning(base, scope, signal)
+      const tried = await Promise.allSettled([tryAgain(base, scope, signal), tryMeaning(base, scope, signal)])
+      const failed = tried.find((each) => each.status === 'rejected')
+      if (failed !== undefined) throw failed.reason
     },
   }
 }

@@ -1,5 +1,5 @@
 /** From a turn to the passages that answer it. Never throws: a turn goes on without. */
-import { and, eq, inArray, isNull } from 'drizzle-orm'
+import { and, eq, inArray, isNull, sql, type SQL } from 'drizzle-orm'
 
 import { createCache } from '#base/cache.ts'
 import { toAppError } from '#base/errors.ts'
@@ -15,7 +15,7 @@ import type { Scope } from '#rag/scope.ts'
 import type { VectorHit } from '#rag/vectors.ts'
 import type { Store } from '#store/store.ts'
 
-import { createFloors } from './floors.ts'
+import { createFloors, type Census } from './floors.ts'
 import {
   labelOf,
   nothingFrom,
@@ -55,6 +55,22 @@ const CALIBRATION_MS = 300_000
 /** Of the best piece's words, what a piece must have that is not near by its meaning. */
 const LEAST_OF_BEST = 0.25
 
+/** By the database, whose ids tell what is new. */
+function censusOf({ db, t: { knowledgeChunks: chunk } }: Store): Census {
+  const number = (value: SQL) => sql<number>`coalesce(${value}, 0)`.mapWith(Number)
+  return async ({ baseId, generation }, after) => {
+    const [counted] = await db
+      .select({
+        pieces: number(sql`count(*)`),
+        newest: number(sql`max(${chunk.id})`),
+        since: number(sql`sum(case when ${chunk.id} > ${after} then 1 else 0 end)`),
+      })
+      .from(chunk)
+      .where(and(eq(chunk.baseId, baseId), eq(chunk.generation, generation)))
+    return counted ?? { pieces: 0, newest: 0, since: 0 }
+  }
+}
+
 interface Base {
   id: string
   generation: number
@@ -69,7 +85,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
   const results = createCache<Retrieved>('question', { most: RESULTS_KEPT })
   const wholes = createWholeBases(store)
   const { lexical, vectors, embeddings } = index
-  const floors = createFloors({ lexical, vectors, embeddings, now })
+  const floors = createFloors({ lexical, census: censusOf(store), vectors, embeddings, now })
   const calibrating = new Set<string>()
 
   /** Beside the turn, once at a time for each base. */
