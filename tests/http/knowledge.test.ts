@@ -264,7 +264,7 @@ describe('the command line', () => {
       out: expect.stringContaining('50.0 % found') as string,
     })
     const xml = await readFile(report, 'utf8')
-    expect(xml).toContain('<testsuites tests="2" failures="1">')
+    expect(xml).toContain('<testsuites tests="2" failures="1" errors="0">')
     expect(xml).toMatch(/name="How &lt;deep&gt; is the quarry\?".*<failure message="not found/)
     expect((await exam('--least', '0.9')).code).toBe(1)
     expect((await exam()).code).toBe(0)

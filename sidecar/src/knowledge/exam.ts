@@ -22,13 +22,16 @@ export interface ExamRun {
   id: string
   atMs: number
   fingerprint: string | null
-  /** Share of the questions whose passage was among those that would stand in a prompt, 0 to 1. */
+  /** Of the questions that were answered, the share whose passage was among those that would stand in a prompt, 0 to 1. */
   hitRate: number
   /** Normalised discounted cumulative gain over the first ten, with one right passage for each question. */
   ndcg: number
+  /** Questions that a search came too late for, or was away for: they say nothing about the base, and count nowhere. */
+  unanswered: number
   questions: (Pick<ExamQuestion, 'id' | 'question' | 'documentName'> & {
     rank: number | null
-    /** In the run before; absent for a question that is new. */
+    isUnanswered: boolean
+    /** When it was last answered; absent for a question that never was. */
     rankBefore?: number | null
   })[]
 }
@@ -42,7 +45,10 @@ export interface Exams {
   ): Promise<ExamQuestion>
   /** Throws AppError `not_found`. */
   remove(baseId: string, id: string): Promise<void>
-  /** Asks every question. Throws AppError `invalid` for an exam without any, `cancelled` when `signal` aborts. */
+  /**
+   * Asks every question. Throws AppError `invalid` for an exam without any, `unavailable` when none was answered in time,
+   * `cancelled` when `signal` aborts.
+   */
   run(baseId: string, signal: AbortSignal): Promise<ExamRun>
 }
 
@@ -79,12 +85,17 @@ export function createExams({ store, retrieval, now }: ExamParts): Exams {
     return run?.ranks ?? {}
   }
 
-  async function rankOf({ baseId, question, quote }: ExamQuestion, signal: AbortSignal) {
+  /** Undefined where it was not found and not all was searched: it may have been there. */
+  async function rankOf(
+    { baseId, question, quote }: ExamQuestion,
+    signal: AbortSignal,
+  ): Promise<number | null | undefined> {
     const asked = { text: question, baseIds: [baseId], deadlineMs: DEADLINE_MS }
-    const { passages } = await retrieval.retrieve(asked, signal)
+    const { passages, trace } = await retrieval.retrieve(asked, signal)
     const wanted = squeeze(quote)
     const at = passages.findIndex(({ text }) => squeeze(text).includes(wanted))
-    return at === -1 ? null : at + 1
+    if (at >= 0) return at + 1
+    return trace.notes.some(({ code }) => code !== 'unreadable') ? undefined : null
   }
 
   /** Throws AppError `not_found`. */
@@ -130,20 +141,33 @@ export function createExams({ store, retrieval, now }: ExamParts): Exams {
       const fingerprint = await fingerprintOf(baseId)
       for (const question of asked) {
         if (signal.aborted) throw new AppError('cancelled', 'The exam was stopped; nothing of it is kept')
-        ranks[question.id] = await rankOf(question, signal)
+        const rank = await rankOf(question, signal)
+        if (rank !== undefined) ranks[question.id] = rank
       }
-      const figures = { id: createId(now()), atMs: now(), fingerprint, ...scores(Object.values(ranks)) }
-      await store.atomically((db) => [db.insert(examRuns).values({ ...figures, baseId, ranks })])
+      const answered = Object.values(ranks)
+      if (answered.length === 0)
+        throw new AppError(
+          'unavailable',
+          `No question of the exam of "${baseId}" was answered in time; see what /readyz says of the searches`,
+        )
+      const figures = { id: createId(now()), atMs: now(), fingerprint, ...scores(answered) }
+      // What was not answered is compared with the time before again.
+      const known = { ...present(before, asked), ...ranks }
+      await store.atomically((db) => [db.insert(examRuns).values({ ...figures, baseId, ranks: known })])
       return {
-        ...figures,
+        ...{ ...figures, unanswered: asked.length - answered.length },
         questions: asked.map(({ id, question, documentName }) => ({
-          ...{ id, question, documentName, rank: ranks[id] ?? null },
+          ...{ id, question, documentName, rank: ranks[id] ?? null, isUnanswered: !(id in ranks) },
           ...(id in before && { rankBefore: before[id] ?? null }),
         })),
       }
     },
   }
 }
+
+/** Of questions that are still asked. */
+const present = (ranks: ExamRanks, asked: readonly ExamQuestion[]): ExamRanks =>
+  Object.fromEntries(asked.flatMap(({ id }) => (id in ranks ? [[id, ranks[id] ?? null]] : [])))
 
 function scores(ranks: readonly (number | null)[]): { hitRate: number; ndcg: number } {
   const gains = ranks.map((rank) => (rank === null || rank > DEEPEST ? 0 : 1 / Math.log2(rank + 1)))

@@ -15,17 +15,23 @@ let exams: Exams
 let nowMs: number
 /** What is found for a question, best first. */
 let found: Record<string, string[]>
+/** Questions that the search by meaning comes too late for. */
+let late: Set<string>
 
 const by = { actor: 'Tess' }
 const signal = new AbortController().signal
 const retrieve: Retrieval['retrieve'] = ({ text }) =>
-  Promise.resolve({ passages: (found[text] ?? []).map((passage) => ({ text: passage })) } as never)
+  Promise.resolve({
+    passages: (found[text] ?? []).map((passage) => ({ text: passage })),
+    trace: { notes: late.has(text) ? [{ code: 'late', what: 'meaning' }] : [] },
+  } as never)
 
 beforeEach(async () => {
   dataDir = await mkdtemp(path.join(tmpdir(), 'troupe-exam-'))
   store = await openStore(`file:${path.join(dataDir, 'x.sqlite')}`)
   nowMs = 1_000
   found = {}
+  late = new Set()
   exams = createExams({ store, retrieval: { retrieve }, now: () => nowMs++ })
   await store.atomically((db) => [
     db.insert(store.t.knowledgeBases).values({
@@ -75,6 +81,30 @@ test('tells what changed since the last run', async () => {
   found = {}
   expect((await exams.run('harbour', signal)).questions).toMatchObject([{ rank: null, rankBefore: 1 }])
   expect((await exams.run('harbour', signal)).questions).toMatchObject([{ rank: null, rankBefore: null }])
+})
+
+test('a question that a search came too late for is counted apart, and compared with the time before again', async () => {
+  await add('What burns?', 'whale oil')
+  await add('Who keeps it?', 'Mira')
+  found = { 'What burns?': ['It burns whale oil.'], 'Who keeps it?': ['Mira does.'] }
+  await exams.run('harbour', signal)
+  found = { 'What burns?': ['It burns whale oil.'] }
+  late = new Set(['What burns?', 'Who keeps it?'])
+  const run = await exams.run('harbour', signal)
+  // What was found in spite of it was found.
+  expect(run).toMatchObject({ hitRate: 1, ndcg: 1, unanswered: 1 })
+  expect(run.questions).toMatchObject([
+    { rank: 1, isUnanswered: false },
+    { rank: null, isUnanswered: true, rankBefore: 1 },
+  ])
+  late = new Set()
+  expect((await exams.run('harbour', signal)).questions[1]).toMatchObject({ rank: null, rankBefore: 1 })
+})
+
+test('an exam of which nothing was answered in time has no figures', async () => {
+  await add('What burns?', 'whale oil')
+  late = new Set(['What burns?'])
+  await expect(exams.run('harbour', signal)).rejects.toMatchObject({ code: 'unavailable' })
 })
 
 test('keeps of a long passage some words from its middle, which a new cut leaves together', async () => {

@@ -43,7 +43,14 @@ const Questions = z.looseObject({ questions: z.array(Question) })
 const Ran = z.looseObject({
   hitRate: z.number(),
   ndcg: z.number(),
-  questions: z.array(Question.extend({ rank: z.number().nullable(), rankBefore: z.number().nullish() })),
+  unanswered: z.number(),
+  questions: z.array(
+    Question.extend({
+      rank: z.number().nullable(),
+      isUnanswered: z.boolean(),
+      rankBefore: z.number().nullish(),
+    }),
+  ),
 })
 type Ran = z.infer<typeof Ran>
 
@@ -82,7 +89,7 @@ async function remove({ positionals, api, screen }: Run): Promise<number> {
   return 0
 }
 
-/** Exit code 1 when a question that found its passage the last time does not any more, or fewer are found than asked for. */
+/** Exit code 1 when a question lost its passage or was not answered in time, or fewer are found than asked for. */
 async function run({ positionals, values, api, screen }: Run): Promise<number> {
   const base = required(positionals, NAME_A_BASE)
   const least = Number(textOf(values, 'least') ?? 0)
@@ -91,31 +98,37 @@ async function run({ positionals, values, api, screen }: Run): Promise<number> {
   const ran = await api.call('POST', exam(base, '/run'), Ran)
   for (const each of ran.questions) screen.line(`${verdictOf(each).padEnd(22)} ${each.question}`)
   screen.line(`${(ran.hitRate * 100).toFixed(1)} % found, nDCG@10 ${ran.ndcg.toFixed(3)}`)
+  if (ran.unanswered > 0)
+    screen.line(
+      `${String(ran.unanswered)} not answered in time, which say nothing about the base; run it again when the searches are well`,
+    )
   const report = textOf(values, 'junit')
   if (report !== undefined) await writeFile(report, junitOf(base, ran))
   screen.result(ran)
-  return ran.hitRate < least || ran.questions.some(isLost) ? 1 : 0
+  return ran.unanswered > 0 || ran.hitRate < least || ran.questions.some(isLost) ? 1 : 0
 }
 
-const isLost = ({ rank, rankBefore }: Ran['questions'][number]) =>
-  rank === null && typeof rankBefore === 'number'
+const isMissed = ({ rank, isUnanswered }: Ran['questions'][number]) => rank === null && !isUnanswered
+const isLost = (each: Ran['questions'][number]) => isMissed(each) && typeof each.rankBefore === 'number'
 
-function verdictOf({ rank, rankBefore }: Ran['questions'][number]): string {
+function verdictOf({ rank, rankBefore, isUnanswered }: Ran['questions'][number]): string {
+  if (isUnanswered) return 'not answered in time'
   const place = rank === null ? 'not found' : `place ${String(rank)}`
   if (rankBefore === undefined || rankBefore === rank) return place
   return `${place} (was ${rankBefore === null ? 'not found' : String(rankBefore)})`
 }
 
 /** The form that most CI servers read: https://github.com/testmoapp/junitxml */
-function junitOf(base: string, { questions }: Ran): string {
-  const failures = questions.filter(({ rank }) => rank === null).length
+function junitOf(base: string, { questions, unanswered }: Ran): string {
+  const failures = questions.filter(isMissed).length
   const cases = questions.map((each) => {
     const name = `name="${escapeXml(each.question)}" classname="knowledge.${escapeXml(base)}"`
     if (each.rank !== null) return `    <testcase ${name}/>`
     const message = escapeXml(`${verdictOf(each)}: expected a passage of ${each.documentName}`)
-    return `    <testcase ${name}><failure message="${message}"/></testcase>`
+    const what = each.isUnanswered ? 'error' : 'failure'
+    return `    <testcase ${name}><${what} message="${message}"/></testcase>`
   })
-  const counts = `tests="${String(questions.length)}" failures="${String(failures)}"`
+  const counts = `tests="${String(questions.length)}" failures="${String(failures)}" errors="${String(unanswered)}"`
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<testsuites ${counts}>`,
@@ -166,8 +179,8 @@ export const knowledgeExamCommands: readonly Command[] = [
     usage: 'knowledge exam BASE [--least SHARE] [--junit FILE]',
     summary: 'asks all questions of the exam: hit rate, nDCG, and what changed since the last time',
     details:
-      'Exit code 1 when a question that found its passage the last time does not any more, or when a smaller share than ' +
-      '--least is found.',
+      'Exit code 1 when a question that found its passage the last time does not any more, when a search came too late to tell, ' +
+      'or when a smaller share than --least is found.',
     options: { least: { type: 'string' }, junit: { type: 'string' } },
     run,
   },
