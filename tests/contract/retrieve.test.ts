@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 
 import { eq } from 'drizzle-orm'
+import type { Pool } from 'pg'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
 import { AppError } from '#base/errors.ts'
@@ -15,6 +16,7 @@ import { openKnowledgeSearch, type KnowledgeSearch } from '#knowledge/open.ts'
 import { createRetrieval } from '#knowledge/retrieve.ts'
 import { createSearchIndex } from '#knowledge/search-index.ts'
 import type { EmbedTexts } from '#rag/embedder.ts'
+import { whyNoPgvector } from '#rag/vectors.postgres.ts'
 import { openStore } from '#store/open.ts'
 import type { Store } from '#store/store.ts'
 
@@ -204,6 +206,15 @@ describe('what a character may not see', () => {
   })
 })
 
+/** A PostgreSQL as it tells of its extension, or refuses it with this SQLSTATE. */
+const poolThat = ({ version, code }: { version?: string; code?: string }) =>
+  ({
+    query: () =>
+      code === undefined
+        ? Promise.resolve({ rows: [{ version }] })
+        : Promise.reject(Object.assign(new Error('refused'), { code })),
+  }) as unknown as Pool
+
 describe('when something is missing', () => {
   test('without a model words answer', async () => {
     await search.close()
@@ -218,8 +229,25 @@ describe('when something is missing', () => {
     expect(await search.index.health()).toMatchObject({ words: { ok: true }, embedding: null })
   })
 
-  test('a PostgreSQL without pgvector is said where a model would make vectors', async () => {
-    const parts = { store, lexical: search.index.lexical, vectors: undefined, log }
+  test.each([
+    [{ version: '0.8.0' }, undefined],
+    [{ version: '0.10.1' }, undefined],
+    [{ version: '1.0' }, undefined],
+    [{ version: '0.7.4' }, /has pgvector 0\.7\.4.*0\.8 or newer.*alter extension vector update.*CHROMA_URL/],
+    [{ code: '0A000' }, /has no pgvector.*CHROMA_URL/],
+    [{ code: '42501' }, /does not let this role/],
+  ])('a PostgreSQL with pgvector %j says why it cannot be used', async (has, why) => {
+    const told = await whyNoPgvector(poolThat(has))
+    if (why === undefined) expect(told).toBeUndefined()
+    else expect(told).toMatch(why)
+  })
+
+  test('a PostgreSQL whose pgvector is too old is said where a model would make vectors', async () => {
+    const whyNoVectors = await whyNoPgvector(poolThat({ version: '0.7.4' }))
+    const parts = {
+      ...{ store, lexical: search.index.lexical, vectors: undefined, log },
+      ...(whyNoVectors !== undefined && { whyNoVectors }),
+    }
     const health = (model?: string) =>
       createSearchIndex({
         ...parts,
@@ -227,7 +255,7 @@ describe('when something is missing', () => {
       }).health()
     expect((await health('meaning')).vectors).toMatchObject({
       ok: false,
-      message: expect.stringMatching(/pgvector.*CHROMA_URL/),
+      message: expect.stringMatching(/pgvector 0\.7\.4.*CHROMA_URL/),
     })
     expect((await health()).vectors).toBeNull()
   })

@@ -12,7 +12,7 @@ import { runCli } from '#cli/run.ts'
 import { openKnowledgeSearch, type KnowledgeSearch } from '#knowledge/open.ts'
 import type { EmbedTexts } from '#rag/embedder.ts'
 import { openChroma } from '#rag/vectors.chroma.ts'
-import { hasPgvector, openPgvector } from '#rag/vectors.postgres.ts'
+import { openPgvector, whyNoPgvector } from '#rag/vectors.postgres.ts'
 import { openStore } from '#store/open.ts'
 import type { Store } from '#store/store.ts'
 
@@ -54,14 +54,14 @@ describe('a real Chroma', () =>
 
 describe('a real PostgreSQL with pgvector', () =>
   describeVectorStore(async () => {
-    expect(await hasPgvector(pool)).toBe(true)
+    expect(await whyNoPgvector(pool)).toBeUndefined()
     return openPgvector(pool)
   }))
 
 test('a PostgreSQL without pgvector is one where words alone answer', async () => {
   const plain = await startPostgres((await findPostgres()) ?? '')
   const own = new pg.Pool({ connectionString: plain.url })
-  expect(await hasPgvector(own)).toBe(false)
+  expect(await whyNoPgvector(own)).toMatch(/has no pgvector/)
   await own.end()
   await plain.stop()
 })

@@ -9,7 +9,7 @@ import type { Store } from '#store/store.ts'
 import { createEmbeddings } from './embeddings.ts'
 import type { Retrieval } from './retrieval.ts'
 import { createRetrieval } from './retrieve.ts'
-import { createSearchIndex, NO_VECTORS, type SearchIndex } from './search-index.ts'
+import { createSearchIndex, type SearchIndex } from './search-index.ts'
 
 export interface KnowledgeSearchOptions extends EngineOptions {
   store: Store
@@ -36,9 +36,12 @@ export async function openKnowledgeSearch(options: KnowledgeSearchOptions): Prom
     store,
     ...(embeddingModel === undefined ? {} : { embed, model: embeddingModel }),
   })
-  const { lexical, vectors } = engines
-  if (vectors === undefined && embeddingModel !== undefined) log.warn(NO_VECTORS)
-  const index = createSearchIndex({ store, lexical, vectors, embeddings, log })
+  const { lexical, vectors, whyNoVectors } = engines
+  if (whyNoVectors !== undefined && embeddingModel !== undefined) log.warn(whyNoVectors)
+  const index = createSearchIndex({
+    ...{ store, lexical, vectors, embeddings, log },
+    ...(whyNoVectors !== undefined && { whyNoVectors }),
+  })
   const retrieval = createRetrieval({
     ...{ store, index, now },
     ...(rerank === undefined ? {} : { rerank: createRerank(rerank) }),

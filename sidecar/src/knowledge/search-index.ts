@@ -65,15 +65,13 @@ export interface SearchIndexParts {
   store: Store
   lexical: LexicalIndex
   vectors: VectorStore | undefined
+  /** Why there are none, and what to do: see `Engines` in `rag/index.ts`. */
+  whyNoVectors?: string
   embeddings: Embeddings
   log: Log
   /** How often a store of vectors that missed something is tried again, in milliseconds. */
   retryMs?: number
 }
-
-/** The one way to be without a store of vectors: see `Engines` in `rag/index.ts`. */
-export const NO_VECTORS =
-  'PostgreSQL has no pgvector, or does not let this role create the extension: words alone find passages. Install it, or set CHROMA_URL'
 
 /** Pieces in one call of an index: some milliseconds of its thread, between which searches get their turn. */
 const BATCH = 64
@@ -81,7 +79,7 @@ const RETRY_MS = 30_000
 const PING_MS = 2_000
 
 export function createSearchIndex(on: SearchIndexParts): SearchIndex {
-  const { store, lexical, vectors, embeddings, log, retryMs = RETRY_MS } = on
+  const { store, lexical, vectors, whyNoVectors, embeddings, log, retryMs = RETRY_MS } = on
   const { knowledgeBases, knowledgeChunks } = store.t
   const closing = new AbortController()
   let isBehind = false
@@ -253,7 +251,8 @@ export function createSearchIndex(on: SearchIndexParts): SearchIndex {
 
   async function healthOfVectors(): Promise<IndexHealth['vectors']> {
     if (vectors !== undefined) return { kind: vectors.kind, ...(await told(vectors.ping())) }
-    return embeddings.model === undefined ? null : { kind: 'pgvector', ok: false, message: NO_VECTORS }
+    if (embeddings.model === undefined) return null
+    return { kind: 'pgvector', ok: false, ...(whyNoVectors !== undefined && { message: whyNoVectors }) }
   }
 
   return {

@@ -16,8 +16,10 @@ export interface EngineOptions {
 
 export interface Engines {
   lexical: LexicalIndex
-  /** Undefined where PostgreSQL has no pgvector and no Chroma is named: words alone then answer. */
+  /** Undefined where PostgreSQL has no pgvector that we can use and no Chroma is named: words alone then answer. */
   vectors: VectorStore | undefined
+  /** Why there are none, and what to do. */
+  whyNoVectors?: string
   /** After the two were closed. */
   close(): Promise<void>
 }
@@ -61,11 +63,13 @@ async function openInPostgres(databaseUrl: string, chroma: VectorStore | undefin
   // As in `store/open.postgres.ts`: the next query reports it.
   pool.on('error', () => undefined)
   const { openPostgresLexicalIndex } = await import('./lexical.postgres.ts')
-  const { hasPgvector, openPgvector } = await import('./vectors.postgres.ts')
+  const { openPgvector, whyNoPgvector } = await import('./vectors.postgres.ts')
   try {
     const lexical = await openPostgresLexicalIndex(pool)
-    const vectors = chroma ?? ((await hasPgvector(pool)) ? openPgvector(pool) : undefined)
-    return { lexical, vectors, close: () => pool.end() }
+    const close = () => pool.end()
+    const whyNoVectors = chroma === undefined ? await whyNoPgvector(pool) : undefined
+    if (whyNoVectors !== undefined) return { lexical, vectors: undefined, whyNoVectors, close }
+    return { lexical, vectors: chroma ?? openPgvector(pool), close }
   } catch (cause) {
     await pool.end()
     throw cause
