@@ -63,7 +63,7 @@ export async function startStack(
       secretKey: 'webui-secret-of-the-end-to-end-tests',
       admin: ADMIN,
       // A small model does not know when to end; a stock setting keeps its answers short.
-      env: { DEFAULT_MODEL_PARAMS: JSON.stringify({ max_tokens: 200 }) },
+      env: { DEFAULT_MODEL_PARAMS: JSON.stringify({ max_tokens: 100 }) },
     }),
   ])
   const adminToken = await signIn(openWebUi.url, ADMIN)
