@@ -85,7 +85,7 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
   const running = new Map<string, string[]>()
   let isDegraded = false
 
-  const rulesOf = ({ kind, keyId, person, keyLimits = {}, tokens }: Wish): NamedRule[] => {
+  const rulesOf = ({ kind, keyId, person, keyLimits, tokens }: Wish): NamedRule[] => {
     const demand = { kind, tokens, nowMs: now() }
     if (person === undefined) return rulesFor(`key:${keyId}`, withKeyLimits(house, keyLimits), demand)
     const limitsOfKey = rulesFor(`key:${keyId}`, withKeyLimits(UNLIMITED, keyLimits), demand)

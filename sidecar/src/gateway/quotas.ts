@@ -55,13 +55,11 @@ export interface Demand {
 }
 
 /** Of somebody without a name the key is the person: its own limits replace those of the house. */
-export function withKeyLimits(house: HouseLimits, limits: KeyLimits): HouseLimits {
+export function withKeyLimits(house: HouseLimits, limits: KeyLimits | undefined): HouseLimits {
+  if (limits === undefined) return house
   const { turnsPerMinute, ...own } = limits
-  return {
-    ...house,
-    ...own,
-    ...(turnsPerMinute === undefined ? {} : { turns: { most: turnsPerMinute, windowMs: MINUTE_MS } }),
-  }
+  const turns = turnsPerMinute === undefined ? house.turns : { most: turnsPerMinute, windowMs: MINUTE_MS }
+  return Object.assign({}, house, own, { turns })
 }
 
 /** For a person that a key speaks for, the key's limits hold beside the person's. */
