@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Writable } from 'node:stream'
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 
 import { runCli } from '#cli/run.ts'
 
@@ -112,6 +112,29 @@ describe('the library', () => {
     expect(said.out).toMatch(/3 files[^]*created 2, failed 1[^]*failed\s+-\s+\(c\.json\)/)
     expect(await saying('imports', 'list')).toMatch(/done\s+3\/3\s+many\.zip/)
     expect(await saying('list', '--search', 'packed')).toMatch(/packed-one.*\n.*packed-two/)
+  })
+
+  test('names every file of an archive that failed, and says of a stopped one how to go on', async () => {
+    const noCards = Array.from({ length: 1_001 }, (_, at) => ({
+      name: `${String(at)}.json`,
+      content: 'no card',
+    }))
+    const failing = await troupeCommand(['import', await save('none.zip', zipOf(noCards))])
+    expect(failing.out.match(/^failed +- /gm)).toHaveLength(1_001)
+
+    const cards = Array.from({ length: 400 }, (_, at) => ({
+      name: `${String(at)}.json`,
+      content: cardOf(`Stopped ${String(at)}`),
+    }))
+    const importing = troupeCommand(['import', await save('stopped.zip', zipOf(cards))])
+    const running = /^(\S+)\s+running .*stopped\.zip/m
+    await vi.waitUntil(async () => running.test(await saying('imports', 'list')))
+    const id = running.exec(await saying('imports', 'list'))?.[1] ?? ''
+    await saying('imports', 'stop', id)
+    expect(await importing).toMatchObject({
+      code: 1,
+      out: expect.stringContaining(`imports resume ${id}`) as string,
+    })
   })
 
   test('edits by import, shows versions and differences, publishes, rolls back, and tells who did it', async () => {

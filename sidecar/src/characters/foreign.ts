@@ -96,9 +96,12 @@ const site: ForeignForm = {
     const fields = { ...root, ...Object.fromEntries(used.map((key) => [key, inner[key]])) }
     const left = without(inner, new Set(used))
     // All at once: what is called the description there and here are two things.
+    const names = new Map(Object.entries(SITE_FIELDS))
     const card = Object.entries(fields).map(([name, value]) => {
-      const own = Object.entries(SITE_FIELDS).find(([theirs]) => theirs === name)?.[1]
-      return [own ?? name, value] as const
+      const own = names.get(name)
+      // What stands under its own name too stays where it is; the site's names for two things are another matter.
+      const isTaken = own !== undefined && !names.has(own) && isGiven(fields[own])
+      return [isTaken ? name : (own ?? name), value] as const
     })
     const moved = card.filter(([, value]) => isGiven(value))
     return { ...Object.fromEntries(moved), ...(Object.keys(left).length > 0 && { definition: left }) }

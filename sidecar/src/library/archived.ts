@@ -2,7 +2,7 @@
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
-import { Card, Lorebook } from '#characters/card.ts'
+import { Card, Lorebook, type Note } from '#characters/card.ts'
 import { contentHash } from '#characters/content.ts'
 import { createNotebook } from '#characters/notes.ts'
 import { parseCardJson } from '#characters/parse.ts'
@@ -134,7 +134,8 @@ export async function restoreCharacter(
     cards.set(number, parseCard(await read(archivePath.card(wanted, number))))
   const { id, isHere } = await placeOf(on, wanted, cards)
   if (isHere) {
-    const imported: Imported = { status: 'skipped', id, notes: [] }
+    const notes = (await isWhole(on, id, versions)) ? [] : [OTHER_HISTORY]
+    const imported: Imported = { status: 'skipped', id, notes }
     await on.store.atomically((db) => alongside(db, imported))
     return imported
   }
@@ -219,6 +220,25 @@ async function saysTheSame(
   const newest = cards.get(Math.max(...cards.keys()))
   const { card } = await shelf.version(id, shelf.get(id).latestVersion)
   return newest !== undefined && contentHash(card) === contentHash(newest)
+}
+
+/** The newest version here is that of the archive, picture included. */
+async function isWhole(
+  { shelf }: ImportParts,
+  id: string,
+  versions: readonly { number: number; pictureHash: string | null }[],
+): Promise<boolean> {
+  const newest = Math.max(...versions.map(({ number }) => number))
+  const here = await shelf.version(id, shelf.get(id).latestVersion)
+  const there = versions.find(({ number }) => number === newest)
+  return here.number === newest && here.pictureHash === there?.pictureHash
+}
+
+const OTHER_HISTORY: Note = {
+  code: 'other_history',
+  path: '',
+  message:
+    'The character is here with the same text, but with another picture or other versions, and was left as it is. To take it from the archive, delete it here for good first.',
 }
 
 const renamed = (wanted: string, id: string) => ({

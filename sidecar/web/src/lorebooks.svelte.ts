@@ -35,6 +35,7 @@ export class Lorebooks {
   arrived = $state.raw<Arrived[]>([])
 
   readonly #session: Session
+  readonly #waiting: File[] = []
 
   constructor(session: Session) {
     this.#session = session
@@ -56,13 +57,15 @@ export class Lorebooks {
     }
   }
 
-  /** One after the other; what becomes of each is shown as it is known. */
+  /** One after the other, also those that come meanwhile; what becomes of each is shown as it is known. */
   async add(files: readonly File[]): Promise<void> {
+    this.#waiting.push(...files)
     if (files.length === 0 || this.isSending) return
     this.isSending = true
     this.arrived = []
     try {
-      for (const file of files) this.arrived = [...this.arrived, await this.#send(file)]
+      for (let file = this.#waiting.shift(); file !== undefined; file = this.#waiting.shift())
+        this.arrived = [...this.arrived, await this.#send(file)]
     } finally {
       this.isSending = false
       await this.load()

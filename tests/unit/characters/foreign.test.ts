@@ -111,6 +111,11 @@ test('an answer of a card site is read under the names that it has there, and lo
   })
 })
 
+test('an answer of a card site that has a text under both names keeps both', async () => {
+  const both = { ...SITE, definition: { ...SITE.definition, first_mes: 'Come in.' } }
+  expect((await read(both)).card).toMatchObject({ first_mes: 'Come in.', first_message: 'Good evening.' })
+})
+
 test.each([
   ['Agnai', AGNAI],
   ['a card site', SITE],

@@ -268,6 +268,21 @@ describe('a library archive', () => {
     expect((await ended(fourth.id)).counts).toMatchObject({ created: 0, skipped: 2 })
   })
 
+  test('tells of a character that says the same and has another history, and leaves it', async () => {
+    await fill()
+    const archive = await exported()
+    const notesOf = async () => {
+      const { id } = await house.imports.start([archive] as never, WISH)
+      await ended(id)
+      const { results } = await house.imports.results(id, {})
+      return results.map(({ id: character, notes }) => [character, notes.map(({ code }) => code)])
+    }
+    expect((await notesOf()).map(([, codes]) => codes)).toEqual([[], []])
+    for (const scenario of ['Loud.', 'Calm.'])
+      await house.library.edit('mira', { card: { scenario }, ...WHO })
+    expect(await notesOf()).toContainEqual(['mira', ['other_history']])
+  })
+
   const REALM = bookOf('The realm lies by the sea.', { scan_depth: 7, token_budget: 300, realm: { own: 1 } })
   const TOWN = bookOf('The town has a bell.')
 

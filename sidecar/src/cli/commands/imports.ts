@@ -19,6 +19,7 @@ const Result = z.looseObject({
 })
 type Result = z.infer<typeof Result>
 const Imported = z.object({ results: z.array(Result) })
+const Page = Imported.extend({ nextAfter: z.number().nullable() })
 
 /** A sidecar that is being restarted is waited for this long, file by file; what was sent twice is skipped there. */
 const PATIENCE_MS = 60_000
@@ -50,7 +51,7 @@ async function importFiles({ positionals, values, api, screen }: Run): Promise<n
     for (const note of notes) screen.line(`           ${note.message}`)
   }
   screen.result({ results })
-  return results.some((result) => result.status === 'failed') ? 1 : 0
+  return results.some(({ status }) => status === 'failed' || status === 'stopped') ? 1 : 0
 }
 
 /** A file that cannot be read is a result like any other: the rest goes on. */
@@ -131,12 +132,24 @@ async function importArchive(
   if (job.failure !== null) throw new AppError('invalid', job.failure)
   const counts = Object.entries(job.counts).filter(([, files]) => files > 0)
   screen.line(counts.map(([status, files]) => `${status} ${String(files)}`).join(', '))
-  const { results } = await api.call(
-    'GET',
-    `/troupe/api/imports/${job.id}/results?status=failed&limit=1000`,
-    Imported,
-  )
-  return results
+  const failed = await failuresOf(job.id, api)
+  if (job.state !== 'stopped') return failed
+  const message = `Somebody stopped it; "imports resume ${job.id}" goes on`
+  return [...failed, { file: path.basename(name), status: 'stopped', notes: [{ message }] }]
+}
+
+async function failuresOf(job: string, api: Run['api']): Promise<Result[]> {
+  const failed: Result[] = []
+  for (let after: number | null = -1; after !== null;) {
+    const page: z.infer<typeof Page> = await api.call(
+      'GET',
+      `/troupe/api/imports/${job}/results${query({ status: 'failed', limit: '1000', after: String(after) })}`,
+      Page,
+    )
+    failed.push(...page.results)
+    after = page.nextAfter
+  }
+  return failed
 }
 
 const Jobs = z.looseObject({ imports: z.array(Job) })
