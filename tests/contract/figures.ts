@@ -347,6 +347,12 @@ export function describeFigures(url: () => string): void {
 
   test('old records go with everything that has a pseudonym, and the figures stay', async () => {
     await record(calls)
+    const { ratings } = store.t
+    const rating = { message: 'somebody', value: 1, atMs: NOW - DAY_MS, source: null }
+    await store.db.insert(ratings).values([
+      { ...rating, id: 'first release', recordedAtMs: null },
+      { ...rating, id: 'now', recordedAtMs: NOW - DAY_MS },
+    ])
     await rollUpOf().run()
     const before = await figure('overview', { fromMs: NOW - 58 * DAY_MS })
     const people = await figure('people', { fromMs: NOW - 58 * DAY_MS })
@@ -366,8 +372,10 @@ export function describeFigures(url: () => string): void {
     expect((await figure('people', { fromMs: NOW - 58 * DAY_MS })).rows.slice(0, 58)).toEqual(
       people.rows.slice(0, 58),
     )
+    expect(await store.db.select().from(ratings)).toHaveLength(2)
     nowMs = NOW + 27 * 31 * DAY_MS
     while (await forgetful.forget());
+    expect(await store.db.select().from(ratings)).toEqual([])
     expect(await store.db.select().from(store.t.rollUps)).toEqual([])
     expect(await store.db.select().from(store.t.peopleRollUps)).toEqual([])
   })

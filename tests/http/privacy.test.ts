@@ -90,7 +90,7 @@ async function meet(name: string): Promise<Someone> {
 const isSignedIn = async ({ session }: Someone) =>
   (await troupe.request('GET', '/troupe/api/session', { key: null, headers: session })).status === 200
 
-async function exported({ id }: Someone): Promise<Map<string, string>> {
+async function exported({ id }: Pick<Someone, 'id'>): Promise<Map<string, string>> {
   const answer = await troupe.request('GET', `/troupe/api/privacy/people/${id}/export`)
   const bytes = Buffer.from(await answer.arrayBuffer())
   const place = findArchive(bytes)
@@ -156,5 +156,32 @@ describe.runIf(hasRedis)('a person', () => {
       { chat: null },
     ])
     expect(await dumpRedis(redis.url)).not.toContain(eve.chat)
+  })
+
+  test('whom only the holder of a key names is found by what was sampled of them, and has a say in it', async () => {
+    const made = await troupe.request('POST', '/troupe/api/keys', { body: { name: 'f', scopes: ['chat'] } })
+    const { id: keyId, secret: key } = (await made.json()) as { id: string; secret: string }
+    const fay = `${keyId}:fay`
+    const samples = async () =>
+      JSON.parse((await exported({ id: fay })).get('samples.json') ?? '[]') as unknown[]
+    const ask = async () => {
+      const messages = [{ role: 'user', content: 'I am marker-fay.' }]
+      const answer = await troupe.request('POST', '/v1/chat/completions', {
+        key,
+        body: { model, user: 'fay', messages },
+      })
+      expect(answer.status).toBe(200)
+      await answer.arrayBuffer()
+    }
+    await ask()
+    await vi.waitFor(async () => expect(await samples()).toHaveLength(1))
+    await troupe.request('POST', `/troupe/api/privacy/people/${encodeURIComponent(fay)}/objection`)
+    const kept = async () => {
+      const answer = await troupe.request('GET', '/troupe/api/privacy/samples')
+      return ((await answer.json()) as { samples: unknown[] }).samples.length
+    }
+    const before = await kept()
+    await ask()
+    expect(await kept()).toBe(before)
   })
 })

@@ -129,7 +129,13 @@ test('a thousand invented addresses and models make no more series than a few', 
       .filter((line) => line.startsWith('troupe_')).length
   const mira = await app.importCard({ name: 'Mira' })
   await readEvents(await chat(app, mira))
+  const embed = async (model: string) => {
+    const body = { model, input: 'A lamp.' }
+    const { status } = await app.request('POST', '/v1/embeddings', { key: CONNECTION_KEY, body })
+    expect(status).toBe(404)
+  }
   await chat(app, 'invented-0')
+  await embed('invented-0')
   await app.request('GET', '/no/such/place')
   // The first look makes a series of its own.
   await series()
@@ -140,7 +146,10 @@ test('a thousand invented addresses and models make no more series than a few', 
         app.request('GET', `/no/such/${String(at + place)}`, { key: null }),
       ),
     )
-  for (let at = 0; at < 50; at++) await chat(app, `invented-${String(at)}`)
+  for (let at = 0; at < 50; at++) {
+    await chat(app, `invented-${String(at)}`)
+    await embed(`invented-${String(at)}`)
+  }
   expect(await series()).toBe(before)
   expect(before).toBeLessThan(5_000)
   await app.close()

@@ -53,10 +53,11 @@ export function createCalendar(timeZone: string, nowMs: number): Calendar {
     return shown - quarter * 900_000
   }
 
-  /** The moment at which clocks there show this. */
+  /** The first moment at which clocks there show this; where they jump over it, that at which they jump. */
   const momentOf = (shown: number): number => {
-    const guess = shown - offsetMs(shown)
-    return shown - offsetMs(guess)
+    const moments = [shown - offsetMs(shown - DAY_MS), shown - offsetMs(shown + DAY_MS)]
+    const exact = moments.filter((ms) => ms + offsetMs(ms) === shown)
+    return exact.length > 0 ? Math.min(...exact) : Math.max(...moments)
   }
   const hourPhaseMs = ((-offsetMs(nowMs) % HOUR_MS) + HOUR_MS) % HOUR_MS
 

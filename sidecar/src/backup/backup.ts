@@ -170,14 +170,15 @@ export async function restoreBackup(
       const manifest = await readManifest(archive)
       const databases = new Set(Object.keys(manifest.tables).map((name) => name.split('/')[0] ?? ''))
       const home = (name: string) => (databases.has(name) ? name : 'characters')
-      await load(archive, manifest, 'characters', house.databaseUrl)
-      if (house.analyticsDatabaseUrl !== house.databaseUrl)
-        await load(archive, manifest, home('analytics'), house.analyticsDatabaseUrl)
-      else if (databases.has('analytics'))
+      const isOne = house.analyticsDatabaseUrl === house.databaseUrl
+      // Before anything is replaced.
+      if (isOne && databases.has('analytics'))
         throw new AppError(
           'invalid',
           'The backup has two databases; set ANALYTICS_DATABASE_URL to a second one',
         )
+      await load(archive, manifest, 'characters', house.databaseUrl)
+      if (!isOne) await load(archive, manifest, home('analytics'), house.analyticsDatabaseUrl)
       await restoreFiles(archive, house.dataDir)
       return manifest
     } finally {

@@ -59,14 +59,15 @@ export function createEmbedTexts(on: EmbedParts): EmbedTexts {
     }) => {
       const record = {
         ...UNUSED,
-        ...{ id: requestId, startedAtMs, keyId, baseModel: upstream?.model.name ?? model, ...outcome },
+        ...{ id: requestId, startedAtMs, keyId, baseModel: upstream?.model.name ?? null, ...outcome },
         httpStatus: outcome.errorCode === null ? 200 : on.httpStatusOf(outcome.errorCode),
         upstream: upstream?.provider.name ?? null,
         contextTokens: upstream === undefined ? null : on.upstreams.profile(upstream).contextTokens,
         totalMs: on.now() - startedAtMs,
       }
       await on.record(record)
-      on.metrics.callFinished({ ...record, model: record.baseModel })
+      // Never what the client wrote: a label is kept for ever, and so are the figures of a model.
+      on.metrics.callFinished({ ...record, model: record.baseModel ?? 'none' })
     }
     try {
       const embedding = await embed()

@@ -35,8 +35,9 @@ export function createSampler(on: SamplerParts): Sampler {
     begin(ask, speaker) {
       const sampling = speaker && ask.task === undefined ? settingsOf(speaker.card).sampling : undefined
       if (speaker === undefined || sampling === undefined || chance() >= sampling.share) return undefined
-      const { person, conversation } = ask
-      if (person !== undefined && on.isHidden(person.id)) return undefined
+      const { person, subUser, conversation } = ask
+      const who = person?.id ?? subUser
+      if (who !== undefined && on.isHidden(who)) return undefined
       let answered = ''
       return {
         notice: {
@@ -53,7 +54,7 @@ export function createSampler(on: SamplerParts): Sampler {
             .keep({
               requestId: ask.requestId,
               characterId: speaker.characterId,
-              person: person === undefined ? null : on.pseudonym('person', person.id),
+              person: who === undefined ? null : on.pseudonym('person', who),
               chat: conversation.chatId === undefined ? null : on.pseudonym('chat', conversation.chatId),
               said: last === undefined ? '' : messageText(last),
               answered,

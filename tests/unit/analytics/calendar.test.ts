@@ -38,6 +38,31 @@ describe.each([
     '2026-11-22T18:30Z',
     '2026-10-31T18:30Z',
   ],
+  // Clocks there jump over midnight.
+  [
+    'America/Santiago',
+    '2026-09-06T12:10Z',
+    '2026-09-06T12:00Z',
+    '2026-09-06T04:00Z',
+    '2026-08-31T04:00Z',
+    '2026-09-01T04:00Z',
+  ],
+  [
+    'America/Havana',
+    '2026-03-08T12:10Z',
+    '2026-03-08T12:00Z',
+    '2026-03-08T05:00Z',
+    '2026-03-02T05:00Z',
+    '2026-03-01T05:00Z',
+  ],
+  [
+    'Atlantic/Azores',
+    '2026-03-29T12:10Z',
+    '2026-03-29T12:00Z',
+    '2026-03-29T01:00Z',
+    '2026-03-23T01:00Z',
+    '2026-03-01T01:00Z',
+  ],
 ])('in %s', (timeZone, moment, hour, day, week, month) => {
   const calendar = createCalendar(timeZone, at('2026-11-27T00:00Z'))
   test('a moment lies in its hour, day, week from Monday, and month', () => {

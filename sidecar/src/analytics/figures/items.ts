@@ -1,7 +1,6 @@
 import { and, between, desc, eq, or, sql } from 'drizzle-orm'
 
 import { roundCount } from '../anonymity.ts'
-import { DAY_MS } from '../calendar.ts'
 import { sumOf } from '../cell.ts'
 import type { MeasureName } from '../measures.ts'
 import type { Column, Figure } from './figure.ts'
@@ -20,7 +19,7 @@ export async function items(context: Context, kind: 'lore' | 'document'): Promis
     {
       ...daily,
       fromMs: calendar.startOf('day', period.fromMs),
-      toMs: calendar.startOf('day', period.toMs - 1) + DAY_MS,
+      toMs: calendar.next('day', period.toMs - 1),
     },
     calendar,
   )

@@ -1,7 +1,7 @@
 /** Takes away what is older than its time, and what nobody stands behind any more. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-import { and, eq, inArray, lt, sql, type SQL } from 'drizzle-orm'
+import { and, eq, inArray, isNull, lt, sql, type SQL } from 'drizzle-orm'
 import type { SQLiteTable } from 'drizzle-orm/sqlite-core'
 
 import type { Store } from '#store/store.ts'
@@ -20,13 +20,16 @@ export async function forgetOlder(
   keptSinceMs: number,
 ): Promise<boolean> {
   const rollUpsUntil = calendar.startOf('month', now() - retention.months * MONTH_MS)
-  const { callRecords, loreHits, passageHits, personSets, people, rollUps, itemRollUps } = store.t
+  const { callRecords, loreHits, passageHits, ratings, personSets, people, rollUps, itemRollUps } = store.t
   const { peopleRollUps, cohortRollUps } = store.t
   const longer = ['day', 'month']
   const old: [SQLiteTable, SQL | undefined][] = [
     [callRecords, lt(callRecords.startedAtMs, keptSinceMs)],
     [loreHits, lt(loreHits.startedAtMs, keptSinceMs)],
     [passageHits, lt(passageHits.startedAtMs, keptSinceMs)],
+    [ratings, lt(ratings.recordedAtMs, keptSinceMs)],
+    // Of the first release.
+    [ratings, and(isNull(ratings.recordedAtMs), lt(ratings.atMs, keptSinceMs))],
     [personSets, lt(personSets.dayMs, keptSinceMs)],
     [people, lt(people.lastDayMs, keptSinceMs)],
     // A day is made of hours, so they stay a day longer than the records.
