@@ -43,7 +43,9 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
       else reject?.(new AppError(failure.code, failure.message, partsOf(failure)))
     })
     const lose = (cause?: unknown) => {
-      if (worker === started) worker = undefined
+      // Those who wait now wait for the next one.
+      if (worker !== started) return
+      worker = undefined
       for (const { reject } of waiting.values()) reject(failed('its thread ended', cause))
       waiting.clear()
     }

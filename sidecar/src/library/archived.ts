@@ -134,7 +134,7 @@ export async function restoreCharacter(
     cards.set(number, parseCard(await read(archivePath.card(wanted, number))))
   const { id, isHere } = await placeOf(on, wanted, cards)
   if (isHere) {
-    const notes = (await isWhole(on, id, versions)) ? [] : [OTHER_HISTORY]
+    const notes = (await isWhole(on, id, versions, read)) ? [] : [OTHER_HISTORY]
     const imported: Imported = { status: 'skipped', id, notes }
     await on.store.atomically((db) => alongside(db, imported))
     return imported
@@ -222,16 +222,22 @@ async function saysTheSame(
   return newest !== undefined && contentHash(card) === contentHash(newest)
 }
 
-/** The newest version here is that of the archive, picture included. */
+/** The newest version here is that of the archive, and so is the file it came from, where the archive has that. */
 async function isWhole(
   { shelf }: ImportParts,
   id: string,
-  versions: readonly { number: number; pictureHash: string | null }[],
+  versions: readonly { number: number; originalHash: string }[],
+  read: (name: string) => Promise<Uint8Array>,
 ): Promise<boolean> {
-  const newest = Math.max(...versions.map(({ number }) => number))
   const here = await shelf.version(id, shelf.get(id).latestVersion)
-  const there = versions.find(({ number }) => number === newest)
-  return here.number === newest && here.pictureHash === there?.pictureHash
+  const there = versions.find(({ number }) => number === here.number)
+  if (there === undefined || versions.some(({ number }) => number > here.number)) return false
+  if (here.originalHash === there.originalHash) return true
+  const hasOriginal = await read(archivePath.original(there.originalHash)).then(
+    () => true,
+    () => false,
+  )
+  return !hasOriginal
 }
 
 const OTHER_HISTORY: Note = {

@@ -8,7 +8,7 @@ import { json } from '#characters/formats/json.ts'
 import { readLorebook, type ReadLorebook } from '#characters/lorebooks.ts'
 import { readCard, type ReadCard } from '#characters/read.ts'
 
-/** Each rejects as the function of its name. */
+/** Each rejects as the function of its name, and with `unavailable` where files cannot be read at all. */
 export interface CardReader {
   readCard(bytes: Uint8Array, fileName: string): Promise<ReadCard>
   readLorebook(bytes: Uint8Array, fileName: string): Promise<ReadLorebook>
@@ -30,23 +30,38 @@ const isSmall = (bytes: Uint8Array): boolean => bytes.length <= SMALL_BYTES && j
 const IS_SOURCE = import.meta.url.endsWith('.ts')
 const THREAD = new URL(IS_SOURCE ? './card-thread.ts' : './card-thread.js', import.meta.url)
 
+const isFull = (error: unknown): boolean =>
+  error instanceof AppError &&
+  error.cause instanceof Error &&
+  'code' in error.cause &&
+  error.cause.code === 'ERR_WORKER_OUT_OF_MEMORY'
+
 /** Its thread starts with the first file that needs it. Whoever opens it closes it. */
 export function openCardReader(
   thread: Thread = createThread(THREAD, undefined, 'The reader of cards'),
 ): CardReader & { close(): Promise<void> } {
-  /** A file that ended the thread would end the next one too: that is its own fault, and no reason to try again. */
-  async function elsewhere(method: keyof CardReader, { bytes, fileName }: FileToRead): Promise<unknown> {
-    const isShared = bytes.buffer instanceof SharedArrayBuffer
-    // A view would take the whole buffer along that it looks into.
-    const file: FileToRead = { bytes: isShared ? bytes : Uint8Array.from(bytes), fileName }
+  /** Files that were read when the memory of the thread was full, by turns: whose fault it was shows who is alone with it. */
+  let suspects: Promise<unknown> = Promise.resolve()
+
+  async function elsewhere(method: keyof CardReader, file: FileToRead): Promise<unknown> {
     try {
-      return await thread.call(method, file, isShared ? [] : [file.bytes.buffer as ArrayBuffer])
+      return await ask(method, file)
     } catch (error) {
-      if (!(error instanceof AppError && error.code === 'unavailable')) throw error
-      throw new AppError('invalid', 'The file could not be read: too much is packed into it', {
-        cause: error,
+      if (!isFull(error)) throw error
+      const again = suspects.then(() => ask(method, file))
+      suspects = again.catch(() => undefined)
+      return await again.catch((cause: unknown) => {
+        if (!isFull(cause)) throw cause
+        throw new AppError('too_large', 'The file could not be read: too much is packed into it', { cause })
       })
     }
+  }
+
+  function ask(method: keyof CardReader, { bytes, fileName }: FileToRead): Promise<unknown> {
+    const isShared = bytes.buffer instanceof SharedArrayBuffer
+    // A view would take the whole buffer along that it looks into.
+    const own = isShared ? bytes : Uint8Array.from(bytes)
+    return thread.call(method, { bytes: own, fileName }, isShared ? [] : [own.buffer as ArrayBuffer])
   }
 
   return {

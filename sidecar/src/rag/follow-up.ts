@@ -1,7 +1,8 @@
 /**
  * Whether a turn goes on with the question before it, or is small talk behind it: "And when?" and "How are you?" share no word
  * with what is asked about. What tells them apart is grammar, in words of closed classes: who is spoken of, and whether
- * anything points back. Measured by `tests/unit/rag/follow-up.test.ts`.
+ * anything points back. English, German, Spanish, Chinese and Thai are measured by
+ * `tests/unit/rag/follow-up.test.ts`; the words of other languages are not.
  */
 import { isAsking } from './gate.ts'
 import { rawWords } from './words.mjs'

@@ -24,7 +24,7 @@ export interface Fused {
  * first (its weight, as a share of the largest) and its least (0). No hit may be in two of them.
  */
 export function sideBySide(rankings: readonly Ranking[]): Ranking {
-  const weight = Math.max(0, ...rankings.map((each) => each.weight))
+  const weight = Math.max(0, ...rankings.map((each) => (each.hits.length === 0 ? 0 : each.weight)))
   const hits = rankings.flatMap(({ hits: own, least, weight: worth }) =>
     worth > 0
       ? own.map(({ id, score }) => ({ id, score: (worthOf(score, own, least) * worth) / weight }))

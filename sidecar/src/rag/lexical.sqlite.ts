@@ -1,5 +1,6 @@
 /** Words in an SQLite file beside the database: what `lexical-worker.mjs` does, asked from here. */
 import { createThread } from '#base/thread.ts'
+
 import { HITS_WITH_WORDS, NOTHING_FOUND, type LexicalIndex, type LexicalResult } from './lexical.ts'
 import { scopeWord } from './scope.ts'
 

@@ -34,10 +34,11 @@ const POINTERS = new Set(
 
 /** Best lookup first; none for a text without words. */
 export function lookupsOf(text: string, previous: string | undefined): Lookup[] {
-  const own = lookup(text, 1)
-  if (previous === undefined || !leans(text)) return own.words.length === 0 ? [] : [own]
-  const joined = lookup(`${previous.slice(-LONGEST)}\n${text}`, LEANING_WEIGHT)
-  return [own, { ...joined, followUp: followUpOf(text) }].filter(({ words }) => words.length > 0)
+  const end = text.slice(-LONGEST)
+  const own = lookup(end, 1)
+  if (previous === undefined || !leans(end)) return own.words.length === 0 ? [] : [own]
+  const joined = lookup(`${previous.slice(-LONGEST)}\n${end}`, LEANING_WEIGHT)
+  return [own, { ...joined, followUp: followUpOf(end) }].filter(({ words }) => words.length > 0)
 }
 
 /**

@@ -1,7 +1,8 @@
 /** Vectors in an SQLite file beside the database: what `vector-worker.mjs` does, asked from here. */
+import { createThread } from '#base/thread.ts'
+
 import { otherLength } from './fingerprint.ts'
 import { scopeWord } from './scope.ts'
-import { createThread } from '#base/thread.ts'
 import type { VectorHit, VectorStore } from './vectors.ts'
 
 const bytesOf = (vector: Float32Array) => new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength)

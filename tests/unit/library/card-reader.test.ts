@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as breathe } from 'node:timers/promises'
 
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 
 import { AppError } from '#base/errors.ts'
 import { sha256Hex } from '#base/ids.ts'
@@ -32,7 +32,15 @@ const both = async (read: (reader: CardReader) => Promise<ReadCard | ReadLoreboo
   return { there: shown(there), here: shown(here) }
 }
 
-test.each(CARD_FILES.map(({ name, bytes }) => [name, bytes] as const))(
+/** Too long to be read where it is asked for; blanks behind JSON mean nothing. In shared memory, as a large upload is. */
+function longer(bytes: Buffer): Uint8Array {
+  if (bytes[0] !== 0x7b) return bytes
+  const padded = Buffer.from(new SharedArrayBuffer(bytes.length + 20_000)).fill(' ')
+  bytes.copy(padded)
+  return padded
+}
+
+test.each(CARD_FILES.map(({ name, bytes }) => [name, longer(bytes)] as const))(
   'the card of %s is the same from the thread',
   async (name, bytes) => {
     const { there, here } = await both(({ readCard }) => readCard(bytes, name))
@@ -40,13 +48,12 @@ test.each(CARD_FILES.map(({ name, bytes }) => [name, bytes] as const))(
   },
 )
 
-test.each([...LOREBOOK_FILES, ...CARD_FILES.slice(0, 3)].map(({ name, bytes }) => [name, bytes] as const))(
-  'the lorebook of %s is the same from the thread',
-  async (name, bytes) => {
-    const { there, here } = await both(({ readLorebook }) => readLorebook(bytes, name))
-    expect(there).toEqual(here)
-  },
-)
+test.each(
+  [...LOREBOOK_FILES, ...CARD_FILES.slice(0, 3)].map(({ name, bytes }) => [name, longer(bytes)] as const),
+)('the lorebook of %s is the same from the thread', async (name, bytes) => {
+  const { there, here } = await both(({ readLorebook }) => readLorebook(bytes, name))
+  expect(there).toEqual(here)
+})
 
 /** Of each third: `bombs.test.ts` sends them all. */
 const SOME = HOSTILE.filter(({ becomes }) => 'refused' in becomes).filter((_, at) => at % 3 === 0)
@@ -83,11 +90,33 @@ test('a file that takes long to read holds nobody up', async () => {
   expect(there).toBeLessThan(here / 3)
 })
 
-test('a file that ends the thread is refused, and no reason to try again', async () => {
-  const lost = () => Promise.reject(new AppError('unavailable', 'its thread ended'))
-  const reader = openCardReader({ call: lost, ping: lost, close: () => Promise.resolve() })
-  await expect(reader.readCard(Buffer.from('PK'), 'x.charx')).rejects.toMatchObject({
-    code: 'invalid',
-    message: 'The file could not be read: too much is packed into it',
+describe('a thread whose memory is full', () => {
+  const card = Buffer.from('PK')
+  const full = () =>
+    Promise.reject(
+      new AppError('unavailable', 'its thread ended', {
+        cause: Object.assign(new Error('full'), { code: 'ERR_WORKER_OUT_OF_MEMORY' }),
+      }),
+    )
+  const readerOf = (...outcomes: (() => Promise<unknown>)[]) => {
+    const call = () => (outcomes.shift() ?? full)()
+    return openCardReader({ call, ping: () => Promise.resolve(), close: () => Promise.resolve() })
+  }
+
+  test('is no fault of a file that is read when it is alone', async () => {
+    const reader = readerOf(full, () => Promise.resolve('the card'))
+    expect(await reader.readCard(card, 'x.charx')).toBe('the card')
+  })
+
+  test('is the fault of a file that fills it alone', async () => {
+    await expect(readerOf().readCard(card, 'x.charx')).rejects.toMatchObject({
+      code: 'too_large',
+      message: 'The file could not be read: too much is packed into it',
+    })
+  })
+
+  test('is another thing than one that cannot be had: that says nothing of a file', async () => {
+    const away = () => Promise.reject(new AppError('unavailable', 'it is closed'))
+    await expect(readerOf(away).readCard(card, 'x.charx')).rejects.toMatchObject({ code: 'unavailable' })
   })
 })
