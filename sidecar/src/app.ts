@@ -303,7 +303,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     limits,
     pseudonym: named,
     pageSessions: createPageSessions({ kv, now }),
-    guesses: createGuesses({ kv, now }),
+    guesses: createGuesses({ kv, now, nameOf: (address) => pseudonym(secret, 'address', address) }),
     sessions: config.openWebUi && createSessions({ openWebUiUrl: config.openWebUi.url, now }),
     findRecord: (id) => findRecord(analytics, id),
     findLoads: (sinceMs) => findLoads(analytics, sinceMs),

@@ -12,11 +12,20 @@ export interface Guesses {
   failed(address: string): Promise<void>
 }
 
-export function createGuesses({ kv, now }: { kv: Kv; now: () => number }): Guesses {
+/** `nameOf` is what an address is called in the store, which keeps none. */
+export function createGuesses({
+  kv,
+  nameOf,
+  now,
+}: {
+  kv: Kv
+  nameOf: (address: string) => string
+  now: () => number
+}): Guesses {
   /** Counts here while the shared store does not answer. */
   const own = openMemoryKv({ now })
   const onEither = <T>(ask: (store: Kv) => Promise<T>) => ask(kv).catch(() => ask(own))
-  const key = (address: string) => `failed-keys:${address}`
+  const key = (address: string) => `failed-keys:${nameOf(address)}`
   return {
     async refuse(address) {
       if (Number((await onEither((store) => store.get(key(address)))) ?? 0) < MOST_FAILURES) return
