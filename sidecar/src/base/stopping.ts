@@ -1,6 +1,6 @@
 /**
  * When work is to end before its time: the part of an AbortSignal that work listens to. Node (20) changes the prototype of
- * each of those, so that nothing that touches one is ever found in a cache: 30 µs for a request (docs/performance.md).
+ * each of those, so that nothing that touches one is ever found in a cache: 4 % of the main thread under load (`perf`, `--perf-basic-prof`).
  */
 export interface StopSignal {
   readonly aborted: boolean

@@ -67,9 +67,10 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
     return new Promise((resolve, reject) => {
       worker ??= start()
       lastId += 1
+      // Throws for what cannot be copied; then nobody waits.
+      worker.postMessage({ id: lastId, method, argument }, handedOver)
       waiting.set(lastId, { resolve, reject })
       worker.ref()
-      worker.postMessage({ id: lastId, method, argument }, handedOver)
     })
   }
 

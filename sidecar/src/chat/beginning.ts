@@ -55,10 +55,7 @@ export class Beginning implements Asker {
   leave(): void {
     if (this.#isTaken) return
     this.#isLeft = true
-    this.#answer.then(
-      (deltas) => deltas.return?.(),
-      () => undefined,
-    )
+    this.#answer.then((deltas) => deltas.return?.()).catch(() => undefined)
   }
 
   readonly #end = (): void => {

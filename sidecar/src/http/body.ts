@@ -58,9 +58,9 @@ const UNWANTED_MS = 60_000
  * Reads what is left of a body once it is answered: a client whose connection is closed while it sends shows its people that,
  * and not why it was refused.
  */
-export function passOver(incoming: IncomingMessage): void {
+export function passOver(incoming: IncomingMessage, mostMs = UNWANTED_MS): void {
   if (incoming.complete || incoming.destroyed) return
-  const late = setTimeout(() => incoming.socket.destroy(), UNWANTED_MS)
+  const late = setTimeout(() => incoming.socket.destroy(), mostMs)
   late.unref()
   incoming.once('close', () => clearTimeout(late))
   incoming.resume()

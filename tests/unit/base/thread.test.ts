@@ -28,6 +28,11 @@ test('an AppError arrives as one', async () => {
   })
 })
 
+test('what cannot be copied is refused, and leaves nobody waiting', async () => {
+  await expect(thread.call('double', () => 1)).rejects.toThrow(/could not be cloned/)
+  expect(await thread.call('double', 5)).toBe(10)
+})
+
 test('those who wait for a thread that ends are told, and the next question gets a new one', async () => {
   const waiting = [thread.call('end', 1), thread.call('double', 1)]
   for (const outcome of await Promise.allSettled(waiting))

@@ -4,7 +4,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 
 import { afterEach, expect, test } from 'vitest'
 
-import { readBytes } from '../../../sidecar/src/http/body.ts'
+import { passOver, readBytes } from '../../../sidecar/src/http/body.ts'
 
 const closing: (() => void)[] = []
 afterEach(() => {
@@ -49,4 +49,22 @@ test('a whole body leaves no timer behind', async () => {
   client.write('hi')
   expect((await readBytes(incoming, 100)).toString()).toBe('hi')
   expect(process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length).toBe(before)
+})
+
+test('what nobody wants of a body is read to its end, and then nobody waits for more', async () => {
+  const { client, incoming } = await begin('content-length: 6\r\n')
+  passOver(incoming, 20)
+  client.write('abcdef')
+  await once(incoming, 'close')
+  await new Promise((resolve) => setTimeout(resolve, 40))
+  expect(client.destroyed).toBe(false)
+  expect(incoming.socket.destroyed).toBe(false)
+})
+
+test('a body that nobody wants and that does not end is cut off', async () => {
+  const { client, incoming } = await begin('content-length: 6\r\n')
+  passOver(incoming, 20)
+  client.write('a')
+  await once(client, 'close')
+  expect(incoming.complete).toBe(false)
 })
