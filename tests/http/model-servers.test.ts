@@ -1,19 +1,11 @@
 /** What is seen of the model servers: who made them load a model, who waits there, which are well; and what only some of them understand. */
-import { afterEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
 import { openTestApp, readEvents, type TestApp } from '../support/app.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
 import { openFakeOpenAi } from '../support/fake-openai.ts'
 import { createGate, FAKE_MODEL } from '../support/fake-server.ts'
-
-const closing: { close(): Promise<unknown> }[] = []
-afterEach(async () => {
-  for (const each of closing.splice(0).reverse()) await each.close()
-})
-const kept = <T extends { close(): Promise<unknown> }>(each: T): T => {
-  closing.push(each)
-  return each
-}
+import { kept } from '../support/kept.ts'
 
 async function openKeyed(env: Record<string, string>): Promise<{ troupe: TestApp; key: string }> {
   const troupe = kept(await openTestApp(env))

@@ -1,21 +1,13 @@
 /** Several model servers, a busy one, and one that is gone, as clients see them. */
 import { SignJWT } from 'jose'
-import { afterEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
 import { CONNECTION_KEY, JWT_SECRET, openTestApp, readEvents, type TestApp } from '../support/app.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
 import { openFakeOpenAi } from '../support/fake-openai.ts'
 import { createGate, FAKE_MODEL } from '../support/fake-server.ts'
+import { kept } from '../support/kept.ts'
 import { openWireServer, whole } from '../support/wire-server.ts'
-
-const closing: { close(): Promise<unknown> }[] = []
-afterEach(async () => {
-  for (const each of closing.splice(0).reverse()) await each.close()
-})
-const kept = <T extends { close(): Promise<unknown> }>(each: T): T => {
-  closing.push(each)
-  return each
-}
 
 const fake = async (...names: string[]): Promise<FakeOllama> =>
   kept(await openFakeOllama({ models: names.map((name) => ({ ...FAKE_MODEL, name })) }))

@@ -3,20 +3,12 @@ import { once } from 'node:events'
 import { request, type IncomingMessage } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
 
-import { afterEach, expect } from 'vitest'
+import { expect } from 'vitest'
 
 import { openTestApp, readEvents, type TestApp } from '../support/app.ts'
+import { kept } from '../support/kept.ts'
 import { reliabilityTest } from '../support/reliability.ts'
 import { LINES_HEAD, openWireServer, sseEvent, STREAM_HEAD, whole } from '../support/wire-server.ts'
-
-const closing: { close(): Promise<unknown> }[] = []
-afterEach(async () => {
-  for (const each of closing.splice(0).reverse()) await each.close()
-})
-const kept = <T extends { close(): Promise<unknown> }>(each: T): T => {
-  closing.push(each)
-  return each
-}
 
 const UNLIMITED = { TROUPE_CALLS_PER_SECOND: '0', TROUPE_PARALLEL_CALLS: '1000' }
 
