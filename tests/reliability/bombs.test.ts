@@ -24,7 +24,7 @@ const MOST_MS = 2_000
 const MOST_MEGABYTES = 150
 /** Of two dozen files in ten seconds; the one that fell on the slowest moment of the machine is seen in a p99 of some hundred chats. */
 const MOST_SLOWER = 2
-const ROUNDS = 3
+const ROUNDS = 5
 
 const card = (data: object) => JSON.stringify({ spec: 'chara_card_v3', spec_version: '3.0', data })
 
@@ -142,21 +142,29 @@ reliabilityTest(34, 'bombs', async ({ counters, figures }) => {
     const value = await work
     state.isOver = true
     await chats
-    return { value, p99Ms: p99(ms), count: ms.length }
+    return { value, ms }
   }
   const elsewhere = await openElsewhere()
   for (let at = 0; at < 20; at++) await chat()
-  writeFileSync(`/proc/${String(sidecar.child.pid)}/clear_refs`, '5')
-  const before = megabytes(sidecar, 'VmRSS')
-  const round = async () => ({
-    beside: await chatsDuring(sendAll(folder, elsewhere.url)),
-    during: await chatsDuring(sendAll(folder, imports)),
-  })
-  let { beside, during } = await round()
-  const grew = megabytes(sidecar, 'VmHWM') - before
-  const slower = () => during.p99Ms / beside.p99Ms
-  // A busy machine is asked again.
-  for (let again = 1; again < ROUNDS && slower() > MOST_SLOWER; again++) ({ beside, during } = await round())
+  const round = async () => {
+    const beside = await chatsDuring(sendAll(folder, elsewhere.url))
+    // What some hundred chats leave behind is not the bombs' doing.
+    writeFileSync(`/proc/${String(sidecar.child.pid)}/clear_refs`, '5')
+    const beforeMegabytes = megabytes(sidecar, 'VmRSS')
+    const during = await chatsDuring(sendAll(folder, imports))
+    return { beside, during, grew: megabytes(sidecar, 'VmHWM') - beforeMegabytes }
+  }
+  const first = await round()
+  const { grew } = first
+  let { beside, during } = first
+  const [besideMs, duringMs] = [[...beside.ms], [...during.ms]]
+  const slower = () => p99(duringMs) / p99(besideMs)
+  // Three of some hundred chats decide, so a busy machine is asked for more of both.
+  for (let again = 1; again < ROUNDS && slower() > MOST_SLOWER; again++) {
+    ;({ beside, during } = await round())
+    besideMs.push(...beside.ms)
+    duringMs.push(...during.ms)
+  }
   expect(during.value).toHaveLength(BOMBS.length)
 
   // To send 60 MB on a busy machine takes seconds, whoever they are sent to.
@@ -177,9 +185,9 @@ reliabilityTest(34, 'bombs', async ({ counters, figures }) => {
       Math.max(...during.value.map(({ name, ms }) => ownMs(name, ms))),
     ),
     'memory, MB': Math.round(grew),
-    'chats meanwhile': during.count,
-    'p99 ms of chats': Math.round(during.p99Ms),
-    'while another server gets the bombs': Math.round(beside.p99Ms),
+    'chats meanwhile': duringMs.length,
+    'p99 ms of chats': Math.round(p99(duringMs)),
+    'while another server gets the bombs': Math.round(p99(besideMs)),
   })
   expect([...slow.keys()]).toEqual([])
   expect(grew).toBeLessThan(MOST_MEGABYTES)
