@@ -80,15 +80,11 @@ export function placePassages(
       without.push(passage)
       continue
     }
-    const isShort = fitting.text !== passage.text
+    const isCut = fitting.text !== passage.text
     const bare = partOf(fitting, place)
     left -= bare.tokens
     shown.push(fitting)
-    standing.push({
-      dropped: false,
-      reason: `${isWhole ? WHOLE : FOUND}${isShort ? SHORTENED : ''}`,
-      ...bare,
-    })
+    standing.push({ dropped: false, reason: reasonOf(isWhole, isCut), ...bare })
   }
   const dropped = without.map((passage, at) =>
     leftOut(partOf({ ...passage, reference: first.reference + shown.length + at }, place), NO_ROOM),
@@ -166,7 +162,12 @@ const blockOf = ({ reference, label, text }: Pick<Passage, 'reference' | 'label'
   `<passage id="${String(reference)}" from="${attribute(label)}">\n${fenced(text)}\n</passage>`
 
 const NO_ROOM = 'left out: no room beside persona, lore and question'
-const WHOLE = 'all that the character knows; short enough to stand there always'
+const KNOWN = 'all that the character knows'
+const WHOLE = `${KNOWN}; short enough to stand there always`
 const FOUND = 'found for the last message'
-const SHORTENED = '; shortened to the room that is left'
+const SHORTENED = 'shortened to the room that is left'
+const reasonOf = (isWhole: boolean, isCut: boolean): string => {
+  if (isCut) return `${isWhole ? KNOWN : FOUND}; ${SHORTENED}`
+  return isWhole ? WHOLE : FOUND
+}
 const TWICE = 'left out: Open WebUI brought the same passage with documents of its own'

@@ -171,6 +171,20 @@ describe('all that a character knows', () => {
     expect(parts.some(({ kind, dropped }) => kind === 'passage' && dropped)).toBe(true)
     expect(first(messages)).toContain('Keeps a lighthouse')
   })
+
+  test.each([
+    [1, 'all that the character knows; short enough to stand there always'],
+    [60, 'all that the character knows; shortened to the room that is left'],
+  ])('says so: %i sentences are %s', (sentences, reason) => {
+    const text = 'The keeper wrote down the wind, the water and the ships. '.repeat(sentences)
+    const { parts } = composed(
+      whole(passage({ text })),
+      [user('Hi')],
+      {},
+      { ...PROFILE, contextTokens: 2_048 },
+    )
+    expect(parts.find(({ label }) => label === 'Letters, page 3')).toMatchObject({ dropped: false, reason })
+  })
 })
 
 describe('whatever a document says', () => {
