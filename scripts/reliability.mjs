@@ -52,7 +52,11 @@ function report(text) {
     .map((line) => JSON.parse(line))
   lines.sort((a, b) => a.test - b.test || a.name.localeCompare(b.name))
   console.log(`\n${'no.'.padStart(4)}  ${'test'.padEnd(34)} ${COUNTERS.join('  ')}  seconds  seen`)
-  for (const { test, name, passed, counters, figures, seconds } of lines) {
+  for (const { test, name, passed, skipped, counters, figures, seconds } of lines) {
+    if (skipped !== undefined) {
+      console.log(`${String(test).padStart(4)}  ${name} SKIPPED, because: ${skipped}`)
+      continue
+    }
     const counts = COUNTERS.map((counter) => String(counters[counter]).padStart(counter.length)).join('  ')
     const seen = Object.entries(figures).map(([what, value]) => `${what} ${value}`)
     const verdict = passed ? '' : ' FAILED'
@@ -63,5 +67,9 @@ function report(text) {
   const sums = COUNTERS.map(
     (counter) => `${counter} ${lines.reduce((sum, line) => sum + line.counters[counter], 0)}`,
   )
-  console.log(`\n${lines.filter(({ passed }) => passed).length} of ${lines.length} hold; ${sums.join(', ')}`)
+  const notRun = lines.filter(({ skipped }) => skipped !== undefined).length
+  const skips = notRun > 0 ? `, ${notRun} skipped` : ''
+  console.log(
+    `\n${lines.filter(({ passed }) => passed).length} of ${lines.length} hold${skips}; ${sums.join(', ')}`,
+  )
 }

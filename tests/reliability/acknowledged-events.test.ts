@@ -21,7 +21,7 @@ import type { Store } from '#store/store.ts'
 import { buildChild } from '../support/built-child.ts'
 import { findPostgres, startPostgres } from '../support/postgres.ts'
 import { DIGITS, type RecordingJob } from '../support/recording-job.ts'
-import { eventsOr, reliabilityTest, type Tally } from '../support/reliability.ts'
+import { eventsOr, missing, reliabilityTest, type Tally } from '../support/reliability.ts'
 import { silentLog } from '../support/silent-log.ts'
 
 /** On each of the two engines. */
@@ -159,5 +159,5 @@ reliabilityTest(
     await server.stop()
     await rm(outboxDir, { recursive: true, force: true })
   },
-  { timeoutMs, skip: bin === undefined && 'no PostgreSQL' },
+  { timeoutMs, skip: missing({ PostgreSQL: bin !== undefined }) },
 )

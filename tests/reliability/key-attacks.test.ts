@@ -14,7 +14,7 @@ import { ADMIN_KEY, CONNECTION_KEY, JWT_SECRET, openTestApp, type TestApp } from
 import { userToken } from '../support/asking.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
 import { hasRedis, startRedis, type RedisServer } from '../support/redis.ts'
-import { reliabilityTest, type Tally } from '../support/reliability.ts'
+import { missing, reliabilityTest, type Tally } from '../support/reliability.ts'
 
 let redis: RedisServer
 let store: Store
@@ -65,38 +65,49 @@ const partsOf = (secret: string) => {
   return { id, middle, sum }
 }
 
-describe.skipIf(!hasRedis)('attacks on keys', () => {
-  reliabilityTest(29, 'key-attacks (replicas)', async (tally) => {
-    await wrongSecretAfterHit(tally)
-    await expiry(tally)
-    await revocation(tally)
-    await lostRevocation(tally)
-    await rotation(tally)
-    await garbage(tally)
-  })
+describe('attacks on keys', () => {
+  const skip = missing({ Redis: hasRedis })
+  reliabilityTest(
+    29,
+    'key-attacks (replicas)',
+    async (tally) => {
+      await wrongSecretAfterHit(tally)
+      await expiry(tally)
+      await revocation(tally)
+      await lostRevocation(tally)
+      await rotation(tally)
+      await garbage(tally)
+    },
+    { skip },
+  )
 
-  reliabilityTest(29, 'key-attacks (timing)', async ({ figures }) => {
-    const { secret } = await make()
-    const { id } = partsOf(secret)
-    const other = partsOf((await make()).secret)
-    // Right checksums, so that both reach the comparison: a live id with another's secret, and an id that is none.
-    const unknown = await createElsewhere()
-    const guess = reassemble(id, other.middle)
-    const run = async (text: string) => {
-      const startedAtMs = performance.now()
-      for (let at = 0; at < 500; at++) await opens(first(), text)
-      return performance.now() - startedAtMs
-    }
-    const ratios: number[] = []
-    for (let round = 0; round < 20; round++) {
-      const [known, none] = [await run(guess), await run(unknown)]
-      ratios.push(known / none)
-    }
-    const median = ratios.sort((a, b) => a - b)[10] ?? 0
-    figures['known id / unknown id, time'] = Number(median.toFixed(2))
-    expect(median).toBeGreaterThan(0.7)
-    expect(median).toBeLessThan(1.4)
-  })
+  reliabilityTest(
+    29,
+    'key-attacks (timing)',
+    async ({ figures }) => {
+      const { secret } = await make()
+      const { id } = partsOf(secret)
+      const other = partsOf((await make()).secret)
+      // Right checksums, so that both reach the comparison: a live id with another's secret, and an id that is none.
+      const unknown = await createElsewhere()
+      const guess = reassemble(id, other.middle)
+      const run = async (text: string) => {
+        const startedAtMs = performance.now()
+        for (let at = 0; at < 500; at++) await opens(first(), text)
+        return performance.now() - startedAtMs
+      }
+      const ratios: number[] = []
+      for (let round = 0; round < 20; round++) {
+        const [known, none] = [await run(guess), await run(unknown)]
+        ratios.push(known / none)
+      }
+      const median = ratios.sort((a, b) => a - b)[10] ?? 0
+      figures['known id / unknown id, time'] = Number(median.toFixed(2))
+      expect(median).toBeGreaterThan(0.7)
+      expect(median).toBeLessThan(1.4)
+    },
+    { skip },
+  )
 })
 
 async function wrongSecretAfterHit({ counters }: Tally) {

@@ -17,7 +17,7 @@ import { openSqlite } from '#store/open.sqlite.ts'
 import { buildChild } from '../support/built-child.ts'
 import type { Job } from '../support/migrating-child.ts'
 import { findPostgres, startPostgres } from '../support/postgres.ts'
-import { isLong, reliabilityTest, type Tally } from '../support/reliability.ts'
+import { isLong, missing, reliabilityTest, type Tally } from '../support/reliability.ts'
 
 const bin = await findPostgres()
 
@@ -192,5 +192,5 @@ reliabilityTest(
     const server = await startPostgres(bin ?? '')
     return { ...postgresAt(server.url), stop: server.stop }
   }),
-  { timeoutMs, skip: bin === undefined && 'no PostgreSQL' },
+  { timeoutMs, skip: missing({ PostgreSQL: bin !== undefined }) },
 )

@@ -18,19 +18,20 @@ import { ADMIN_KEY, CONNECTION_KEY } from '../support/app.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
 import { findPostgres, startPostgres, type PostgresServer } from '../support/postgres.ts'
 import { startSidecar, type SidecarProcess } from '../support/process.ts'
-import { reliabilityTest, type Tally } from '../support/reliability.ts'
+import { missing, reliabilityTest, type Tally } from '../support/reliability.ts'
 import { sampleCard } from '../support/samples.ts'
 
 const bin = await findPostgres()
 const isRoot = process.getuid?.() === 0 && process.platform === 'linux'
 const run = promisify(execFile)
+const skip = missing({ PostgreSQL: bin !== undefined })
 
 const KILOBYTE = 1_024
 const DISK_KILOBYTES = 2_048
 /** What the outbox finds free at first. */
 const FREE_KILOBYTES = 500
 
-describe.skipIf(bin === undefined)('the outbox', () => {
+describe('the outbox', () => {
   let ollama: FakeOllama
   let postgres: PostgresServer
   let dir: string
@@ -155,7 +156,7 @@ describe.skipIf(bin === undefined)('the outbox', () => {
       await drained()
       await count(tally)
     },
-    { skip: isRoot ? false : 'only root can mount a small disk' },
+    { skip: skip !== false ? skip : !isRoot && 'only root can mount a small disk' },
   )
 
   reliabilityTest(
@@ -186,7 +187,7 @@ describe.skipIf(bin === undefined)('the outbox', () => {
       expect(await chat()).toBe(200)
       await count(tally, promised)
     },
-    { skip: isRoot ? false : 'only root can mount a small disk' },
+    { skip: skip !== false ? skip : !isRoot && 'only root can mount a small disk' },
   )
 
   reliabilityTest(
@@ -228,43 +229,50 @@ describe.skipIf(bin === undefined)('the outbox', () => {
     },
     {
       skip:
-        isRoot && existsSync('/usr/bin/strace') ? false : 'strace is missing, or may not look into a process',
+        skip !== false
+          ? skip
+          : !(isRoot && existsSync('/usr/bin/strace')) && 'strace is missing, or may not look into a process',
     },
   )
 
-  reliabilityTest(8, 'outbox-corrupt', async (tally) => {
-    await start()
-    await importMira()
-    await postgres.crash()
-    for (let at = 0; at < 100; at++) expect(await chat()).toBe(200)
-    await sidecar.kill()
-    const name = (await readdir(outbox)).find((file) => file.endsWith('.sqlite')) ?? ''
-    // Put together, so that what is damaged is the database and not a log beside it that is read over it.
-    await run(process.execPath, [
-      '-e',
-      `new (require('better-sqlite3'))(process.argv[1]).pragma('wal_checkpoint(TRUNCATE)')`,
-      path.join(outbox, name),
-    ])
-    const file = await open(path.join(outbox, name), 'r+')
-    const { size } = await file.stat()
-    await file.write(Buffer.alloc(8_192, 0xa5), 0, 8_192, Math.floor(size / 2 / 4_096) * 4_096)
-    await file.close()
-    await postgres.restart()
-    const startedAtMs = performance.now()
-    await start()
-    tally.figures['ready after ms'] = Math.round(performance.now() - startedAtMs)
-    const damaged = 'damaged files of the outbox were put aside'
-    const message = async () => (await readiness()).checks['records']?.message ?? ''
-    await vi.waitFor(async () => expect(await message()).toMatch(new RegExp(`^1 ${damaged}`)), 30_000)
-    expect((await readdir(outbox)).some((each) => each.includes('.damaged-'))).toBe(true)
-    expect(await chat()).toBe(200)
-    // What stood in the damaged pages lies in the file that was put aside; the rest is in, once.
-    const store = await openStore(postgres.url)
-    const rows = await store.db.select({ id: store.t.callRecords.id }).from(store.t.callRecords)
-    await store.close()
-    tally.counters.duplicated = rows.length - new Set(rows.map(({ id }) => id)).size
-    tally.counters.in = rows.filter(({ id }) => !acknowledged.has(id)).length
-    Object.assign(tally.figures, { acknowledged: acknowledged.size, saved: rows.length })
-    expect(rows.length).toBeGreaterThan(acknowledged.size / 2)
-  })
+  reliabilityTest(
+    8,
+    'outbox-corrupt',
+    async (tally) => {
+      await start()
+      await importMira()
+      await postgres.crash()
+      for (let at = 0; at < 100; at++) expect(await chat()).toBe(200)
+      await sidecar.kill()
+      const name = (await readdir(outbox)).find((file) => file.endsWith('.sqlite')) ?? ''
+      // Put together, so that what is damaged is the database and not a log beside it that is read over it.
+      await run(process.execPath, [
+        '-e',
+        `new (require('better-sqlite3'))(process.argv[1]).pragma('wal_checkpoint(TRUNCATE)')`,
+        path.join(outbox, name),
+      ])
+      const file = await open(path.join(outbox, name), 'r+')
+      const { size } = await file.stat()
+      await file.write(Buffer.alloc(8_192, 0xa5), 0, 8_192, Math.floor(size / 2 / 4_096) * 4_096)
+      await file.close()
+      await postgres.restart()
+      const startedAtMs = performance.now()
+      await start()
+      tally.figures['ready after ms'] = Math.round(performance.now() - startedAtMs)
+      const damaged = 'damaged files of the outbox were put aside'
+      const message = async () => (await readiness()).checks['records']?.message ?? ''
+      await vi.waitFor(async () => expect(await message()).toMatch(new RegExp(`^1 ${damaged}`)), 30_000)
+      expect((await readdir(outbox)).some((each) => each.includes('.damaged-'))).toBe(true)
+      expect(await chat()).toBe(200)
+      // What stood in the damaged pages lies in the file that was put aside; the rest is in, once.
+      const store = await openStore(postgres.url)
+      const rows = await store.db.select({ id: store.t.callRecords.id }).from(store.t.callRecords)
+      await store.close()
+      tally.counters.duplicated = rows.length - new Set(rows.map(({ id }) => id)).size
+      tally.counters.in = rows.filter(({ id }) => !acknowledged.has(id)).length
+      Object.assign(tally.figures, { acknowledged: acknowledged.size, saved: rows.length })
+      expect(rows.length).toBeGreaterThan(acknowledged.size / 2)
+    },
+    { skip },
+  )
 })

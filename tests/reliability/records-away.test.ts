@@ -13,7 +13,7 @@ import { ADMIN_KEY, CONNECTION_KEY, importCard, readEvents } from '../support/ap
 import { openFakeOllama } from '../support/fake-ollama.ts'
 import { findPostgres, startPostgres } from '../support/postgres.ts'
 import { startSidecar, type SidecarProcess } from '../support/process.ts'
-import { reliabilityTest } from '../support/reliability.ts'
+import { missing, reliabilityTest } from '../support/reliability.ts'
 
 const CHATS = 20
 
@@ -92,5 +92,5 @@ reliabilityTest(
     figures['acknowledged'] = acknowledged.length
     expect(stored.size).toBe(acknowledged.length)
   },
-  { skip: bin === undefined && 'no PostgreSQL' },
+  { skip: missing({ PostgreSQL: bin !== undefined }) },
 )

@@ -8,7 +8,7 @@ import { rowsOf, type Store } from '#store/store.ts'
 
 import { openTestApp, type TestApp } from '../support/app.ts'
 import { findPostgres, startPostgres, type PostgresServer, type Standby } from '../support/postgres.ts'
-import { reliabilityTest } from '../support/reliability.ts'
+import { missing, reliabilityTest } from '../support/reliability.ts'
 import { sampleRecord } from '../support/sample-record.ts'
 import { silentLog } from '../support/silent-log.ts'
 
@@ -146,5 +146,5 @@ reliabilityTest(
     await postgres.restart()
     figures['calls recorded'] = recorded
   },
-  { skip: bin === undefined && 'no PostgreSQL' },
+  { skip: missing({ PostgreSQL: bin !== undefined }) },
 )

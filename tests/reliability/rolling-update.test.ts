@@ -15,7 +15,7 @@ import { hasNginx, startNginx } from '../support/nginx.ts'
 import { findPostgres, startPostgres } from '../support/postgres.ts'
 import { startSidecar } from '../support/process.ts'
 import { hasRedis, startRedis } from '../support/redis.ts'
-import { reliabilityTest } from '../support/reliability.ts'
+import { missing, reliabilityTest } from '../support/reliability.ts'
 
 const REPLICAS = 3
 const CLIENTS = 24
@@ -151,5 +151,5 @@ reliabilityTest(
     expect(seen.faults).toEqual([])
     expect(Math.min(...runningAtSignals)).toBeGreaterThan(0)
   },
-  { skip: bin !== undefined && hasRedis && hasNginx ? false : 'no PostgreSQL, no Redis, or no nginx' },
+  { skip: missing({ PostgreSQL: bin !== undefined, Redis: hasRedis, nginx: hasNginx }) },
 )

@@ -14,7 +14,7 @@ import { createGate, type Gate } from '../support/fake-server.ts'
 import { findPostgres, startPostgres } from '../support/postgres.ts'
 import { startSidecar, type SidecarProcess } from '../support/process.ts'
 import { hasRedis, startRedis } from '../support/redis.ts'
-import { reliabilityTest, type Tally } from '../support/reliability.ts'
+import { missing, reliabilityTest, type Tally } from '../support/reliability.ts'
 
 const STREAMS = 50
 const WINDOW_SECONDS = 2
@@ -181,5 +181,5 @@ reliabilityTest(
       await Promise.all([postgres.stop(), redis.stop()])
     }
   },
-  { skip: bin !== undefined && hasRedis ? false : 'no PostgreSQL, or no Redis' },
+  { skip: missing({ PostgreSQL: bin !== undefined, Redis: hasRedis }) },
 )

@@ -1,5 +1,5 @@
 /** The numbered tests of "nothing lost, nobody in": each counts what may never happen, and leaves one line of JSON for the table over all. */
-import { appendFile } from 'node:fs/promises'
+import { appendFileSync } from 'node:fs'
 
 import { expect, test } from 'vitest'
 
@@ -20,6 +20,8 @@ export interface ReliabilityLine {
   test: number
   name: string
   passed: boolean
+  /** Why it did not run; nothing was counted then. */
+  skipped?: string
   counters: Counters
   /** What was seen, in numbers or in words: `{ "most admitted": 100 }`. */
   figures: Record<string, number | string>
@@ -38,7 +40,9 @@ export interface ReliabilityOptions {
   skip?: string | false
 }
 
-/** A test of vitest that fails also when a counter is not 0. */
+const none = (): Counters => ({ lost: 0, duplicated: 0, in: 0, leaked: 0 })
+
+/** A test of vitest that fails also when a counter is not 0. One that is skipped leaves a line that says why. */
 export function reliabilityTest(
   number: number,
   name: string,
@@ -47,24 +51,31 @@ export function reliabilityTest(
 ): void {
   const title = `${String(number)} ${name}`
   if (skip !== false) {
+    write({ test: number, name, passed: false, skipped: skip, counters: none(), figures: {}, seconds: 0 })
     test.skip(`${title} (skipped: ${skip})`)
     return
   }
   const run = async () => {
-    const tally: Tally = { counters: { lost: 0, duplicated: 0, in: 0, leaked: 0 }, figures: {} }
+    const tally: Tally = { counters: none(), figures: {} }
     const startedAtMs = performance.now()
     let passed = false
     try {
       await body(tally)
-      expect(tally.counters).toEqual({ lost: 0, duplicated: 0, in: 0, leaked: 0 })
+      expect(tally.counters).toEqual(none())
       passed = true
     } finally {
       const seconds = Number(((performance.now() - startedAtMs) / 1_000).toFixed(1))
-      await write({ test: number, name, passed, ...tally, seconds })
+      write({ test: number, name, passed, ...tally, seconds })
     }
   }
   if (timeoutMs === undefined) test(title, run)
   else test(title, run, timeoutMs)
+}
+
+/** For `skip`: which of these parts are not installed; false when all are. */
+export function missing(parts: Record<string, boolean>): string | false {
+  const names = Object.keys(parts).filter((name) => parts[name] !== true)
+  return names.length > 0 && names.map((name) => `no ${name}`).join(', ')
 }
 
 /** The long form of a test, for a machine with time; CI runs the short one. */
@@ -76,7 +87,7 @@ export const roundsOr = (few: number): number => Number(process.env['TROUPE_RELI
 /** Events of a test that counts them: `npm run reliability -- --events=1000000`, or what CI has time for. */
 export const eventsOr = (few: number): number => Number(process.env['TROUPE_RELIABILITY_EVENTS'] ?? few)
 
-async function write(line: ReliabilityLine): Promise<void> {
+function write(line: ReliabilityLine): void {
   const file = process.env['TROUPE_RELIABILITY_FILE']
-  if (file !== undefined) await appendFile(file, `${JSON.stringify(line)}\n`)
+  if (file !== undefined) appendFileSync(file, `${JSON.stringify(line)}\n`)
 }
