@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, rm, open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 import Database from 'better-sqlite3'
@@ -197,6 +198,27 @@ describe('the recorder over it', () => {
     await add(recorder, 3)
     expect(await ids()).toEqual(['r1', 'r2', 'r3'])
     expect(recorder.state()).toMatchObject({ pending: 0, dropped: 0 })
+  })
+
+  test('what is put aside in the moment in which the rest has gone in still goes in before what comes next', async () => {
+    const { told, ids, store } = await fakeDatabase()
+    const outbox = await open_()
+    const append: Outbox['append'] = async (events) => {
+      if (events.some(({ id }) => id === 'r2')) {
+        told.behaviour = 'works'
+        await vi.waitFor(() => expect(recorder.state().isSpilling).toBe(false), 5_000)
+      }
+      await outbox.append(events)
+    }
+    const oldest: Outbox['oldest'] = async (limit) => {
+      await sleep(20)
+      return outbox.oldest(limit)
+    }
+    const recorder = record({ store, outbox: { ...outbox, append, oldest } })
+    told.behaviour = 'refuses'
+    for (const at of [3, 2, 1]) await add(recorder, at)
+    await vi.waitFor(() => expect(recorder.state()).toMatchObject({ isSpilling: false, pending: 0 }), 5_000)
+    expect(await ids()).toEqual(['r3', 'r2', 'r1'])
   })
 
   test('what an earlier process left in the outbox goes in at the start', async () => {

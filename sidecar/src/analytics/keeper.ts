@@ -53,6 +53,8 @@ export function createKeeper(on: KeeperParts): Keeper {
         calls.map((call) => ({ id: call.record.id, kind: KIND, body: JSON.stringify(call) })),
       )
     } finally {
+      // The draining may have ended meanwhile: who comes next must not get in before these.
+      isSpilling = true
       startDraining(outbox)
     }
   }
