@@ -1,6 +1,6 @@
 /**
  * Values that all replicas share, in a Redis 7 or newer. A Redis that is gone or hangs costs a call 100 ms at most, and after
- * three failures nothing for five seconds: whoever asks has to have another way.
+ * three failures nothing for five seconds, or until it is back: whoever asks has to have another way.
  */
 import { createHash } from 'node:crypto'
 
@@ -54,16 +54,31 @@ export async function openRedisKv({ url, now }: RedisKvOptions): Promise<Kv> {
 
   async function ask<T>(command: () => Promise<T>): Promise<T> {
     if (now() < pausedUntilMs) throw gone()
+    const answering = command()
     try {
-      const answer = await inTime(command())
+      const answer = await inTime(answering)
       failures = 0
       return answer
     } catch (cause) {
       failures += 1
       if (failures >= MOST_FAILURES) pausedUntilMs = now() + PAUSE_MS
+      answering.then(lookAgain, () => undefined)
       throw gone(cause)
     }
   }
+
+  /** An answer that came late, or a new connection, says that it may be back; whether it is quick again, one more question. */
+  function lookAgain(): void {
+    if (now() >= pausedUntilMs) return
+    inTime(redis.ping()).then(
+      () => {
+        failures = 0
+        pausedUntilMs = 0
+      },
+      () => undefined,
+    )
+  }
+  redis.on('ready', lookAgain)
 
   async function tell(command: () => Promise<unknown>): Promise<void> {
     await ask(command)
