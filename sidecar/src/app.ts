@@ -193,7 +193,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   })
   const keys = createKeys({ store, kv, now, fixed: fixedKeys(config) })
   const roles = createRoles({ store, kv, now })
-  const usage = openUsage({ store, log, now })
+  const usage = openUsage({ store, log, now, isErased: (person) => isErased(person) })
   const costOf = createCostOf(config.prices, config.power)
   const metrics = createPrometheus({
     lanes: pool.state,
@@ -301,7 +301,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     roles,
     noteAction: createNoteAction(store, now),
     limits,
-    pseudonym: named,
+    pseudonym: (_kind, id) => privacy.pseudonyms.lasting(id),
     pageSessions: createPageSessions({ kv, now }),
     guesses: createGuesses({ kv, now, nameOf: (address) => pseudonym(secret, 'address', address) }),
     sessions: config.openWebUi && createSessions({ openWebUiUrl: config.openWebUi.url, now }),

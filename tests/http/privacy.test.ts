@@ -1,8 +1,11 @@
 /** What a person can ask of the house, over the whole app and a real Redis. */
 import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 
+import { pseudonym } from '#base/ids.ts'
 import { findArchive, openArchive } from '#characters/formats/zip.ts'
 import { createNotebook } from '#characters/notes.ts'
 
@@ -24,6 +27,7 @@ interface Someone {
   requestId: string
   /** Pseudonyms. */
   person: string
+  lasting: string
   chat: string
   session: Record<string, string>
 }
@@ -84,7 +88,9 @@ async function meet(name: string): Promise<Someone> {
   const record = (await told.json()) as { person: string; chat: string }
   const session = await signInAt(troupe, token)
   await vi.waitFor(async () => expect(await dumpRedis(redis.url)).toContain(`summary-chats:${record.person}`))
-  return { id, chatId, requestId, ...{ person: record.person, chat: record.chat }, session }
+  const secret = await readFile(path.join(troupe.dataDir, 'pseudonym-secret'), 'utf8')
+  const lasting = pseudonym(secret, 'limits', id)
+  return { id, chatId, requestId, ...{ person: record.person, chat: record.chat, lasting }, session }
 }
 
 const isSignedIn = async ({ session }: Someone) =>
@@ -116,7 +122,7 @@ describe.runIf(hasRedis)('a person', () => {
     expect(read('summaries')).toEqual(['So it was.'])
     expect(read('text_samples')).toMatchObject([{ id: ann.requestId }])
     const all = [...files.values()].join('\n')
-    for (const word of [ben.id, ben.person, ben.chat, ben.requestId, 'marker-ben'])
+    for (const word of [ben.id, ben.person, ben.lasting, ben.chat, ben.requestId, 'marker-ben'])
       expect(all).not.toContain(word)
     expect(files.get('call_records.csv')?.split('\r\n')).toHaveLength(4)
   })
@@ -126,9 +132,9 @@ describe.runIf(hasRedis)('a person', () => {
     const before = await dumpRedis(redis.url)
     // What is looked for is there to be found: limits, a session, summaries.
     for (const word of [
-      `rate:person:${cleo.person}`,
-      `used:person:${cleo.person}`,
-      `"person\\":\\"${cleo.person}`,
+      `rate:person:${cleo.lasting}`,
+      `used:person:${cleo.lasting}`,
+      `"person\\":\\"${cleo.lasting}`,
     ])
       expect(before).toContain(word)
     expect(await isSignedIn(cleo)).toBe(true)
@@ -137,7 +143,7 @@ describe.runIf(hasRedis)('a person', () => {
     expect(await isSignedIn(cleo)).toBe(false)
     expect(await isSignedIn(dan)).toBe(true)
     const left = await dumpRedis(redis.url)
-    for (const word of [cleo.id, cleo.person, cleo.chat, cleo.chatId, 'marker-cleo'])
+    for (const word of [cleo.id, cleo.person, cleo.lasting, cleo.chat, cleo.chatId, 'marker-cleo'])
       expect(left).not.toContain(word)
     expect(left).toContain(dan.person)
     expect(await exported(cleo)).not.toContain('call_records.json')
@@ -183,5 +189,54 @@ describe.runIf(hasRedis)('a person', () => {
     const before = await kept()
     await ask()
     expect(await kept()).toBe(before)
+  })
+})
+
+describe('new pseudonyms', () => {
+  let house: TestApp
+  let model: string
+  let people: FakeOpenWebUi
+  beforeAll(async () => {
+    const server = await openFakeOllama({ answer: () => ({ chunks: ['So it was.'] }) })
+    people = await openFakeOpenWebUi()
+    house = await openTestApp({
+      OLLAMA_BASE_URL: server.origin,
+      OPENWEBUI_URL: people.url,
+      OPENWEBUI_JWT_SECRET: JWT_SECRET,
+      TROUPE_TURNS_PER_DAY: '2',
+    })
+    model = await house.importCard({ name: 'Mira' })
+    return async () => {
+      await house.close()
+      await Promise.all([server.close(), people.close()])
+    }
+  })
+  const rotate = () => house.request('POST', '/troupe/api/privacy/pseudonyms/rotate')
+  const ask = async (id: string) => {
+    const headers = { 'x-openwebui-user-jwt': await userToken(id) }
+    const body = { model, messages: [{ role: 'user', content: 'Hello' }] }
+    const answer = await house.request('POST', '/v1/chat/completions', { key: CONNECTION_KEY, headers, body })
+    await answer.arrayBuffer()
+    return answer.status
+  }
+
+  test('give nobody their quota anew', async () => {
+    expect([await ask('gil'), await ask('gil')]).toEqual([200, 200])
+    expect(await ask('gil')).toBe(429)
+    expect((await rotate()).status).toBe(204)
+    expect(await ask('gil')).toBe(429)
+    expect(await ask('hal')).toBe(200)
+  })
+
+  test('sign nobody out of the pages, and an admin still ends all sessions of a person', async () => {
+    const { id, token } = people.addPerson('ida', 'admin')
+    const headers = await signInAt(house, token)
+    const look = async () =>
+      (await house.request('GET', '/troupe/api/session', { key: null, headers })).status
+    expect(await look()).toBe(200)
+    await rotate()
+    expect(await look()).toBe(200)
+    await house.request('DELETE', `/troupe/api/session/of/${id}`)
+    expect(await look()).toBe(401)
   })
 })

@@ -5,6 +5,7 @@
 import { inArray, lt, sql } from 'drizzle-orm'
 
 import type { Log } from '#base/log.ts'
+import { personOfUsage } from '#store/access-tables.ts'
 import type { Store } from '#store/store.ts'
 
 const FLUSH_MS = 5_000
@@ -21,18 +22,26 @@ export interface Usage {
   close(): Promise<void>
 }
 
-export function openUsage({ store, log, now }: { store: Store; log: Log; now: () => number }): Usage {
+export interface UsageParts {
+  store: Store
+  log: Log
+  now: () => number
+  /** True for a person of whom nothing may be written any more. */
+  isErased?: (person: string) => boolean
+}
+
+export function openUsage({ store, log, now, isErased = () => false }: UsageParts): Usage {
   const { usageSums } = store.t
   let waiting = new Map<string, { by: number; expiresAtMs: number }>()
 
   async function write(): Promise<void> {
-    const batch = waiting
-    if (batch.size === 0) return
+    const batch = [...waiting].filter(([key]) => !isForgotten(key))
     waiting = new Map()
+    if (batch.length === 0) return
     try {
       await store.db
         .insert(usageSums)
-        .values([...batch].map(([key, { by, expiresAtMs }]) => ({ key, sum: by, expiresAtMs })))
+        .values(batch.map(([key, { by, expiresAtMs }]) => ({ key, sum: by, expiresAtMs })))
         .onConflictDoUpdate({
           target: usageSums.key,
           set: { sum: sql`${usageSums.sum} + excluded.sum` },
@@ -41,6 +50,11 @@ export function openUsage({ store, log, now }: { store: Store; log: Log; now: ()
       for (const [key, { by, expiresAtMs }] of batch) wait(key, by, expiresAtMs)
       throw error
     }
+  }
+
+  function isForgotten(key: string): boolean {
+    const person = personOfUsage(key)
+    return person !== undefined && isErased(person)
   }
 
   function wait(key: string, by: number, expiresAtMs: number): void {

@@ -32,7 +32,7 @@ export interface AuthParts extends KeyParts {
   sessions: Sessions | undefined
   pageSessions: PageSessions
   roles: Pick<Roles, 'of'>
-  /** HMAC of an id. */
+  /** The lasting one: sessions go on when those of the records are rotated. */
   pseudonym: (kind: 'person', id: string) => string
   /** Where a visitor signs in; told with a refusal. */
   openWebUiUrl: string | null

@@ -5,7 +5,7 @@ import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
 import type { Store } from '#store/store.ts'
 
-import { countRows, deleteRows, forgetChats, namesIn, peopleSeen } from './personal-rows.ts'
+import { countRows, deleteRows, forgetChats, namesIn, peopleCounted, peopleSeen } from './personal-rows.ts'
 import type { Pseudonyms } from './pseudonyms.ts'
 import { createSigner, type SignedReceipt } from './receipt.ts'
 import { openRegister, type Register } from './register.ts'
@@ -17,7 +17,7 @@ export interface Erasure {
   chat(id: string): Promise<void>
   /** Erases once more whoever was erased: for a restored backup, for events that came late, and for a kill in the middle. How many people and chats were found. */
   replay(): Promise<number>
-  /** People who are gone at the source, by what is left of them here: their pseudonyms. How many. */
+  /** People who are gone at the source, by what is left of them here: their pseudonyms. How many there were at least. */
   gone(
     existingIds: ReadonlySet<string>,
     options: { force: boolean },
@@ -122,6 +122,23 @@ export function createErasure(on: ErasureParts): Erasure {
     return [...all].filter((name) => register.isBuried(column, name))
   }
 
+  /**
+   * Who is not among the existing ones: in the records, and where quotas are counted. The two kinds of names cannot be joined,
+   * so each is compared by itself.
+   */
+  async function compare(existingIds: ReadonlySet<string>) {
+    const existing = new Set([...existingIds].flatMap((id) => pseudonyms.all('person', id)))
+    // Pseudonyms of older epochs cannot be told from those of strangers, and are nobody's any more.
+    const seen = await each((store) => peopleSeen(store, pseudonyms.knownSinceMs))
+    const counted = await each(peopleCounted)
+    return [seen, counted].map((found) => {
+      const here = new Set(found.flatMap(([, persons]) => persons))
+      const missing = [...here].filter((name) => !existing.has(name))
+      const most = Math.max(ALWAYS_ALLOWED, here.size * LARGEST_SHARE)
+      return { people: here.size, missing, isTooMany: missing.length > most }
+    })
+  }
+
   return {
     publicKey: signer.publicKey,
     person: erasePerson,
@@ -144,25 +161,23 @@ export function createErasure(on: ErasureParts): Erasure {
       return persons.length + chats.length
     },
     async gone(existingIds, { force }) {
-      // Pseudonyms of older epochs cannot be told from those of strangers, and are nobody's any more.
-      const seen = await each((store) => peopleSeen(store, pseudonyms.knownSinceMs))
-      const here = new Set(seen.flatMap(([, persons]) => persons))
-      const existing = new Set([...existingIds].flatMap((id) => pseudonyms.all('person', id)))
-      const missing = [...here].filter((name) => !existing.has(name))
-      const most = Math.max(ALWAYS_ALLOWED, here.size * LARGEST_SHARE)
-      const refused = !force && (existingIds.size === 0 || missing.length > most)
+      const compared = await compare(existingIds)
+      const missing = compared.flatMap((of) => of.missing)
+      const mostMissing = Math.max(...compared.map((of) => of.missing.length))
+      const refused = !force && (existingIds.size === 0 || compared.some((of) => of.isTooMany))
       if (refused && missing.length > 0)
         on.log.warn(
-          { missing: missing.length, people: here.size },
+          { missing: mostMissing, people: Math.max(...compared.map(({ people }) => people)) },
           'more people are missing in Open WebUI than seems right; look at it, then run "privacy reconcile --force"',
         )
       if (refused || missing.length === 0) return { erased: 0, refused: refused && missing.length > 0 }
       await register.bury('person', missing)
       const ids = await buriedIds()
-      await register.bury('person', ids)
+      const names = ids.flatMap((id) => pseudonyms.all('person', id))
+      await register.bury('person', [...ids, ...names])
       await wipeIds(ids)
-      await wipe(missing)
-      return { erased: missing.length, refused: false }
+      await wipe([...new Set([...missing, ...names])])
+      return { erased: mostMissing, refused: false }
     },
   }
 }
@@ -173,7 +188,10 @@ export async function replayErasures(
   { secret, dataDir, log, now }: { secret: string; dataDir: string } & Pick<ErasureParts, 'log' | 'now'>,
 ): Promise<number> {
   const register = await openRegister({ store: stores.characters, secret, dataDir, now })
-  const nobody = { of: () => '', all: () => [], rotate: nothing, refresh: () => Promise.resolve(0) }
+  const nobody = {
+    ...{ of: () => '', lasting: () => '', all: () => [] },
+    ...{ rotate: nothing, refresh: () => Promise.resolve(0) },
+  }
   const pseudonyms: Pseudonyms = { ...nobody, knownSinceMs: 0, startedAtMs: 0 }
   const { t, db } = stores.analytics
   const erasure = createErasure({

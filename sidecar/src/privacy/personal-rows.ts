@@ -16,6 +16,7 @@ import {
 } from 'drizzle-orm'
 import type { SQLiteColumn, SQLiteTable } from 'drizzle-orm/sqlite-core'
 
+import { personOfUsage, USED_BY_PERSON } from '#store/access-tables.ts'
 import type { Store } from '#store/store.ts'
 
 export interface PersonalTable {
@@ -54,12 +55,19 @@ export function personalTables(store: Store): PersonalTable[] {
 
 /** Quotas are counted under keys that begin with the person. */
 const usageOf = ({ t: { usageSums } }: Store, persons: readonly string[]) =>
-  or(
-    ...persons.map((person) => {
-      const prefix = `used:person:${person}:`
-      return sql`substr(${usageSums.key}, 1, ${sql.raw(String(prefix.length))}) = ${prefix}`
-    }),
-  )
+  or(...persons.map((person) => beginsWith(usageSums.key, `${USED_BY_PERSON}${person}:`)))
+
+const beginsWith = (column: SQLiteColumn, prefix: string) =>
+  sql`substr(${column}, 1, ${sql.raw(String(prefix.length))}) = ${prefix}`
+
+/** Whose quotas were counted: lasting names. */
+export async function peopleCounted({ db, t: { usageSums } }: Store): Promise<string[]> {
+  const rows = await db
+    .select({ key: usageSums.key })
+    .from(usageSums)
+    .where(beginsWith(usageSums.key, USED_BY_PERSON))
+  return [...new Set(rows.flatMap(({ key }) => personOfUsage(key) ?? []))]
+}
 
 const columnsOf = (table: SQLiteTable): Record<string, SQLiteColumn | undefined> => getTableColumns(table)
 
@@ -94,7 +102,7 @@ export async function forgetChats(store: Store, chats: readonly string[]): Promi
   )
 }
 
-/** Each pseudonym that stands in a column of this name, once. */
+/** Each pseudonym that stands in a column of this name, once; people also where their quotas are counted. */
 export async function namesIn(store: Store, column: 'person' | 'chat'): Promise<Set<string>> {
   const names = new Set<string>()
   for (const found of tablesWith(store, column)) {
@@ -105,6 +113,7 @@ export async function namesIn(store: Store, column: 'person' | 'chat'): Promise<
       .groupBy(found.column)
     for (const { name } of rows) names.add(String(name))
   }
+  if (column === 'person') for (const name of await peopleCounted(store)) names.add(name)
   return names
 }
 

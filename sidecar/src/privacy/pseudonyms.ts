@@ -14,7 +14,12 @@ export type NamedKind = 'person' | 'chat' | 'message'
 
 export interface Pseudonyms {
   of(kind: NamedKind, id: string): string
-  /** Under every epoch whose salt is still there, newest first: what may stand in the tables. */
+  /**
+   * Of a person, the same in all epochs: what limits, quotas and sessions of the pages go by, which a rotation must not begin
+   * anew. It stands in no record, so that it joins no two epochs.
+   */
+  lasting(personId: string): string
+  /** Under every epoch whose salt is still there, newest first, and a person's lasting one: what may be kept somewhere. */
   all(kind: NamedKind, id: string): string[]
   /** Begins an epoch. The old pseudonyms can be found for 30 more days. */
   rotate(): Promise<void>
@@ -37,6 +42,9 @@ interface Parts {
 const DAY_MS = 86_400_000
 const TOLD_FOR_MS = 30 * DAY_MS
 const SALT_BYTES = 32
+
+/** The kind of the lasting names; no epoch has names of it. */
+const LASTING = 'limits'
 
 interface Epoch {
   secret: string
@@ -73,6 +81,7 @@ export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
       .onConflictDoNothing()
   }
 
+  const lasting = (personId: string) => pseudonym(on.secret, LASTING, personId)
   const freshSalt = () => randomBytes(SALT_BYTES).toString('base64url')
 
   await load()
@@ -83,7 +92,11 @@ export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
 
   return {
     of: (kind, id) => pseudonym((known[0] ?? NONE).secret, kind, id),
-    all: (kind, id) => known.map(({ secret }) => pseudonym(secret, kind, id)),
+    lasting,
+    all: (kind, id) => [
+      ...known.map(({ secret }) => pseudonym(secret, kind, id)),
+      ...(kind === 'person' ? [lasting(id)] : []),
+    ],
     async rotate() {
       const rows = await store.db.select({ id: epochs.id }).from(epochs)
       await begin(rows.length + 1, freshSalt())

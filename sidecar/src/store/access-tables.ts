@@ -53,7 +53,7 @@ export function defineAccessTables(k: Kit) {
   const usageSums = k.table(
     'usage_sums',
     {
-      /** Who, of what, in which period; people as pseudonyms. */
+      /** Who, of what, in which period; people under their lasting names (see `personOfUsage`). */
       key: k.text('key').primaryKey(),
       sum: k.float('sum').notNull(),
       expiresAtMs: k.epochMs('expires_at_ms').notNull(),
@@ -62,4 +62,13 @@ export function defineAccessTables(k: Kit) {
   )
 
   return { apiKeys, roles, usageSums }
+}
+
+/** Keys of `usage_sums` that count a person begin with this, their name and a colon. */
+export const USED_BY_PERSON = 'used:person:'
+
+/** Whom a key of `usage_sums` counts; undefined for a key of the API. */
+export function personOfUsage(key: string): string | undefined {
+  if (!key.startsWith(USED_BY_PERSON)) return undefined
+  return key.slice(USED_BY_PERSON.length, key.indexOf(':', USED_BY_PERSON.length))
 }

@@ -66,15 +66,18 @@ describe('pseudonyms', () => {
     await pseudonyms.rotate()
     const second = pseudonyms.of('person', 'tom')
     expect(second).not.toBe(first)
-    expect(pseudonyms.all('person', 'tom')).toEqual([second, first])
+    const lasting = pseudonyms.lasting('tom')
+    expect([first, second, pseudonyms.of('chat', 'tom')]).not.toContain(lasting)
+    expect(pseudonyms.all('person', 'tom')).toEqual([second, first, lasting])
+    expect(pseudonyms.all('chat', 'tom')).toHaveLength(2)
     // Another process, and a start after it.
-    expect((await open()).all('person', 'tom')).toEqual([second, first])
+    expect((await open()).all('person', 'tom')).toEqual([second, first, lasting])
 
     nowMs += 30 * DAY_MS
     expect(await pseudonyms.refresh()).toBe(0)
     nowMs += 1
     expect(await pseudonyms.refresh()).toBe(1)
-    expect(pseudonyms.all('person', 'tom')).toEqual([second])
+    expect(pseudonyms.all('person', 'tom')).toEqual([second, lasting])
     // The salt itself is gone: the secret of the installation leads nowhere.
     expect((await store.db.select().from(store.t.pseudonymEpochs)).map(({ salt }) => salt === null)).toEqual([
       true,

@@ -15,6 +15,7 @@ export interface AskingParts {
   /** Development on this machine only: plain headers name the user. */
   trustsPlainHeaders: boolean
   limits: Pick<Limits, 'admit'>
+  /** The lasting one: limits go on when those of the records are rotated. */
   pseudonym: (kind: 'person', id: string) => string
   now: () => number
 }

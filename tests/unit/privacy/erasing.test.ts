@@ -1,0 +1,97 @@
+/** What is left of somebody who was erased, where it could come back from. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+import { beforeEach, describe, expect, test } from 'vitest'
+
+import { createVault } from '#base/vault.ts'
+import { openUsage, type Usage } from '#gateway/usage.ts'
+import { openPrivacy, type Privacy } from '#privacy/privacy.ts'
+import { openStore } from '#store/open.ts'
+import { rowsOf, type Store } from '#store/store.ts'
+
+import { sampleRecord } from '../../support/sample-record.ts'
+import { silentLog } from '../../support/silent-log.ts'
+
+const NOW = Date.parse('2026-11-27T12:00Z')
+
+let dataDir: string
+let characters: Store
+let analytics: Store
+let privacy: Privacy
+let usage: Usage
+
+const open = async () => {
+  privacy = await openPrivacy({
+    stores: { characters, analytics },
+    vault: createVault(['a secret of more than thirty-two characters']),
+    secret: 'a secret of the installation, long enough',
+    ...{ dataDir, pseudonymDays: undefined, log: silentLog, now: () => NOW },
+    texts: { forget: () => Promise.resolve(), texts: () => Promise.resolve([]) },
+  })
+}
+
+beforeEach(async () => {
+  dataDir = await mkdtemp(path.join(tmpdir(), 'troupe-erasing-'))
+  ;[characters, analytics] = [await openStore('file::memory:'), await openStore('file::memory:')]
+  await open()
+  usage = openUsage({
+    ...{ store: characters, log: silentLog, now: () => NOW },
+    isErased: (person) => privacy.isBuried('person', person),
+  })
+  return async () => {
+    await Promise.all([usage.close(), privacy.close()])
+    await Promise.all([characters.close(), analytics.close()])
+    await rm(dataDir, { recursive: true, force: true })
+  }
+})
+
+const keyOf = (id: string) => `used:person:${privacy.pseudonyms.lasting(id)}:turns:2026-11`
+async function use(id: string): Promise<void> {
+  usage.add(keyOf(id), 1, NOW + 1_000)
+  await usage.flush()
+}
+const counted = async () =>
+  (await characters.db.select().from(characters.t.usageSums)).map(({ key }) => key).sort()
+
+describe('what somebody used up of a quota', () => {
+  test('is exported, goes with them, and is not written by a later flush', async () => {
+    await use('ann')
+    await use('bob')
+    expect((await privacy.state('ann')).rows['characters']).toMatchObject({ usage_sums: 1 })
+    const { receipt } = await privacy.erase('ann', 'test')
+    expect(receipt).toMatchObject({
+      rowsBefore: { characters: { usage_sums: 1 } },
+      rowsAfter: { characters: { usage_sums: 0 } },
+    })
+    // An answer that ended after it.
+    await use('ann')
+    expect(await counted()).toEqual([keyOf('bob')])
+  })
+
+  test('does not come back with a restored database', async () => {
+    await use('ann')
+    await use('bob')
+    const saved = await characters.db.select().from(characters.t.usageSums)
+    await privacy.erase('ann', 'test')
+    await characters.db.delete(characters.t.usageSums)
+    await characters.db.insert(characters.t.usageSums).values(saved)
+    await privacy.close()
+    await open()
+    // What it owes from the start is done.
+    await privacy.close()
+    expect(await counted()).toEqual([keyOf('bob')])
+  })
+
+  test('goes also when only the comparison with Open WebUI finds that they are gone', async () => {
+    await use('ann')
+    await use('bob')
+    const bob = privacy.pseudonyms.of('person', 'bob')
+    await analytics.append([rowsOf(analytics.t.callRecords, [sampleRecord({ person: bob })])])
+    expect(await privacy.reconcile(new Set(['bob']), { force: false })).toEqual({ erased: 1, refused: false })
+    expect(await counted()).toEqual([keyOf('bob')])
+    await use('ann')
+    expect(await counted()).toEqual([keyOf('bob')])
+  })
+})
