@@ -37,6 +37,18 @@ export function describeKv(open: () => Promise<KvSubject>, scale = 1): void {
     expect(await kv.get('a')).toBe('two')
   })
 
+  test('replaces what is still there, and brings nothing back', async () => {
+    await kv.set('a', 'one', 100 * scale)
+    await advance(50)
+    await kv.replace('a', 'two', 100 * scale)
+    await advance(70)
+    expect(await kv.get('a')).toBe('two')
+    await kv.delete('a')
+    await kv.replace('a', 'three', 100 * scale)
+    await kv.replace('never', 'three', 100 * scale)
+    expect([await kv.get('a'), await kv.get('never')]).toEqual([undefined, undefined])
+  })
+
   test('counts without losing one, and counting does not lengthen the time', async () => {
     const counts = await Promise.all(Array.from({ length: 20 }, () => kv.increment('n', 100 * scale)))
     expect(counts.sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, at) => at + 1))

@@ -33,16 +33,14 @@ export function createPageSessions({ kv, now }: { kv: Kv; now: () => number }): 
   const keyOf = (token: string) => `session:${sha256Hex(token)}`
   const endedKey = (person: string) => `sessions-ended:${person}`
 
-  function keep(key: string, session: z.infer<typeof Stored>): Promise<void> {
-    const restMs = session.beganAtMs + SESSION_MS - now()
-    return kv.set(key, JSON.stringify(session), Math.min(IDLE_MS, restMs))
-  }
+  const lifeMs = (beganAtMs: number) => Math.min(IDLE_MS, beganAtMs + SESSION_MS - now())
 
   return {
     async begin(person, previous) {
       if (previous !== undefined && TOKEN.test(previous)) await kv.delete(keyOf(previous))
       const token = randomBytes(SECRET_BYTES).toString('base64url')
-      await keep(keyOf(token), { person, beganAtMs: now(), seenAtMs: now() })
+      const session: z.infer<typeof Stored> = { person, beganAtMs: now(), seenAtMs: now() }
+      await kv.set(keyOf(token), JSON.stringify(session), lifeMs(session.beganAtMs))
       return token
     },
     async find(token) {
@@ -53,7 +51,9 @@ export function createPageSessions({ kv, now }: { kv: Kv; now: () => number }): 
       const session = Stored.parse(JSON.parse(text))
       const endedAtMs = Number((await kv.get(endedKey(session.person))) ?? -1)
       if (session.beganAtMs <= endedAtMs || session.beganAtMs + SESSION_MS <= now()) return undefined
-      if (now() - session.seenAtMs >= NOTE_MS) await keep(key, { ...session, seenAtMs: now() })
+      // Who signs out at this moment is out.
+      if (now() - session.seenAtMs >= NOTE_MS)
+        await kv.replace(key, JSON.stringify({ ...session, seenAtMs: now() }), lifeMs(session.beganAtMs))
       return session.person
     },
     async end(token) {

@@ -56,6 +56,8 @@ export interface Kv {
   get(key: string): Promise<string | undefined>
   /** Kept for `ttlMs`, or less when memory is short. */
   set(key: string, value: string, ttlMs: number): Promise<void>
+  /** As `set`, but only where something is kept: what somebody else deleted meanwhile stays deleted. */
+  replace(key: string, value: string, ttlMs: number): Promise<void>
   /** Adds one and answers the new count; the first count starts the life of `ttlMs`, later ones do not lengthen it. */
   increment(key: string, ttlMs: number): Promise<number>
   delete(key: string): Promise<void>

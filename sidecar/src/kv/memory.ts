@@ -113,6 +113,10 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
       keep(kept, key, { value, untilMs: now() + ttlMs })
       return Promise.resolve()
     },
+    replace(key, value, ttlMs) {
+      if (find(key) !== undefined) keep(kept, key, { value, untilMs: now() + ttlMs })
+      return Promise.resolve()
+    },
     increment(key, ttlMs) {
       const found = find(key)
       const count = Number(found?.value ?? 0) + 1

@@ -136,6 +136,7 @@ export async function openRedisKv({ url, now }: RedisKvOptions): Promise<Kv> {
     isShared: true,
     get: (key) => ask(async () => (await redis.get(key)) ?? undefined),
     set: (key, value, ttlMs) => tell(() => redis.set(key, value, 'PX', whole(ttlMs))),
+    replace: (key, value, ttlMs) => tell(() => redis.set(key, value, 'PX', whole(ttlMs), 'XX')),
     increment: (key, ttlMs) => ask(async () => Number(await run(INCREMENT, [key], [whole(ttlMs)]))),
     delete: (key) => tell(() => redis.del(key)),
     forget,

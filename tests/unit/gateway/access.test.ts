@@ -64,6 +64,21 @@ describe('a session of the pages', () => {
     expect(await other.find(second)).toBeUndefined()
   })
 
+  test('stays ended when a request of the same moment notes its use', async () => {
+    const token = await sessions.begin('tom', undefined)
+    nowMs += 60_000
+    const { get } = kv
+    // Signed out after that request has read the session.
+    kv.get = async (key) => {
+      const found = await get(key)
+      if (found !== undefined) await sessions.end(token)
+      return found
+    }
+    await sessions.find(token)
+    kv.get = get
+    expect(await sessions.find(token)).toBeUndefined()
+  })
+
   test('all of a person are ended together, and not those of others', async () => {
     const [here, there, ann] = await Promise.all(
       ['tom', 'tom', 'ann'].map((person) => sessions.begin(person, undefined)),
