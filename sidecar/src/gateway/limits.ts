@@ -26,6 +26,8 @@ export interface Wish {
   keyId: string
   /** Pseudonym of the person that the key speaks for; undefined when the key speaks for itself. */
   person: string | undefined
+  /** Work for all whom the key speaks for at once: what one person may ask does not hold for it, what the key may does. */
+  isForHouse?: true
   keyLimits: KeyLimits | undefined
   /** Estimate of the whole call. */
   tokens: number
@@ -85,11 +87,11 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
   const running = new Map<string, string[]>()
   let isDegraded = false
 
-  const rulesOf = ({ kind, keyId, person, keyLimits, tokens }: Wish): NamedRule[] => {
+  const rulesOf = ({ kind, keyId, person, isForHouse, keyLimits, tokens }: Wish): NamedRule[] => {
     const demand = { kind, tokens, nowMs: now() }
-    if (person === undefined) return rulesFor(`key:${keyId}`, withKeyLimits(house, keyLimits), demand)
-    const limitsOfKey = rulesFor(`key:${keyId}`, withKeyLimits(UNLIMITED, keyLimits), demand)
-    return [...rulesFor(`person:${person}`, house, demand), ...limitsOfKey]
+    const ofKey = (beside: HouseLimits) => rulesFor(`key:${keyId}`, withKeyLimits(beside, keyLimits), demand)
+    if (person !== undefined) return [...rulesFor(`person:${person}`, house, demand), ...ofKey(UNLIMITED)]
+    return ofKey(isForHouse === true ? UNLIMITED : house)
   }
 
   async function claimFrom(store: Kv, id: string, rules: readonly Rule[]): Promise<Verdict> {

@@ -1,23 +1,18 @@
 /** Who asks, and in which chat: what the headers and the key add to the body of a request. */
-import { AppError } from '#base/errors.ts'
 import { taskOf } from '#chat/tasks.ts'
 import { allows } from '#gateway/keys.ts'
 import type { Limits, Ticket } from '#gateway/limits.ts'
-import { plainPerson, readHeaders, verifyUserToken } from '#openwebui/headers.ts'
+import { readHeaders } from '#openwebui/headers.ts'
 import { messageText, type Ask, type Person } from '#prompt/ask.ts'
 
 import { setLimitHeaders } from '../limit-headers.ts'
 import type { Caller } from './door.ts'
+import { forwardedPerson, type ForwardParts } from './forwarded-person.ts'
 
-export interface AskingParts {
-  /** Secrets that may have signed Open WebUI's user token; empty when none is configured. */
-  jwtSecrets: readonly string[]
-  /** Development on this machine only: plain headers name the user. */
-  trustsPlainHeaders: boolean
+export interface AskingParts extends ForwardParts {
   limits: Pick<Limits, 'admit'>
   /** The lasting one: limits go on when those of the records are rotated. */
   pseudonym: (kind: 'person', id: string) => string
-  now: () => number
 }
 
 export type SaidInBody = Omit<
@@ -46,9 +41,7 @@ export async function completeAsk(
   const { cast } = principal
   const headers = readHeaders(incoming.headers)
   const trusted = principal.scopes.includes('forward-user')
-  const person = trusted
-    ? withGroups(await forwardedPerson(headers, plainPerson(incoming.headers), caller, on), headers.groups)
-    : undefined
+  const person = trusted ? withGroups(await forwardedPerson(headers, caller, on), headers.groups) : undefined
   const conversation = trusted ? headers.conversation : {}
   const task = taskOf({
     header: trusted ? headers.task : undefined,
@@ -110,40 +103,3 @@ function estimateCall({ messages, sampling, prompt }: Ask): number {
 
 const withGroups = (person: Person | undefined, groups: Person['groups']): Person | undefined =>
   person === undefined || groups === undefined ? person : { groups, ...person }
-
-/** Open WebUI vouches for its user by a signed token; plain headers can be written by anybody and are refused. */
-async function forwardedPerson(
-  headers: ReturnType<typeof readHeaders>,
-  plain: Person | undefined,
-  caller: Caller,
-  on: AskingParts,
-): Promise<Person | undefined> {
-  if (headers.duplicated)
-    throw suspicious(
-      caller,
-      'duplicated header',
-      new AppError('invalid', 'An Open WebUI header was sent twice'),
-    )
-  if (headers.userJwt === undefined && on.trustsPlainHeaders) return plain
-  if (on.jwtSecrets.length === 0 && !headers.plainUser) return undefined
-  if (headers.userJwt === undefined || on.jwtSecrets.length === 0)
-    throw suspicious(caller, 'unproven user', unproven())
-  try {
-    const { id, name } = await verifyUserToken(headers.userJwt, on.jwtSecrets, on.now())
-    return name === undefined ? { id } : { id, name }
-  } catch (error) {
-    throw suspicious(caller, 'refused user token', error)
-  }
-}
-
-const unproven = () =>
-  new AppError(
-    'unauthenticated',
-    "The user is not proven: set Open WebUI's FORWARD_USER_INFO_HEADER_JWT_SECRET and our OPENWEBUI_JWT_SECRET to the same secret",
-  )
-
-/** For who watches the log: somebody tried to be somebody. */
-function suspicious<T>({ logged }: Caller, event: string, error: T): T {
-  logged['securityEvent'] = event
-  return error
-}

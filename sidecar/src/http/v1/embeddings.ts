@@ -3,12 +3,14 @@ import { z } from 'zod'
 
 import type { StopSignal } from '#base/stopping.ts'
 import type { EmbedTexts, EmbedWish } from '#chat/embed-texts.ts'
-import type { Limits, Ticket } from '#gateway/limits.ts'
+import type { Limits, Ticket, Wish } from '#gateway/limits.ts'
+import { readHeaders } from '#openwebui/headers.ts'
 
 import { CHAT_BODY_BYTES, check, parseJson, readBytes } from '../body.ts'
 import { writeJson } from '../errors.ts'
 import { stopWhenGone } from '../gone.ts'
 import type { Caller } from './door.ts'
+import { forwardedPerson, type ForwardParts } from './forwarded-person.ts'
 
 /** As OpenAI has it. */
 const MOST_TEXTS = 2_048
@@ -34,9 +36,10 @@ export const EmbeddingBody = z.looseObject({
   dimensions: z.number().int().positive().nullish(),
 })
 
-interface EmbeddingParts {
+interface EmbeddingParts extends ForwardParts {
   embedTexts: EmbedTexts
   limits: Pick<Limits, 'admit'>
+  pseudonym: (kind: 'person', id: string) => string
 }
 
 /** A rough estimate; it is put right by what the server counts. */
@@ -53,8 +56,19 @@ async function embed(wish: EmbedWish, ticket: Ticket, gone: StopSignal, on: Embe
   }
 }
 
+/** Open WebUI names who uploads or asks, and nobody where it reads all documents of the house anew. */
+async function whoOf(caller: Caller, on: EmbeddingParts): Promise<Pick<Wish, 'person' | 'isForHouse'>> {
+  if (!caller.principal.scopes.includes('forward-user')) return { person: undefined }
+  const headers = readHeaders(caller.incoming.headers)
+  const person = await forwardedPerson(headers, caller, on, { isForHouse: true })
+  return person === undefined
+    ? { person: undefined, isForHouse: true }
+    : { person: on.pseudonym('person', person.id) }
+}
+
 export function embeddingHandler(on: EmbeddingParts) {
-  return async ({ incoming, outgoing, requestId, principal, logged, admitted }: Caller): Promise<void> => {
+  return async (caller: Caller): Promise<void> => {
+    const { incoming, outgoing, requestId, principal, logged, admitted } = caller
     const body = check(EmbeddingBody, parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
     const { model, dimensions } = body
     const texts = [body.input].flat()
@@ -66,13 +80,8 @@ export function embeddingHandler(on: EmbeddingParts) {
       ...(dimensions == null ? {} : { dimensions }),
     }
     const ticket = on.limits.admit({
-      ...{
-        requestId,
-        kind: 'embedding',
-        keyId: principal.keyId,
-        person: undefined,
-        keyLimits: principal.limits,
-      },
+      ...{ requestId, kind: 'embedding', keyId: principal.keyId, keyLimits: principal.limits },
+      ...(await whoOf(caller, on)),
       tokens: Math.ceil(texts.reduce((sum, { length }) => sum + length, 0) / CHARACTERS_PER_TOKEN),
     })
     admitted()
