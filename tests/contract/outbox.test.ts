@@ -58,6 +58,36 @@ describe('the outbox', () => {
     expect(second.state()).toMatchObject({ pending: 2, quarantined: 0 })
   })
 
+  test('forgets after thirty days what it put aside, also what a version before this one put there', async () => {
+    const DAY_MS = 86_400_000
+    const file = path.join(dir, 'outbox-1.sqlite')
+    const damaged = (daysAgo: number) => `${file}.damaged-${String(Date.now() - daysAgo * DAY_MS)}`
+    for (const daysAgo of [29, 31]) await (await open(damaged(daysAgo), 'w')).close()
+    const older = new Database(file)
+    older.exec('create table set_aside (id text primary key, kind text not null, body text not null)')
+    older.exec("insert into set_aside values ('undated', 'call', '{}')")
+    older.close()
+    const after = async (days: number) => {
+      const aside = new Database(file)
+      aside.prepare('update set_aside set at_ms = at_ms - ?').run(days * DAY_MS)
+      aside.close()
+      const outbox = await openOutbox({ dir, mostBytes: MEGABYTE })
+      await outbox.close()
+      const left = new Database(file)
+      const ids = left.prepare('select id from set_aside order by id').pluck().all()
+      left.close()
+      return ids
+    }
+    const first = await openOutbox({ dir, mostBytes: MEGABYTE })
+    await first.append([event(1)])
+    const [refused] = await first.oldest(1)
+    await first.setAside(refused?.seq ?? 0)
+    await first.close()
+    expect((await readdir(dir)).filter((name) => name.includes('damaged'))).toHaveLength(1)
+    expect(await after(29)).toEqual(['event-1', 'undated'])
+    expect(await after(2)).toEqual([])
+  })
+
   test('two processes on one folder have a file each, and what one leaves behind the next takes over', async () => {
     const one = await openOutbox({ dir, mostBytes: MEGABYTE })
     const two = await openOutbox({ dir, mostBytes: MEGABYTE })

@@ -5,7 +5,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { copyFile, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -248,7 +248,7 @@ async function restoreFiles(archive: BackupArchive, dataDir: string): Promise<vo
     if (!isKnown) continue
     const to = path.join(dataDir, folder, ...(base === undefined ? [] : [path.basename(base)]))
     await mkdir(path.dirname(to), { recursive: true, mode: 0o700 })
-    if (folder === ERASURES) await mergeErasures(to, await archive.read(name))
+    if (folder === ERASURES) await mergeErasures(to, (await archive.read(name)).toString('utf8'))
     else {
       const unfinished = `${to}.${randomBytes(6).toString('hex')}`
       await pipeline(await archive.stream(name), createWriteStream(unfinished, { mode: 0o600, flush: true }))
@@ -257,9 +257,10 @@ async function restoreFiles(archive: BackupArchive, dataDir: string): Promise<vo
   }
 }
 
-async function mergeErasures(to: string, saved: Buffer): Promise<void> {
-  const here = await readFile(to, 'utf8').catch(() => '')
-  const lines = new Set(`${saved.toString('utf8')}\n${here}`.split('\n').filter((line) => line !== ''))
+/** Adds lines to a file of erasures; none that is there is lost. */
+async function mergeErasures(to: string, others: string): Promise<void> {
+  const here = await readFileIfThere(to)
+  const lines = new Set(`${others}\n${here}`.split('\n').filter((line) => line !== ''))
   await writeFile(`${to}.merged`, `${[...lines].join('\n')}\n`, { mode: 0o600 })
   const handle = await open(`${to}.merged`, 'r')
   await handle.sync()
@@ -275,7 +276,19 @@ export async function rotateBackups(folder: string, keep: number): Promise<strin
   return old
 }
 
-/** So that a lost data folder loses no erasure: the file lies beside the backups as well. */
+/**
+ * So that a lost data folder loses no erasure: the file lies beside the backups as well. What is there already stays: it may come
+ * from another data folder, or from before this one was lost.
+ */
 export async function copyErasures(dataDir: string, folder: string): Promise<void> {
-  await copyFile(path.join(dataDir, ERASURES), path.join(folder, ERASURES)).catch(() => undefined)
+  const lines = await readFileIfThere(path.join(dataDir, ERASURES))
+  if (lines !== '') await mergeErasures(path.join(folder, ERASURES), lines)
+}
+
+/** Another fault than its absence is no reason to go on without it. */
+function readFileIfThere(file: string): Promise<string> {
+  return readFile(file, 'utf8').catch((error: unknown) => {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return ''
+    throw error
+  })
 }

@@ -13,6 +13,11 @@ const FLUSH_MS = 5_000
 /** Of a day's or a month's sum after its end. */
 const KEPT_MS = 7 * 86_400_000
 
+const CLEAR_EVERY_MS = 3_600_000
+
+/** A statement takes a bounded number of values: 32,766 on SQLite, 65,535 on PostgreSQL. */
+const KEYS_AT_ONCE = 5_000
+
 export interface Usage {
   /** The sums as far as they were written, and what this process has yet to write. */
   read(keys: readonly string[]): Promise<Map<string, number>>
@@ -37,19 +42,31 @@ export function openUsage({ store, log, now, isErased = () => false }: UsagePart
   async function write(): Promise<void> {
     const batch = [...waiting].filter(([key]) => !isForgotten(key))
     waiting = new Map()
-    if (batch.length === 0) return
-    try {
-      await store.db
-        .insert(usageSums)
-        .values(batch.map(([key, { by, expiresAtMs }]) => ({ key, sum: by, expiresAtMs })))
-        .onConflictDoUpdate({
-          target: usageSums.key,
-          set: { sum: sql`${usageSums.sum} + excluded.sum` },
-        })
-    } catch (error) {
-      for (const [key, { by, expiresAtMs }] of batch) wait(key, by, expiresAtMs)
-      throw error
+    while (batch.length > 0) {
+      const some = batch.slice(0, KEYS_AT_ONCE)
+      try {
+        await store.db
+          .insert(usageSums)
+          .values(some.map(([key, { by, expiresAtMs }]) => ({ key, sum: by, expiresAtMs })))
+          .onConflictDoUpdate({
+            target: usageSums.key,
+            set: { sum: sql`${usageSums.sum} + excluded.sum` },
+          })
+      } catch (error) {
+        for (const [key, { by, expiresAtMs }] of batch) wait(key, by, expiresAtMs)
+        throw error
+      }
+      batch.splice(0, KEYS_AT_ONCE)
     }
+  }
+
+  let clearedAtMs = -Infinity
+  /** Sums whose time is over. */
+  async function clear(): Promise<void> {
+    const atMs = now()
+    if (atMs - clearedAtMs < CLEAR_EVERY_MS) return
+    await store.db.delete(usageSums).where(lt(usageSums.expiresAtMs, atMs))
+    clearedAtMs = atMs
   }
 
   function isForgotten(key: string): boolean {
@@ -66,7 +83,8 @@ export function openUsage({ store, log, now, isErased = () => false }: UsagePart
   const flush = () => (writing = writing.catch(() => undefined).then(write))
 
   const timer = setInterval(() => {
-    flush().catch((error: unknown) => log.warn({ error }, 'what was used up could not be written yet'))
+    const work = flush().then(clear)
+    work.catch((error: unknown) => log.warn({ error }, 'what was used up could not be written yet'))
   }, FLUSH_MS).unref()
 
   return {
@@ -86,10 +104,6 @@ export function openUsage({ store, log, now, isErased = () => false }: UsagePart
     async close() {
       clearInterval(timer)
       await flush().catch((error: unknown) => log.error({ error }, 'what was used up could not be written'))
-      await store.db
-        .delete(usageSums)
-        .where(lt(usageSums.expiresAtMs, now()))
-        .catch(() => undefined)
     },
   }
 }

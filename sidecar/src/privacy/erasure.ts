@@ -192,7 +192,7 @@ export async function replayErasures(
     ...{ of: () => '', lasting: () => '', all: () => [] },
     ...{ rotate: nothing, refresh: () => Promise.resolve(0) },
   }
-  const pseudonyms: Pseudonyms = { ...nobody, knownSinceMs: 0, startedAtMs: 0 }
+  const pseudonyms: Pseudonyms = { ...nobody, knownSinceMs: 0 }
   const { t, db } = stores.analytics
   const erasure = createErasure({
     ...{ stores, register, pseudonyms, secret, log, now },

@@ -91,8 +91,7 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
 
   async function upkeep(): Promise<void> {
     await register.refresh()
-    const days = on.pseudonymDays
-    if (days !== undefined && now() - pseudonyms.startedAtMs >= days * DAY_MS) await pseudonyms.rotate()
+    if (on.pseudonymDays !== undefined) await pseudonyms.rotate(on.pseudonymDays * DAY_MS)
     await pseudonyms.refresh()
     await samples.expire()
     await erasure.replay()

@@ -4,7 +4,7 @@
  */
 import { createHmac, randomBytes } from 'node:crypto'
 
-import { desc, eq, isNull } from 'drizzle-orm'
+import { and, desc, eq, isNull, lt } from 'drizzle-orm'
 
 import { pseudonym } from '#base/ids.ts'
 import type { Vault } from '#base/vault.ts'
@@ -21,13 +21,15 @@ export interface Pseudonyms {
   lasting(personId: string): string
   /** Under every epoch whose salt is still there, newest first, and a person's lasting one: what may be kept somewhere. */
   all(kind: NamedKind, id: string): string[]
-  /** Begins an epoch. The old pseudonyms can be found for 30 more days. */
-  rotate(): Promise<void>
+  /**
+   * Begins an epoch, where an age is given only when the newest one is so old. The old pseudonyms can be found for 30 more days.
+   * Of several processes that do it at once, one does, and the others learn of it.
+   */
+  rotate(leastAgeMs?: number): Promise<void>
   /** Learns of epochs that other processes began, and destroys salts whose time is over; how many. */
   refresh(): Promise<number>
   /** The beginning of the oldest epoch that can still be told. */
   readonly knownSinceMs: number
-  readonly startedAtMs: number
 }
 
 interface Parts {
@@ -42,6 +44,10 @@ interface Parts {
 const DAY_MS = 86_400_000
 const TOLD_FOR_MS = 30 * DAY_MS
 const SALT_BYTES = 32
+
+/** Ids of epochs count up, and sort as they do. */
+const ID_PREFIX = 'epoch-'
+const ID_DIGITS = 6
 
 /** The kind of the lasting names; no epoch has names of it. */
 const LASTING = 'limits'
@@ -60,7 +66,7 @@ export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
   let known: Epoch[] = []
 
   async function load(): Promise<void> {
-    const rows = await store.db.select().from(epochs).orderBy(desc(epochs.startedAtMs), desc(epochs.id))
+    const rows = await store.db.select().from(epochs).orderBy(desc(epochs.id))
     known = rows.flatMap(({ id, salt, startedAtMs, endedAtMs }) =>
       salt === null ? [] : [{ secret: secretOf(salt, id), startedAtMs, endedAtMs }],
     )
@@ -73,12 +79,25 @@ export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
 
   /** Of two processes that begin the same epoch at once, one writes and both read the same. */
   async function begin(number: number, salt: string): Promise<void> {
-    const id = `epoch-${String(number).padStart(6, '0')}`
+    const id = `${ID_PREFIX}${String(number).padStart(ID_DIGITS, '0')}`
     const sealed = vault.seal(salt, { table: 'pseudonym_epochs', column: 'salt', row: id })
     await store.db
       .insert(epochs)
       .values({ id, salt: sealed, startedAtMs: now(), endedAtMs: null })
       .onConflictDoNothing()
+  }
+
+  const newestEpoch = async () =>
+    (await store.db.select().from(epochs).orderBy(desc(epochs.id)).limit(1)).at(0)
+
+  /** All but the newest have an end: the moment at which it began. */
+  async function endOlder(): Promise<void> {
+    const newest = await newestEpoch()
+    if (newest === undefined) return
+    await store.db
+      .update(epochs)
+      .set({ endedAtMs: newest.startedAtMs })
+      .where(and(isNull(epochs.endedAtMs), lt(epochs.id, newest.id)))
   }
 
   const lasting = (personId: string) => pseudonym(on.secret, LASTING, personId)
@@ -97,16 +116,17 @@ export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
       ...known.map(({ secret }) => pseudonym(secret, kind, id)),
       ...(kind === 'person' ? [lasting(id)] : []),
     ],
-    async rotate() {
-      const rows = await store.db.select({ id: epochs.id }).from(epochs)
-      await begin(rows.length + 1, freshSalt())
-      const [newest] = await store.db.select().from(epochs).orderBy(desc(epochs.id)).limit(1)
-      for (const { id, endedAtMs } of await store.db.select().from(epochs).where(isNull(epochs.endedAtMs)))
-        if (id !== newest?.id && endedAtMs === null)
-          await store.db.update(epochs).set({ endedAtMs: now() }).where(eq(epochs.id, id))
+    async rotate(leastAgeMs = -Infinity) {
+      // Asked of the database: what this process knows may be older than the last rotation of another.
+      const newest = await newestEpoch()
+      if (newest !== undefined && now() - newest.startedAtMs >= leastAgeMs)
+        await begin(Number(newest.id.slice(ID_PREFIX.length)) + 1, freshSalt())
+      await endOlder()
       await load()
     },
     async refresh() {
+      // A process that died in the middle of a rotation left one open.
+      await endOlder()
       const rows = await store.db.select().from(epochs)
       const over = rows.filter(
         ({ salt, endedAtMs }) => salt !== null && endedAtMs !== null && endedAtMs < now() - TOLD_FOR_MS,
@@ -117,9 +137,6 @@ export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
     },
     get knownSinceMs() {
       return known.at(-1)?.startedAtMs ?? now()
-    },
-    get startedAtMs() {
-      return known[0]?.startedAtMs ?? now()
     },
   }
 }

@@ -29,7 +29,10 @@ export interface Register {
   bury(kind: TombstoneKind, names: readonly string[]): Promise<void>
   isBuried(kind: TombstoneKind, name: string): boolean
   hashOf(kind: TombstoneKind, name: string): string
-  /** Reads what other processes wrote, and writes back what a restored database does not know any more. */
+  /**
+   * Reads what other processes wrote; puts into the database what a restored one does not know any more, and into the file what
+   * was buried beside another data folder.
+   */
   refresh(): Promise<void>
 }
 
@@ -56,16 +59,23 @@ export async function openRegister({ store, secret, dataDir, now }: Parts): Prom
     createHmac('sha256', key).update(`${kind}\0${name}`).digest('base64url')
   const subjectOf = (personId: string) => hashOf('person', personId)
 
-  async function refresh(): Promise<void> {
+  /** Answers what the file does not have. */
+  async function learn(): Promise<Tombstone[]> {
     const rows = await db.select().from(t.tombstones)
     const known = new Set(rows.map(({ hash }) => hash))
-    const missing = (await readErasures(file)).filter(({ hash }) => !known.has(hash))
+    const written = await readErasures(file)
+    const missing = written.filter(({ hash }) => !known.has(hash))
     if (missing.length > 0) await db.insert(t.tombstones).values(missing).onConflictDoNothing()
     buried = new Set([...known, ...missing.map(({ hash }) => hash)])
     objecting = new Set((await db.select().from(t.objections)).map(({ subject }) => subject))
+    const inFile = new Set(written.map(({ hash }) => hash))
+    return rows.flatMap(({ hash, kind, atMs }) =>
+      inFile.has(hash) ? [] : [{ hash, kind: kind as TombstoneKind, atMs }],
+    )
   }
 
-  await refresh()
+  // A disk that takes nothing keeps nobody from being known as erased.
+  await learn()
   return {
     isHidden: (personId) =>
       (objecting.size > 0 || buried.size > 0) &&
@@ -89,7 +99,10 @@ export async function openRegister({ store, secret, dataDir, now }: Parts): Prom
     },
     isBuried: (kind, name) => buried.size > 0 && buried.has(hashOf(kind, name)),
     hashOf,
-    refresh,
+    async refresh() {
+      const unwritten = await learn()
+      if (unwritten.length > 0) await append(file, unwritten)
+    },
   }
 }
 
@@ -109,7 +122,8 @@ async function readErasures(file: string): Promise<Tombstone[]> {
 async function append(file: string, stones: readonly Tombstone[]): Promise<void> {
   const handle = await open(file, 'a', 0o600)
   try {
-    await handle.write(stones.map((stone) => `${JSON.stringify(stone)}\n`).join(''))
+    // The line break first: a line that a kill cut off must not take the next one with it.
+    await handle.write(`\n${stones.map((stone) => `${JSON.stringify(stone)}\n`).join('')}`)
     await handle.sync()
   } finally {
     await handle.close()

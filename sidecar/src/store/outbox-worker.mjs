@@ -11,10 +11,15 @@ import Database from 'better-sqlite3'
 /** @typedef {{ id: string, kind: string, body: string }} Event */
 
 const NAME = /^outbox-(\d+)\.sqlite$/
+const DAMAGED = /^outbox-\d+\.sqlite\.damaged-(\d+)/
 const PAGE_BYTES = 4_096
 const MOST_PROCESSES = 256
 /** Written back this often, so that the log stays small beside a small file. */
 const CHECKPOINT_PAGES = 200
+
+/** Of what was put aside: events that the database refuses, and damaged files. Time enough to look at them. */
+const ASIDE_MS = 30 * 86_400_000
+const DAY_MS = 86_400_000
 
 /** @type {{ dir: string, mostBytes: number }} */
 const { dir, mostBytes } = workerData
@@ -36,14 +41,31 @@ function openFile(/** @type {string} */ name) {
     opened.pragma(`max_page_count = ${Math.max(16, Math.floor(mostBytes / PAGE_BYTES))}`)
     opened.exec(
       `create table if not exists events (seq integer primary key autoincrement, id text not null unique, kind text not null, body text not null);
-       create table if not exists set_aside (id text primary key, kind text not null, body text not null)`,
+       create table if not exists set_aside (id text primary key, kind text not null, body text not null, at_ms integer)`,
     )
     if (opened.pragma('quick_check(1)', { simple: true }) !== 'ok')
       throw Object.assign(new Error('damaged'), { code: 'SQLITE_CORRUPT' })
+    dateAside(opened)
     return opened
   } catch (error) {
     opened.close()
     throw error
+  }
+}
+
+/** Files of older versions do not say when something was put aside: their time begins now. */
+function dateAside(/** @type {import('better-sqlite3').Database} */ of) {
+  const columns = /** @type {{ name: string }[]} */ (of.pragma('table_info(set_aside)'))
+  if (!columns.some(({ name }) => name === 'at_ms')) of.exec('alter table set_aside add column at_ms integer')
+  of.prepare('update set_aside set at_ms = ? where at_ms is null').run(Date.now())
+  of.prepare('delete from set_aside where at_ms < ?').run(Date.now() - ASIDE_MS)
+}
+
+function forgetDamaged() {
+  for (const entry of readdirSync(dir)) {
+    const [, atMs] = DAMAGED.exec(entry) ?? []
+    if (atMs !== undefined && Number(atMs) < Date.now() - ASIDE_MS)
+      rmSync(path.join(dir, entry), { force: true })
   }
 }
 
@@ -121,6 +143,15 @@ function open() {
   }
   if (file === '') throw Object.assign(new Error('taken'), { code: 'SQLITE_BUSY' })
   adopt()
+  forgetDamaged()
+  setInterval(() => {
+    try {
+      dateAside(database)
+      forgetDamaged()
+    } catch {
+      // A disk that is full; tomorrow again.
+    }
+  }, DAY_MS).unref()
 }
 
 /** What processes that are gone left behind becomes ours. */
@@ -182,9 +213,9 @@ const jobs = {
     write(() => {
       database
         .prepare(
-          'insert into set_aside (id, kind, body) select id, kind, body from events where seq = ? on conflict do nothing',
+          'insert into set_aside (id, kind, body, at_ms) select id, kind, body, ? from events where seq = ? on conflict do nothing',
         )
-        .run(seq)
+        .run(Date.now(), seq)
       database.prepare('delete from events where seq = ?').run(seq)
     }),
 }

@@ -84,4 +84,26 @@ describe('pseudonyms', () => {
       false,
     ])
   })
+
+  test('are rotated once by all processes whose time it is', async () => {
+    const replicas = [await open(), await open(), await open()]
+    nowMs += 10 * DAY_MS
+    // Two at the same moment, and one that has not heard of it yet.
+    await Promise.all(replicas.slice(0, 2).map((one) => one.rotate(10 * DAY_MS)))
+    await replicas[2]?.rotate(10 * DAY_MS)
+    const epochs = await store.db.select().from(store.t.pseudonymEpochs)
+    expect(epochs.map(({ endedAtMs }) => endedAtMs)).toEqual([nowMs, null])
+    for (const one of replicas) await one.refresh()
+    expect(new Set(replicas.map((one) => one.of('person', 'tom'))).size).toBe(1)
+  })
+
+  test('end with the next ones, also where a kill came between the two', async () => {
+    const pseudonyms = await open()
+    nowMs += DAY_MS
+    await pseudonyms.rotate()
+    const { pseudonymEpochs } = store.t
+    await store.db.update(pseudonymEpochs).set({ endedAtMs: null })
+    nowMs += 31 * DAY_MS
+    expect(await (await open()).refresh()).toBe(1)
+  })
 })
