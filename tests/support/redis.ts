@@ -122,6 +122,13 @@ export function mostInWindow(timesUs: readonly number[], windowUs: number): numb
   return most
 }
 
+/** As if somebody had flushed it while it runs. */
+export async function emptyRedis(url: string): Promise<void> {
+  const redis = new Redis(url)
+  await redis.flushall()
+  redis.disconnect()
+}
+
 /** Every key with what it holds, as text: for a search for what must not be there. */
 export async function dumpRedis(url: string): Promise<string> {
   const redis = new Redis(url)
