@@ -133,7 +133,8 @@ export async function startPostgres(
   }
 }
 
-async function tell(url: string, ...statements: string[]): Promise<void> {
+/** Statements of an operator, one after the other. */
+export async function tell(url: string, ...statements: string[]): Promise<void> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   try {
