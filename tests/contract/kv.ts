@@ -71,7 +71,14 @@ export function describeKv(open: () => Promise<KvSubject>, scale = 1): void {
     const rules = (who: string) => [
       { kind: 'window' as const, key: `rate:${who}:chat`, most: 2, windowMs: 5_000 * scale },
       { kind: 'lease' as const, key: `running:${who}`, most: 2, ttlMs: 5_000 * scale },
-      { kind: 'sum' as const, key: `used:${who}:tokens`, most: 10, amount: 4, ttlMs: 5_000 * scale },
+      {
+        kind: 'sum' as const,
+        key: `used:${who}:tokens`,
+        most: 10,
+        amount: 4,
+        ttlMs: 5_000 * scale,
+        heldMs: 5_000 * scale,
+      },
     ]
     for (const who of [name, 'other']) {
       await kv.begin(`used:${who}:tokens`, 0, 5_000 * scale)
@@ -140,23 +147,50 @@ export function describeKv(open: () => Promise<KvSubject>, scale = 1): void {
   })
 
   test('a sum is begun once, reserved, put right, and refuses what would pass it', async () => {
-    const rule = { kind: 'sum' as const, key: 's', most: 100, amount: 60, ttlMs: 10_000 }
+    const rule = { kind: 'sum' as const, key: 's', most: 100, amount: 60, ttlMs: 10_000, heldMs: 10_000 }
     expect(await kv.claim('a', [rule])).toEqual({ outcome: 'unknown', keys: ['s'] })
     await kv.begin('s', 20, 10_000)
     await kv.begin('s', 90, 10_000)
     expect(await kv.claim('a', [rule])).toMatchObject({ outcome: 'granted', standings: [{ left: 20 }] })
     expect(await kv.claim('b', [rule])).toMatchObject({ outcome: 'refused', standings: [{ left: 20 }] })
-    await kv.settle('a', {
-      leases: [],
-      sums: [
-        { key: 's', by: -50 },
-        { key: 'never begun', by: 7 },
-      ],
-    })
+    const sums = [
+      { key: 's', held: 60, used: 10 },
+      { key: 'never begun', held: 60, used: 7 },
+    ]
+    await kv.settle('a', { leases: [], sums })
     expect(await kv.claim('b', [rule])).toMatchObject({ outcome: 'granted', standings: [{ left: 10 }] })
-    await kv.settle('b', { leases: [], sums: [{ key: 's', by: 10 }] })
+    await kv.settle('b', { leases: [], sums: [{ key: 's', held: 60, used: 70 }] })
     expect(await kv.claim('c', [{ ...rule, amount: 0 }])).toMatchObject({ outcome: 'refused' })
     expect(await kv.claim('c', [{ ...rule, key: 'never begun' }])).toMatchObject({ outcome: 'unknown' })
+  })
+
+  test('what a sum has reserved ends by itself unless it is renewed, and what was used then still counts', async () => {
+    const heldMs = 100 * scale
+    const rule = { kind: 'sum' as const, key: 's', most: 100, amount: 60, ttlMs: 10_000, heldMs }
+    await kv.begin('s', 0, 10_000)
+    const left = async () => {
+      const verdict = await kv.claim('look', [{ ...rule, amount: 0 }])
+      return verdict.outcome === 'unknown' ? undefined : verdict.standings[0]?.left
+    }
+    await kv.claim('a', [rule])
+    await advance(60)
+    await kv.renew([{ id: 'a', key: 's', ttlMs: heldMs, held: 60 }])
+    await advance(60)
+    expect(await left()).toBe(40)
+    await advance(60)
+    expect(await left()).toBe(100)
+    await kv.settle('a', { leases: [], sums: [{ key: 's', held: 60, used: 30 }] })
+    expect(await left()).toBe(70)
+  })
+
+  test('a sum that is deleted is begun anew, and what runs still counts', async () => {
+    const rule = { kind: 'sum' as const, key: 's', most: 100, amount: 60, ttlMs: 10_000, heldMs: 10_000 }
+    await kv.begin('s', 20, 10_000)
+    await kv.claim('a', [rule])
+    await kv.delete('s')
+    expect(await kv.claim('b', [rule])).toEqual({ outcome: 'unknown', keys: ['s'] })
+    await kv.begin('s', 10, 10_000)
+    expect(await kv.claim('b', [rule])).toMatchObject({ outcome: 'refused', standings: [{ left: 30 }] })
   })
 
   test('a word reaches who listens, and nobody who left', async () => {

@@ -4,7 +4,7 @@
  */
 import { AppError, toAppError } from '#base/errors.ts'
 import type { CostOf, PricedUsage } from '#base/prices.ts'
-import type { Kv, Rule, Standing, Verdict } from '#kv/kv.ts'
+import type { GoingOn, Kv, Rule, Settlement, Standing, Verdict } from '#kv/kv.ts'
 import { openMemoryKv } from '#kv/memory.ts'
 import type { KeyLimits } from '#store/access-tables.ts'
 
@@ -68,7 +68,7 @@ export interface Limits {
 export interface LimitsOptions {
   house: HouseLimits
   kv: Kv
-  usage: Usage
+  usage: Pick<Usage, 'read' | 'add' | 'flush'>
   costOf: CostOf
   replicas: number
   now: () => number
@@ -84,7 +84,9 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
   const begun = new Map<string, number>()
   /** Until when a full window is known to be full: a flood is turned away here. */
   const full = new Map<string, number>()
-  const running = new Map<string, string[]>()
+  const running = new Map<string, GoingOn[]>()
+  /** Sums of the shared store that lack what was used, or may have it: to be begun anew from the database. */
+  const doubtful = new Set<string>()
   let isDegraded = false
 
   const rulesOf = ({ kind, keyId, person, isForHouse, keyLimits, tokens }: Wish): NamedRule[] => {
@@ -94,33 +96,34 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
     return ofKey(isForHouse === true ? UNLIMITED : house)
   }
 
-  async function claimFrom(store: Kv, id: string, rules: readonly Rule[]): Promise<Verdict> {
-    const verdict = await store.claim(id, rules)
+  async function claimFrom(store: Kv, id: string, rules: () => readonly Rule[]): Promise<Verdict> {
+    const verdict = await store.claim(id, rules())
     if (verdict.outcome !== 'unknown') return verdict
     const sums = await usage.read(verdict.keys)
-    for (const rule of rules)
+    for (const rule of rules())
       if (rule.kind === 'sum' && verdict.keys.includes(rule.key)) {
         const sum = sums.get(rule.key) ?? 0
         if (store === own) begun.set(rule.key, sum)
         await store.begin(rule.key, sum, rule.ttlMs)
       }
-    return store.claim(id, rules)
+    return store.claim(id, rules())
   }
 
-  /** `isShared`: whether the shared store granted it, or this replica by itself. */
-  async function claim(id: string, rules: readonly Rule[]): Promise<{ verdict: Verdict; isShared: boolean }> {
+  /** By the shared store, or by this replica's share. */
+  async function claim(id: string, rules: readonly Rule[]): Promise<Verdict> {
     try {
-      const verdict = await claimFrom(kv, id, rules)
+      const verdict = await claimFrom(kv, id, () => rules)
       if (isDegraded) {
         isDegraded = false
+        for (const key of begun.keys()) await own.delete(key)
         begun.clear()
       }
       if (verdict.outcome === 'granted' && kv.isShared) await own.claim(id, mirrored(rules))
-      return { verdict, isShared: true }
+      return verdict
     } catch (thrown) {
       if (toAppError(thrown).code !== 'unavailable') throw thrown
       isDegraded = true
-      return { verdict: await claimFrom(own, id, rules.map(share)), isShared: false }
+      return claimFrom(own, id, () => rules.map(share))
     }
   }
 
@@ -139,7 +142,7 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
       if (untilMs > nowMs) throw refuse(entry, untilMs - nowMs)
       full.delete(entry.rule.key)
     }
-    const { verdict, isShared } = await claim(wish.requestId, rules)
+    const verdict = await claim(wish.requestId, rules)
     if (verdict.outcome === 'unknown')
       throw new AppError('unavailable', 'What was used up cannot be read; try again')
     if (verdict.outcome === 'refused') {
@@ -149,9 +152,9 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
       if (entry.rule.kind === 'window') full.set(entry.rule.key, nowMs + waitMs)
       throw refuse(entry, waitMs)
     }
-    const leases = rules.filter(({ kind }) => kind === 'lease').map(({ key }) => key)
-    if (leases.length > 0) running.set(wish.requestId, leases)
-    return { isShared, allowance: allowanceOf(named, verdict.standings) }
+    const goingOn = rules.flatMap((rule) => goingOnOf(wish.requestId, rule))
+    if (goingOn.length > 0) running.set(wish.requestId, goingOn)
+    return { allowance: allowanceOf(named, verdict.standings) }
   }
 
   function refuse(entry: NamedRule, waitMs: number): AppError {
@@ -161,32 +164,43 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
 
   const renewal = setInterval(() => {
     for (const [key, untilMs] of full) if (untilMs <= now()) full.delete(key)
-    const leases = [...running].flatMap(([id, keys]) => keys.map((key) => ({ id, key, ttlMs: LEASE_MS })))
-    if (leases.length === 0) return
-    void own.renew(leases)
+    beginAnew().catch(() => undefined)
+    const goingOn = [...running.values()].flat()
+    if (goingOn.length === 0) return
+    void own.renew(goingOn)
     // What cannot be renewed now is renewed again in ten seconds, before it ends.
-    kv.renew(leases).catch(() => undefined)
+    kv.renew(goingOn).catch(() => undefined)
   }, RENEW_MS).unref()
 
-  function settle(wish: Wish, named: readonly NamedRule[], spent: readonly Spent[], isShared: boolean): void {
-    const leases = running.get(wish.requestId) ?? []
-    running.delete(wish.requestId)
-    const sums: { key: string; used: number; reserved: number }[] = []
+  /** Rejects when the store is still away; then it is tried again. */
+  async function beginAnew(): Promise<void> {
+    const keys = [...doubtful]
+    if (keys.length === 0) return
+    doubtful.clear()
+    try {
+      await usage.flush()
+      for (const key of keys) await kv.delete(key)
+    } catch (error) {
+      for (const key of keys) doubtful.add(key)
+      throw error
+    }
+  }
+
+  function settle({ requestId }: Wish, named: readonly NamedRule[], spent: readonly Spent[]): void {
+    running.delete(requestId)
+    const sums: Settlement['sums'][number][] = []
     for (const { name, rule, period } of named) {
       if (rule.kind !== 'sum' || period === undefined) continue
       const used = usedOf(name, rule.amount, spent, costOf)
       usage.add(rule.key, used, period.endsAtMs)
-      sums.push({ key: rule.key, used, reserved: rule.amount })
+      sums.push({ key: rule.key, used, held: rule.amount })
     }
+    const leases = named.flatMap(({ rule }) => (rule.kind === 'lease' ? [rule.key] : []))
     if (leases.length + sums.length === 0) return
-    // Only who granted it holds a reservation.
-    const settlement = (isGranter: boolean) => ({
-      leases,
-      sums: sums.map(({ key, used, reserved }) => ({ key, by: isGranter ? used - reserved : used })),
-    })
-    if (kv.isShared) void own.settle(wish.requestId, settlement(!isShared))
-    // A lease that cannot be ended ends by itself; the sums are in the database.
-    kv.settle(wish.requestId, settlement(isShared)).catch(() => undefined)
+    const settlement = { leases, sums }
+    if (kv.isShared) void own.settle(requestId, settlement)
+    // What runs ends by itself.
+    kv.settle(requestId, settlement).catch(() => sums.forEach(({ key }) => doubtful.add(key)))
   }
 
   return {
@@ -210,7 +224,7 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
         },
         end() {
           void settled.then((granted) => {
-            if (granted !== undefined) settle(wish, named, spent, granted.isShared)
+            if (granted !== undefined) settle(wish, named, spent)
           })
         },
       }
@@ -220,16 +234,24 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
     },
     async close() {
       clearInterval(renewal)
+      await beginAnew().catch(() => undefined)
       await own.close()
     },
   }
 }
 
 interface Granted {
-  isShared: boolean
   allowance: Allowance | undefined
 }
-const NO_RULE: Granted = { isShared: true, allowance: undefined }
+const NO_RULE: Granted = { allowance: undefined }
+
+/** What has to be renewed while the call runs. */
+function goingOnOf(id: string, rule: Rule): GoingOn[] {
+  if (rule.kind === 'lease') return [{ id, key: rule.key, ttlMs: LEASE_MS }]
+  if (rule.kind === 'sum' && rule.amount > 0)
+    return [{ id, key: rule.key, ttlMs: rule.heldMs, held: rule.amount }]
+  return []
+}
 
 const mirrored = (rules: readonly Rule[]): Rule[] =>
   rules.filter(({ kind }) => kind !== 'sum').map((rule) => ({ ...rule, most: Infinity }))

@@ -36,7 +36,7 @@ export interface NamedRule {
   rule: Rule
 }
 
-/** A process that dies takes no place longer than this; one that lives renews it. */
+/** A process that dies takes no place, and nothing of a sum, longer than this; one that lives renews it. */
 export const LEASE_MS = 30_000
 
 const MINUTE_MS = 60_000
@@ -91,7 +91,7 @@ export function rulesFor(who: string, limits: HouseLimits, { kind, tokens, nowMs
     const period = periodOf(nowMs)
     const ttlMs = period.endsAtMs - nowMs + SUM_SPARE_MS
     const key = `used:${who}:${name}:${period.id}`
-    rules.push({ name, period, rule: { kind: 'sum', key, most, amount, ttlMs } })
+    rules.push({ name, period, rule: { kind: 'sum', key, most, amount, ttlMs, heldMs: LEASE_MS } })
   }
   if (kind === 'turn') {
     window('chat', limits.turns)

@@ -16,13 +16,18 @@ export interface LeaseRule {
   ttlMs: number
 }
 
-/** A sum that may not pass `most`: `amount` is added by the claim, and put right when it is settled. */
+/**
+ * A sum that may not pass `most`. The claim reserves `amount`; settling it adds what was used instead. A reservation that is
+ * neither settled nor renewed ends after `heldMs`, so that a process which dies takes nothing with it.
+ */
 export interface SumRule {
   kind: 'sum'
   key: string
   most: number
   amount: number
+  /** Of the sum. */
   ttlMs: number
+  heldMs: number
 }
 
 export type Rule = WindowRule | LeaseRule | SumRule
@@ -45,8 +50,16 @@ export type Verdict =
 export interface Settlement {
   /** Keys of leases to end. */
   leases: readonly string[]
-  /** What is added to sums, which may be less than nothing. A sum that is not kept any more stays so. */
-  sums: readonly { key: string; by: number }[]
+  /** What was used of sums, and the `amount` that was reserved for it. A sum that is not kept any more stays so. */
+  sums: readonly { key: string; used: number; held: number }[]
+}
+
+/** A lease that goes on, or a reservation of a sum where `held` is its amount. */
+export interface GoingOn {
+  id: string
+  key: string
+  ttlMs: number
+  held?: number
 }
 
 export interface Kv {
@@ -60,6 +73,7 @@ export interface Kv {
   replace(key: string, value: string, ttlMs: number): Promise<void>
   /** Adds one and answers the new count; the first count starts the life of `ttlMs`, later ones do not lengthen it. */
   increment(key: string, ttlMs: number): Promise<number>
+  /** A value or a sum; what is reserved of a sum stays so. */
   delete(key: string): Promise<void>
   /**
    * Deletes every value in whose key or text one of these names stands, of whatever kind. They have to be names that nothing
@@ -69,14 +83,14 @@ export interface Kv {
 
   /**
    * All rules at once, or nothing: exact over all who share the store, by its clock and not theirs. `id` names the claim in
-   * its leases.
+   * its leases and reservations.
    */
   claim(id: string, rules: readonly Rule[]): Promise<Verdict>
   /** Begins a sum, unless it was begun already. */
   begin(key: string, sum: number, ttlMs: number): Promise<void>
   settle(id: string, settlement: Settlement): Promise<void>
-  /** Leases that go on: their `ttlMs` begins anew, also where it had ended. */
-  renew(leases: readonly { id: string; key: string; ttlMs: number }[]): Promise<void>
+  /** `ttlMs` begins anew, also where it had ended. */
+  renew(goingOn: readonly GoingOn[]): Promise<void>
 
   /** To every subscriber, in all replicas; who is not connected at this moment misses it. */
   publish(channel: string, text: string): Promise<void>

@@ -8,6 +8,12 @@ interface Kept {
   untilMs: number
 }
 
+/** A lease counts as one. */
+interface Held {
+  amount: number
+  untilMs: number
+}
+
 /** Times of claims, oldest first; those before `from` have left the window. */
 interface Log {
   times: number[]
@@ -23,7 +29,8 @@ const SLACK = 1_000
 export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number; mostKeys?: number }): Kv {
   const kept = new Map<string, Kept>()
   const logs = new Map<string, Log>()
-  const leases = new Map<string, Map<string, number>>()
+  /** What runs: leases, and what is reserved of sums; by key and by who holds it. */
+  const held = new Map<string, Map<string, Held>>()
   const words = new EventEmitter().setMaxListeners(0)
 
   function find(key: string): Kept | undefined {
@@ -45,9 +52,9 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
   function standing(rule: Rule): Standing | undefined {
     if (rule.kind === 'sum') {
       const sum = find(rule.key)
-      return sum && { left: rule.most - Number(sum.value), waitMs: 0 }
+      return sum && { left: rule.most - Number(sum.value) - heldOf(rule.key), waitMs: 0 }
     }
-    if (rule.kind === 'lease') return { left: rule.most - running(rule.key), waitMs: 0 }
+    if (rule.kind === 'lease') return { left: rule.most - heldOf(rule.key), waitMs: 0 }
     const log = logs.get(rule.key)
     if (log === undefined) return { left: rule.most, waitMs: 0 }
     const leftAtMs = now() - rule.windowMs
@@ -60,17 +67,18 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
     }
   }
 
-  function running(key: string): number {
-    const holders = leases.get(key)
-    if (holders === undefined) return 0
-    const nowMs = now()
-    for (const [id, untilMs] of holders) if (untilMs <= nowMs) holders.delete(id)
-    if (holders.size === 0) leases.delete(key)
-    return holders.size
+  function heldOf(key: string): number {
+    let sum = 0
+    const holders = held.get(key)
+    for (const [id, { amount, untilMs }] of holders ?? [])
+      if (untilMs > now()) sum += amount
+      else holders?.delete(id)
+    if (holders?.size === 0) held.delete(key)
+    return sum
   }
 
-  function hold(key: string, id: string, ttlMs: number): void {
-    keep(leases, key, (leases.get(key) ?? new Map<string, number>()).set(id, now() + ttlMs))
+  function hold(key: string, id: string, ttlMs: number, amount = 1): void {
+    keep(held, key, (held.get(key) ?? new Map<string, Held>()).set(id, { amount, untilMs: now() + ttlMs }))
   }
 
   function add(key: string, by: number): void {
@@ -79,7 +87,7 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
   }
 
   function write(id: string, rule: Rule): void {
-    if (rule.kind === 'sum') add(rule.key, rule.amount)
+    if (rule.kind === 'sum') hold(rule.key, id, rule.heldMs, rule.amount)
     else if (rule.kind === 'lease') hold(rule.key, id, rule.ttlMs)
     else {
       const log = logs.get(rule.key) ?? { times: [], from: 0 }
@@ -130,7 +138,7 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
     forget(names) {
       const holds = (text: string) => names.some((name) => text.includes(name))
       for (const [key, { value }] of kept) if (holds(key) || holds(value)) kept.delete(key)
-      for (const map of [logs, leases]) for (const key of map.keys()) if (holds(key)) map.delete(key)
+      for (const map of [logs, held]) for (const key of map.keys()) if (holds(key)) map.delete(key)
       return Promise.resolve()
     },
     claim: (id, rules) => Promise.resolve(claim(id, rules)),
@@ -138,13 +146,13 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
       if (find(key) === undefined) keep(kept, key, { value: String(sum), untilMs: now() + ttlMs })
       return Promise.resolve()
     },
-    settle(id, settlement) {
-      for (const key of settlement.leases) leases.get(key)?.delete(id)
-      for (const { key, by } of settlement.sums) add(key, by)
+    settle(id, { leases, sums }) {
+      for (const key of [...leases, ...sums.map((sum) => sum.key)]) held.get(key)?.delete(id)
+      for (const { key, used } of sums) add(key, used)
       return Promise.resolve()
     },
     renew(goingOn) {
-      for (const { id, key, ttlMs } of goingOn) hold(key, id, ttlMs)
+      for (const { id, key, ttlMs, held: amount } of goingOn) hold(key, id, ttlMs, amount)
       return Promise.resolve()
     },
     publish(channel, text) {
@@ -159,7 +167,7 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
     close() {
       kept.clear()
       logs.clear()
-      leases.clear()
+      held.clear()
       words.removeAllListeners()
       return Promise.resolve()
     },

@@ -8,7 +8,7 @@ import { Redis } from 'ioredis'
 
 import { AppError } from '#base/errors.ts'
 
-import type { Kv, Rule, Settlement, Standing, Verdict } from './kv.ts'
+import type { GoingOn, Kv, Rule, Settlement, Standing, Verdict } from './kv.ts'
 import { CLAIM, INCREMENT, RENEW, SETTLE } from './scripts.ts'
 
 const COMMAND_TIMEOUT_MS = 100
@@ -96,15 +96,19 @@ export async function openRedisKv({ url, now }: RedisKvOptions): Promise<Kv> {
   }
 
   async function settle(id: string, { leases, sums }: Settlement): Promise<void> {
-    if (leases.length + sums.length === 0) return
-    const keys = [...leases, ...sums.map(({ key }) => key)]
-    await run(SETTLE, keys, [id, leases.length, ...sums.map(({ by }) => whole(by))])
+    const held = [...leases.map((key) => ({ key, id })), ...sums.map((sum) => ({ id, ...sum }))].map(holding)
+    if (held.length === 0) return
+    const keys = [...held, ...sums].map(({ key }) => key)
+    const holders = held.map(({ holder }) => holder)
+    await run(SETTLE, keys, [held.length, ...holders, ...sums.map(({ used }) => whole(used))])
   }
 
   async function giveBack(id: string, rules: readonly Rule[], { outcome }: Verdict): Promise<void> {
     if (outcome !== 'granted') return
     const leases = rules.filter(({ kind }) => kind === 'lease').map(keyOf)
-    const sums = rules.flatMap((rule) => (rule.kind === 'sum' ? [{ key: rule.key, by: -rule.amount }] : []))
+    const sums = rules.flatMap((rule) =>
+      rule.kind === 'sum' ? [{ key: rule.key, held: rule.amount, used: 0 }] : [],
+    )
     await settle(id, { leases, sums })
   }
 
@@ -154,13 +158,14 @@ export async function openRedisKv({ url, now }: RedisKvOptions): Promise<Kv> {
     },
     begin: (key, sum, ttlMs) => tell(() => redis.set(key, whole(sum), 'PX', whole(ttlMs), 'NX')),
     settle: (id, settlement) => tell(() => settle(id, settlement)),
-    renew: (leases) =>
+    renew: (goingOn) =>
       ask(async () => {
-        if (leases.length === 0) return
+        if (goingOn.length === 0) return
+        const held = goingOn.map(holding)
         await run(
           RENEW,
-          leases.map(({ key }) => key),
-          leases.flatMap(({ id, ttlMs }) => [id, whole(ttlMs)]),
+          held.map(({ key }) => key),
+          goingOn.flatMap(({ ttlMs }, at) => [held[at]?.holder ?? '', whole(ttlMs)]),
         )
       }),
     publish: (channel, text) => tell(() => redis.publish(PREFIX + channel, text)),
@@ -214,10 +219,14 @@ const whole = (value: number): number => Math.ceil(value)
 
 const keyOf = ({ key }: Rule): string => key
 
+/** Where a lease or a reservation stands, and under which name. */
+const holding = ({ key, id, held }: Pick<GoingOn, 'key' | 'id' | 'held'>) =>
+  held === undefined ? { key, holder: id } : { key: `${key}:held`, holder: `${String(whole(held))}:${id}` }
+
 function argsOf(rule: Rule): (string | number)[] {
-  if (rule.kind === 'window') return [rule.kind, rule.most, whole(rule.windowMs), 1]
-  if (rule.kind === 'lease') return [rule.kind, rule.most, whole(rule.ttlMs), 1]
-  return [rule.kind, rule.most, whole(rule.ttlMs), whole(rule.amount)]
+  if (rule.kind === 'window') return [rule.kind, rule.most, whole(rule.windowMs), 1, 0]
+  if (rule.kind === 'lease') return [rule.kind, rule.most, whole(rule.ttlMs), 1, 0]
+  return [rule.kind, rule.most, whole(rule.ttlMs), whole(rule.amount), whole(rule.heldMs)]
 }
 
 function readVerdict(reply: unknown): Verdict {

@@ -3,7 +3,10 @@
  * fixed windows and token buckets let up to twice the limit through in some minute.
  */
 
-/** ARGV: id, then kind, most, window or life in ms, and amount of each rule; one key for each. Mirrors `claim` of `memory.ts`. */
+/**
+ * ARGV: id, then kind, most, window or life in ms, amount, and life of the reservation in ms of each rule; one key for each. What
+ * is reserved of a sum stands beside it, as `amount:id`. Mirrors `claim` of `memory.ts`.
+ */
 export const CLAIM = `
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -14,9 +17,9 @@ local refusing = 0
 local lefts = {}
 local waits = {}
 for at, key in ipairs(KEYS) do
-  local kind = ARGV[at * 4 - 2]
-  local most = tonumber(ARGV[at * 4 - 1])
-  local spanUs = tonumber(ARGV[at * 4]) * 1000
+  local kind = ARGV[at * 5 - 3]
+  local most = tonumber(ARGV[at * 5 - 2])
+  local spanUs = tonumber(ARGV[at * 5 - 1]) * 1000
   local needed = 1
   local left = 0
   local wait = 0
@@ -30,8 +33,14 @@ for at, key in ipairs(KEYS) do
     left = most - redis.call('ZCARD', key)
   else
     local sum = redis.call('GET', key)
-    if sum then left = most - tonumber(sum) else unknown[#unknown + 1] = key end
-    needed = math.max(1, tonumber(ARGV[at * 4 + 1]))
+    if sum then
+      left = most - tonumber(sum)
+      redis.call('ZREMRANGEBYSCORE', key .. ':held', '-inf', text(now))
+      for _, held in ipairs(redis.call('ZRANGE', key .. ':held', 0, -1)) do
+        left = left - tonumber(string.match(held, '^%d+'))
+      end
+    else unknown[#unknown + 1] = key end
+    needed = math.max(1, tonumber(ARGV[at * 5]))
   end
   if refusing == 0 and left < needed then refusing = at end
   lefts[at] = left
@@ -40,10 +49,10 @@ end
 if #unknown > 1 then return unknown end
 local answer = {refusing == 0 and 'granted' or 'refused', refusing - 1}
 for at, key in ipairs(KEYS) do
-  local kind = ARGV[at * 4 - 2]
-  local spanMs = tonumber(ARGV[at * 4])
+  local kind = ARGV[at * 5 - 3]
+  local spanMs = tonumber(ARGV[at * 5 - 1])
   local taken = 1
-  if kind == 'sum' then taken = tonumber(ARGV[at * 4 + 1]) end
+  if kind == 'sum' then taken = tonumber(ARGV[at * 5]) end
   if refusing == 0 then
     if kind == 'window' then
       redis.call('ZADD', key, text(now), text(now) .. ':' .. id)
@@ -52,7 +61,9 @@ for at, key in ipairs(KEYS) do
       redis.call('ZADD', key, text(now + spanMs * 1000), id)
       redis.call('PEXPIRE', key, text(spanMs))
     elseif taken ~= 0 then
-      redis.call('INCRBY', key, text(taken))
+      local heldMs = tonumber(ARGV[at * 5 + 1])
+      redis.call('ZADD', key .. ':held', text(now + heldMs * 1000), text(taken) .. ':' .. id)
+      redis.call('PEXPIRE', key .. ':held', text(heldMs))
     end
     lefts[at] = lefts[at] - taken
   end
@@ -62,19 +73,19 @@ end
 return answer
 `
 
-/** KEYS: first those of leases; ARGV: id, how many of the keys are leases, then what is added to each sum. */
+/** KEYS: what holds leases and reservations, then sums. ARGV: how many hold, who is let go in each, what is added to each sum. */
 export const SETTLE = `
-local leases = tonumber(ARGV[2])
+local holders = tonumber(ARGV[1])
 for at, key in ipairs(KEYS) do
-  if at <= leases then
-    redis.call('ZREM', key, ARGV[1])
+  if at <= holders then
+    redis.call('ZREM', key, ARGV[at + 1])
   elseif redis.call('EXISTS', key) == 1 then
-    redis.call('INCRBY', key, ARGV[at - leases + 2])
+    redis.call('INCRBY', key, ARGV[at + 1])
   end
 end
 `
 
-/** ARGV: id and life in ms of each lease. */
+/** ARGV: who holds it and life in ms of each lease and reservation. */
 export const RENEW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

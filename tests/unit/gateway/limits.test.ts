@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 
 import { AppError } from '#base/errors.ts'
 import { createLog } from '#base/log.ts'
@@ -17,6 +17,8 @@ const MINUTE_MS = 60_000
 let nowMs: number
 let shared: Kv
 let isGone: boolean
+/** It does what it is told, and the answer gets lost. */
+let isMute: boolean
 let usage: Usage
 
 /** A store that all replicas of a test share, and that can go away. */
@@ -26,16 +28,19 @@ const kv = (): Kv =>
       if (name === 'isShared') return true
       const value: unknown = Reflect.get(target, name, receiver)
       if (typeof value !== 'function' || name === 'subscribe') return value
-      return (...args: unknown[]) =>
-        isGone
-          ? Promise.reject(new AppError('unavailable', 'gone'))
-          : (value as (...args: unknown[]) => unknown)(...args)
+      return async (...args: unknown[]) => {
+        const gone = new AppError('unavailable', 'gone')
+        if (isGone) throw gone
+        const answer = await (value as (...args: unknown[]) => unknown)(...args)
+        if (isMute) throw gone
+        return answer
+      }
     },
   })
 
 beforeEach(async () => {
   nowMs = NOON
-  isGone = false
+  isGone = isMute = false
   shared = openMemoryKv({ now: () => nowMs })
   const store = await openStore('file::memory:')
   usage = openUsage({ store, log: createLog('silent'), now: () => nowMs })
@@ -219,6 +224,58 @@ describe('a quota', () => {
   })
 })
 
+describe('a quota whose settlement fails', () => {
+  const RENEWAL_MS = 10_000
+  const used = { model: 'm', promptTokens: 10, completionTokens: 5 }
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    return () => vi.useRealTimers()
+  })
+
+  test('is put right when the store is back', async () => {
+    const limits = open({ tokensPerMonth: 100 })
+    const ticket = limits.admit(wish({ tokens: 80 }))
+    await ticket.admitted
+    ticket.spend(used)
+    isGone = true
+    ticket.end()
+    await vi.advanceTimersByTimeAsync(RENEWAL_MS)
+    isGone = false
+    await vi.advanceTimersByTimeAsync(RENEWAL_MS)
+    nowMs += 30_000
+    expect(await refusalOf(limits, { tokens: 86 })).toMatchObject({ code: 'quota' })
+    expect(await refusalOf(limits, { tokens: 85 })).toBeUndefined()
+    await limits.close()
+  })
+
+  test('and in truth did not, counts once', async () => {
+    const limits = open({ tokensPerMonth: 100 })
+    const ticket = limits.admit(wish({ tokens: 80 }))
+    await ticket.admitted
+    ticket.spend(used)
+    isMute = true
+    ticket.end()
+    await vi.advanceTimersByTimeAsync(RENEWAL_MS)
+    isMute = false
+    await vi.advanceTimersByTimeAsync(RENEWAL_MS)
+    expect(await refusalOf(limits, { tokens: 85 })).toBeUndefined()
+    await limits.close()
+  })
+
+  test('because its process died gives back what was reserved, as soon as nobody renews it', async () => {
+    const [dead, alive] = [open({ tokensPerMonth: 100 }), open({ tokensPerMonth: 100 })]
+    await dead.admit(wish({ tokens: 80 })).admitted
+    nowMs += 20_000
+    await vi.advanceTimersByTimeAsync(RENEWAL_MS)
+    nowMs += 20_000
+    expect(await refusalOf(alive, { tokens: 80 })).toMatchObject({ code: 'quota' })
+    await dead.close()
+    nowMs += 10_000
+    expect(await refusalOf(alive, { tokens: 80 })).toBeUndefined()
+    await alive.close()
+  })
+})
+
 describe('without the shared store', () => {
   test('each replica grants its share, counting what it was granted before', async () => {
     const house = { turns: { most: 100, windowMs: MINUTE_MS } }
@@ -250,5 +307,22 @@ describe('without the shared store', () => {
     let count = 0
     while ((await refusalOf(limits)) === undefined) count++
     expect(count).toBe(2)
+  })
+
+  test('quotas are shared anew each time it goes away', async () => {
+    const limits = open({ turnsPerDay: 100 }, 2)
+    for (let at = 0; at < 60; at++) await refusalOf(limits)
+    for (const [left, share] of [
+      [40, 20],
+      [19, 10],
+    ] as const) {
+      await usage.flush()
+      isGone = true
+      let count = 0
+      while ((await refusalOf(limits)) === undefined) count++
+      expect({ left, count }).toEqual({ left, count: share })
+      isGone = false
+      expect(await refusalOf(limits)).toBeUndefined()
+    }
   })
 })
