@@ -112,7 +112,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     config.fieldKeys ?? [config.pseudonymSecret ?? (await keepSecret(config.dataDir, 'field-key'))],
   )
 
-  const connections = connectionsOf(config)
+  const connections = config.connectionsInPool
   const store = await openStore(config.databaseUrl, { connections })
   // Its records can wait beside us, so it may come later.
   const analytics = await openStore(config.analyticsDatabaseUrl, { connections, mayBeAway: true })
@@ -159,7 +159,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     now,
   })
   const search = await openKnowledgeSearch({
-    ...{ store, databaseUrl: config.databaseUrl, dataDir: config.dataDir, log, now },
+    ...{ store, databaseUrl: config.databaseUrl, connections, dataDir: config.dataDir, log, now },
     chromaUrl: config.chromaUrl,
     deployment: pseudonym(secret, 'deployment', 'chroma').slice(0, 16),
     embed: embedThrough(upstreams),
@@ -395,15 +395,6 @@ const ROLL_UP_EVERY_MS = 60_000
 
 /** Of the standby that figures are read from. */
 const MOST_LAG_MS = 60_000
-
-/** Pools that may be open at once: characters, records, figures, and their replica. */
-const MOST_POOLS = 4
-
-/** Of each pool, so that all replicas together stay within what the database offers. */
-function connectionsOf({ databaseConnections, replicas }: Config): number {
-  const share = Math.floor(databaseConnections / replicas / MOST_POOLS)
-  return Math.max(1, Math.min(10, share))
-}
 
 const fixedKeys = (config: Config) => [
   ...(config.connectionKey === undefined

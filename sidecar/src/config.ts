@@ -69,8 +69,8 @@ export interface Config {
   drainMs: number
   /** A standby of the database of records that figures are read from; undefined for none. */
   analyticsReplicaUrl: string | undefined
-  /** Connections to PostgreSQL that all replicas together may hold. */
-  databaseConnections: number
+  /** Connections to PostgreSQL in each pool of this process, so that all pools of all replicas stay within what they may hold. */
+  connectionsInPool: number
   /** Answers without a record are failures. */
   recordsAreStrict: boolean
   outbox: { dir: string; mostBytes: number }
@@ -485,7 +485,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     plugins: values.PLUGINS,
     redisUrl: values.REDIS_URL,
     workers: values.TROUPE_WORKERS,
-    replicas: values.TROUPE_REPLICAS * values.TROUPE_WORKERS,
+    replicas: processesOf(values),
     openWebUi:
       values.OPENWEBUI_URL === undefined
         ? undefined
@@ -512,7 +512,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
         : { price: values.TROUPE_POWER_PRICE, watts: values.TROUPE_POWER_WATTS },
     drainMs: values.TROUPE_DRAIN_SECONDS * 1_000,
     analyticsReplicaUrl: values.ANALYTICS_REPLICA_URL,
-    databaseConnections: values.DATABASE_CONNECTIONS,
+    connectionsInPool: Math.min(MOST_IN_POOL, shareOfPool(values)),
     recordsAreStrict: values.ANALYTICS_STRICT,
     outbox: {
       dir: values.ANALYTICS_OUTBOX_DIR ?? path.join(dataDir, 'outbox'),
@@ -540,7 +540,7 @@ function fieldKeys({ TROUPE_FIELD_KEYS: keys }: Values): Config['fieldKeys'] {
 
 /** Settings that are well-formed and would still hurt somebody. */
 function dangers(values: Values): string[] {
-  const faults = [...loneliness(values), ...examples(values)]
+  const faults = [...loneliness(values), ...crowding(values), ...examples(values)]
   const open = !isLoopback(values.TROUPE_HOST)
   if (open) faults.push(...openness(values))
   if (open && values.TROUPE_CONNECTION_KEY !== undefined && values.OPENWEBUI_JWT_SECRET === undefined) {
@@ -574,14 +574,39 @@ function dangers(values: Values): string[] {
   return faults
 }
 
+/** One pool of a process needs no more. */
+const MOST_IN_POOL = 10
+
+const isPostgres = (url: string | undefined) => url?.startsWith('postgres') === true
+
+/** Pools that one process opens: characters and the search in knowledge, records and figures, the standby of the figures. */
+function poolsOf(values: Values): number {
+  const { DATABASE_URL: characters, ANALYTICS_DATABASE_URL: records, ANALYTICS_REPLICA_URL: standby } = values
+  return (isPostgres(characters) ? 2 : 0) + (isPostgres(records) ? 2 : 0) + (isPostgres(standby) ? 1 : 0)
+}
+
+const processesOf = (values: Values) => values.TROUPE_REPLICAS * values.TROUPE_WORKERS
+
+const shareOfPool = (values: Values) =>
+  Math.floor(values.DATABASE_CONNECTIONS / processesOf(values) / Math.max(1, poolsOf(values)))
+
+/** A pool without a connection would wait for ever; one more than its share is missing elsewhere. */
+function crowding(values: Values): string[] {
+  if (shareOfPool(values) >= 1) return []
+  const [processes, pools] = [processesOf(values), poolsOf(values)]
+  return [
+    `DATABASE_CONNECTIONS is ${String(values.DATABASE_CONNECTIONS)}, and ${String(processes)} processes (TROUPE_REPLICAS × TROUPE_WORKERS) need one for each of ${String(pools)} pools: ` +
+      `set it to ${String(processes * pools)} or more, and max_connections of PostgreSQL above it`,
+  ]
+}
+
 /** What only works in one process. */
 function loneliness(values: Values): string[] {
-  const processes = values.TROUPE_REPLICAS * values.TROUPE_WORKERS
+  const processes = processesOf(values)
   if (processes === 1) return []
-  const isShared = (url: string | undefined) => url?.startsWith('postgres') === true
   const missing = [
-    ...(isShared(values.DATABASE_URL) ? [] : ['DATABASE_URL (postgres://…)']),
-    ...(isShared(values.ANALYTICS_DATABASE_URL) ? [] : ['ANALYTICS_DATABASE_URL (postgres://…)']),
+    ...(isPostgres(values.DATABASE_URL) ? [] : ['DATABASE_URL (postgres://…)']),
+    ...(isPostgres(values.ANALYTICS_DATABASE_URL) ? [] : ['ANALYTICS_DATABASE_URL (postgres://…)']),
     ...(values.REDIS_URL === undefined ? ['REDIS_URL (redis://…)'] : []),
     ...(values.TROUPE_PSEUDONYM_SECRET === undefined ? ['TROUPE_PSEUDONYM_SECRET (the same in all)'] : []),
   ]

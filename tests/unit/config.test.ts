@@ -56,6 +56,27 @@ test.each([
   expect(readConfig(env)).toMatchObject({ workers, replicas })
 })
 
+test.each([
+  ['SQLite alone, whatever is set', { DATABASE_CONNECTIONS: '1' }, 1],
+  ['one process', SHARED, 10],
+  ['six processes with four pools each', { TROUPE_REPLICAS: '6', ...SHARED }, 4],
+  [
+    'and a standby of the figures',
+    { TROUPE_REPLICAS: '6', ANALYTICS_REPLICA_URL: 'postgres://a', ...SHARED },
+    3,
+  ],
+  ['records alone', { ANALYTICS_DATABASE_URL: 'postgres://a/c', DATABASE_CONNECTIONS: '4' }, 2],
+  ['as many processes as there is room for', { TROUPE_REPLICAS: '25', ...SHARED }, 1],
+])('all pools of all processes stay within the connections of PostgreSQL: %s', (_name, env, inPool) => {
+  expect(readConfig(env).connectionsInPool).toBe(inPool)
+})
+
+test('more processes than there are connections for are refused, with what to set', () => {
+  expect(faults({ TROUPE_REPLICAS: '13', TROUPE_WORKERS: '2', ...SHARED })).toEqual([
+    'DATABASE_CONNECTIONS is 100, and 26 processes (TROUPE_REPLICAS × TROUPE_WORKERS) need one for each of 4 pools: set it to 104 or more, and max_connections of PostgreSQL above it',
+  ])
+})
+
 test('"auto" is one worker for each core', () => {
   const cores = availableParallelism()
   expect(readConfig({ TROUPE_WORKERS: 'auto', ...SHARED })).toMatchObject({ workers: cores, replicas: cores })

@@ -7,6 +7,8 @@ import type { VectorStore } from './vectors.ts'
 export interface EngineOptions {
   /** Of the store: `file:…` or `postgres://…`. */
   databaseUrl: string
+  /** The most that are opened to a PostgreSQL. */
+  connections?: number
   /** Folder of the index files beside SQLite. */
   dataDir: string
   chromaUrl?: string | undefined
@@ -24,8 +26,8 @@ export interface Engines {
   close(): Promise<void>
 }
 
-/** Connections for searches alone: a turn must not wait for them behind an import. */
-const POOL_SIZE = 4
+/** Connections for searches alone: a turn must not wait for them behind an import. More searches at once are no faster. */
+const MOST_CONNECTIONS = 4
 const CONNECT_TIMEOUT_MS = 5_000
 
 /** Throws AppError `unavailable` when PostgreSQL does not answer; Chroma is not asked before it is used. */
@@ -35,9 +37,7 @@ export async function openEngines(options: EngineOptions): Promise<Engines> {
     chromaUrl === undefined
       ? undefined
       : (await import('./vectors.chroma.ts')).openChroma({ url: chromaUrl, deployment })
-  return databaseUrl.startsWith('file:')
-    ? openBesideSqlite(options, chroma)
-    : openInPostgres(databaseUrl, chroma)
+  return databaseUrl.startsWith('file:') ? openBesideSqlite(options, chroma) : openInPostgres(options, chroma)
 }
 
 /** Files of their own: what is derived need not be backed up, and never waits for a lock of what is not. */
@@ -53,11 +53,14 @@ async function openBesideSqlite(
   return { lexical, vectors, close: () => Promise.resolve() }
 }
 
-async function openInPostgres(databaseUrl: string, chroma: VectorStore | undefined): Promise<Engines> {
+async function openInPostgres(
+  { databaseUrl, connections = MOST_CONNECTIONS }: EngineOptions,
+  chroma: VectorStore | undefined,
+): Promise<Engines> {
   const { default: pg } = await import('pg')
   const pool: Pool = new pg.Pool({
     connectionString: databaseUrl,
-    max: POOL_SIZE,
+    max: Math.min(connections, MOST_CONNECTIONS),
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
   })
   // As in `store/open.postgres.ts`: the next query reports it.
