@@ -231,7 +231,10 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   })
   isErased = (person) => privacy.isBuried('person', person)
   const named = privacy.pseudonyms.of
-  const desk = openDesk({ config, library, keys, recorder, privacy, analytics, kv, log })
+  const desk = openDesk({
+    ...{ config, library, keys, recorder, privacy, kv, log, now },
+    ...{ characters: store, analytics },
+  })
 
   const turn = createTurn({
     library,

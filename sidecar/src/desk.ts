@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Recorder } from '#analytics/recorder.ts'
 import { findMessage } from '#analytics/queries.ts'
-import { toAppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 import { TASK_MODEL_ID } from '#chat/tasks.ts'
 import type { Keys } from '#gateway/keys.ts'
@@ -16,6 +15,7 @@ import { openOpenWebUi } from '#openwebui/client.ts'
 import { createFeedback } from '#openwebui/feedback.ts'
 import { installFunction } from '#openwebui/install-functions.ts'
 import { createSync } from '#openwebui/sync.ts'
+import { onceADay } from '#privacy/daily.ts'
 import type { Privacy } from '#privacy/privacy.ts'
 import type { Store } from '#store/store.ts'
 
@@ -23,9 +23,6 @@ import type { Config } from './config.ts'
 
 /** Name of the keys that our function in Open WebUI holds; an older one is ended when a new one is handed out. */
 const EVENTS_KEY_NAME = 'Open WebUI events'
-
-/** Events of Open WebUI are sent once and may get lost: once a day its people are compared with ours. */
-const RECONCILE_MS = 86_400_000
 
 /** An Open WebUI that hangs must not keep us from stopping; what was not said is said at the next start. */
 const CLOSE_MS = 3_000
@@ -37,8 +34,10 @@ export interface DeskParts {
   recorder: Pick<Recorder, 'addRating' | 'deleteRating'>
   kv: Kv
   privacy: Pick<Privacy, 'pseudonyms' | 'erase' | 'eraseChat' | 'reconcile'>
+  characters: Store
   analytics: Store
   log: Log
+  now: () => number
 }
 
 export type Desk = NonNullable<RouteParts['openWebUi']> & { close(): Promise<void> }
@@ -51,8 +50,10 @@ export function openDesk({
   recorder,
   kv,
   privacy,
+  characters,
   analytics,
   log,
+  now,
 }: DeskParts): Desk | undefined {
   const { url, apiKey } = config.openWebUi ?? {}
   if (url === undefined || apiKey === undefined) return undefined
@@ -81,14 +82,11 @@ export function openDesk({
   })
   const reconcile = async (options: { force: boolean }) =>
     privacy.reconcile(await client.listUserIds(), options)
-  const nightly = setInterval(() => {
-    reconcile({ force: false }).catch((thrown: unknown) => {
-      log.warn(
-        { errorCode: toAppError(thrown).code },
-        'the people of Open WebUI could not be compared; tried again tomorrow',
-      )
-    })
-  }, RECONCILE_MS).unref()
+  // Events of Open WebUI are sent once and may get lost.
+  const comparing = onceADay({
+    ...{ name: 'comparison with the people of Open WebUI', store: characters, kv, log, now },
+    work: () => reconcile({ force: false }),
+  })
   // What changed while we were down is published now.
   sync.schedule()
 
@@ -115,8 +113,7 @@ export function openDesk({
     reconcile,
     async close() {
       unsubscribe()
-      clearInterval(nightly)
-      const finished = Promise.all([sync.close(), feedback.close()])
+      const finished = Promise.all([comparing.stop(), sync.close(), feedback.close()])
       await Promise.race([finished, sleep(CLOSE_MS, undefined, { ref: false })])
       await client.close()
     },

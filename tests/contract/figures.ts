@@ -218,6 +218,53 @@ export function describeFigures(url: () => string): void {
     ])
   })
 
+  test('an entry or a document that fewer than five people called up is not told, however often they did', async () => {
+    const times = (count: number, people: readonly string[], entry: string) =>
+      record(
+        Array.from({ length: count }, (_, at) => ({
+          id: `${entry}-${String(at)}`,
+          person: people[at % people.length] ?? null,
+          // Over a month and more, so that months of the days are read as well.
+          startedAtMs: NOW - HOUR_MS - (at % 40) * DAY_MS,
+        })),
+        {
+          lore: [{ entry, tokens: 12, isDropped: false }],
+          passages: [{ document: entry, chunk: '3', score: 0.8, isUsed: true }],
+        },
+      )
+    await times(80, ['ann', 'bob', 'cyd', 'dan'], 'few')
+    await times(80, ['ann', 'bob', 'cyd', 'dan', 'eve', 'fay'], 'enough')
+    await times(10, [], 'nobody that is known')
+    await rollUpOf().run()
+    for (const [name, column] of [
+      ['lore', 'entry'],
+      ['knowledge', 'document'],
+    ] as const)
+      for (const lengthDays of [45, 400]) {
+        const period = { fromMs: NOW - lengthDays * DAY_MS }
+        const told = await figure(name, { ...period, smallest: 5 })
+        expect(told.rows.map((row) => row[column])).toEqual(['enough'])
+        expect(told.base.hidden).toBe(2)
+        expect((await figure(name, period)).rows).toHaveLength(3)
+      }
+    // On each of these days it was one or two people.
+    const day = () => figure('lore', { fromMs: NOW - DAY_MS, smallest: 5 })
+    expect((await day()).rows).toEqual([])
+    // What an older version counted is told when it was counted anew.
+    const month = async () => (await figure('lore', { fromMs: NOW - 45 * DAY_MS, smallest: 5 })).rows.length
+    const { itemRollUps, rollUpQueue } = store.t
+    await store.db.update(itemRollUps).set({ people: null })
+    expect(await month()).toBe(0)
+    const days = await store.db
+      .select({ atMs: itemRollUps.atMs })
+      .from(itemRollUps)
+      .where(eq(itemRollUps.grain, 'day'))
+      .groupBy(itemRollUps.atMs)
+    await store.db.insert(rollUpQueue).values(days.map(({ atMs }) => ({ grain: 'day', atMs })))
+    await rollUpOf().run()
+    expect(await month()).toBe(1)
+  })
+
   test('whenever records came, and late ones too, the roll-ups are what a recount of all of them says', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(drawnCall, { minLength: 1, maxLength: 25 }), async (drawn) => {

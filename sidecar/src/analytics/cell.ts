@@ -91,10 +91,12 @@ export interface CountedCall extends Pick<
   rating: number
 }
 
+export const noPeople = (): number[] => new Array<number>(WORDS).fill(0)
+
 export const emptyCell = (): Cell => ({
   sums: new Array<number>(COUNTERS.length).fill(0),
   times: new Map(),
-  people: new Array<number>(WORDS).fill(0),
+  people: noPeople(),
   errors: undefined,
 })
 
@@ -168,7 +170,7 @@ function addTimes(times: Histogram, call: CountedCall): void {
 }
 
 /** Pseudonyms are as good as random, so their own characters choose the bit. Source of the hash: FNV-1a, 32 bits. */
-function addPerson(people: number[], person: string): void {
+export function addPerson(people: number[], person: string): void {
   let hash = 2_166_136_261
   for (let at = 0; at < person.length; at++) hash = Math.imul(hash ^ person.charCodeAt(at), 16_777_619)
   const bit = (hash ^ (hash >>> 16)) & (WORDS * BITS - 1)

@@ -65,6 +65,13 @@ export function mergePacked(cell: Cell, packed: string): void {
   if (errors !== undefined) mergeInto((cell.errors ??= new Map<string, number>()), Object.entries(errors))
 }
 
+/** The sketch of people alone. */
+export const packPeople = (people: readonly number[]): string => JSON.stringify(trim(people))
+
+/** Of rows that older versions wrote, nobody is known. */
+export const unpackPeople = (packed: string | null): number[] =>
+  packed === null ? [] : (JSON.parse(packed) as number[])
+
 function trim(list: readonly number[]): number[] {
   let length = list.length
   while (length > 0 && list[length - 1] === 0) length--

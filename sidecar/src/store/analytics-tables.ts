@@ -201,6 +201,8 @@ function defineRollUps(k: Kit) {
       dropped: k.int('dropped').notNull(),
       tokens: k.epochMs('tokens').notNull(),
       scoreSum: k.float('score_sum').notNull(),
+      /** Sketch of those whose turns these were; null for nobody that is known. */
+      people: k.text('people'),
     },
     (t) => [k.primaryKey({ columns: [t.grain, t.kind, t.atMs, t.characterId, t.item] })],
   )

@@ -58,5 +58,11 @@ export function privacyTables(k: Kit) {
     ],
   )
 
-  return { pseudonymEpochs, objections, tombstones, erasures, textSamples }
+  /** What one process does for all once a day, by name: when it was done last. */
+  const chores = k.table('chores', {
+    name: k.text('name').primaryKey(),
+    doneAtMs: k.epochMs('done_at_ms').notNull(),
+  })
+
+  return { chores, pseudonymEpochs, objections, tombstones, erasures, textSamples }
 }

@@ -33,6 +33,7 @@ export const {
   examRuns,
   webhooks,
   webhookDeliveries,
+  chores,
   pseudonymEpochs,
   objections,
   tombstones,

@@ -1,8 +1,11 @@
-import { and, between, desc, eq, or, sql } from 'drizzle-orm'
+import { and, between, desc, eq, or, sql, type SQL } from 'drizzle-orm'
+
+import type { Store } from '#store/store.ts'
 
 import { roundCount } from '../anonymity.ts'
 import { sumOf } from '../cell.ts'
 import type { MeasureName } from '../measures.ts'
+import { createSketches } from '../roll-up/items.ts'
 import type { Column, Figure } from './figure.ts'
 import { coverOf } from './period.ts'
 import { load, sumOfRows, type Context } from './rows.ts'
@@ -24,6 +27,13 @@ export async function items(context: Context, kind: 'lore' | 'document'): Promis
     calendar,
   )
   const sum = (column: typeof t.used) => sql<number>`sum(${column})`.mapWith(Number)
+  const within = and(
+    eq(t.kind, kind),
+    query.character === undefined ? undefined : eq(t.characterId, query.character),
+    or(
+      ...ranges.map((range) => and(eq(t.grain, range.grain), between(t.atMs, range.fromMs, range.toMs - 1))),
+    ),
+  )
   const rows = await store.db
     .select({
       ...{ character: t.characterId, item: t.item, used: sum(t.used), dropped: sum(t.dropped) },
@@ -31,23 +41,13 @@ export async function items(context: Context, kind: 'lore' | 'document'): Promis
       scoreSum: sql<number>`sum(${t.scoreSum})`.mapWith(Number),
     })
     .from(t)
-    .where(
-      and(
-        eq(t.kind, kind),
-        query.character === undefined ? undefined : eq(t.characterId, query.character),
-        or(
-          ...ranges.map((range) =>
-            and(eq(t.grain, range.grain), between(t.atMs, range.fromMs, range.toMs - 1)),
-          ),
-        ),
-      ),
-    )
+    .where(within)
     .groupBy(t.characterId, t.item)
     .orderBy(desc(sql`sum(${t.used})`))
     .limit(MOST_ITEMS)
   const calls = sumOfRows(await load(context, { ranges: coverOf(period, calendar), kinds: 'turns' }))
   const k = query.smallest
-  const shown = k === null ? rows : rows.filter(({ used, dropped }) => used + dropped >= k)
+  const shown = k === null ? rows : await withEnoughPeople(store, rows, within, k)
   const tell = (value: number) => (k === null ? value : roundCount(value, k))
   const names: MeasureName[] =
     kind === 'lore' ? ['calls', 'loreRate', 'loreTokens'] : ['calls', 'searches', 'knowledgeRate']
@@ -82,6 +82,22 @@ export async function items(context: Context, kind: 'lore' | 'document'): Promis
     ),
     total: totalOf(calls, names, k),
   }
+}
+
+/** However often one person called something up, it is a figure about one person. */
+async function withEnoughPeople<Row extends { character: string; item: string }>(
+  { db, t: { itemRollUps: t } }: Store,
+  rows: readonly Row[],
+  within: SQL | undefined,
+  k: number,
+): Promise<Row[]> {
+  const sketches = createSketches()
+  const found = await db
+    .select({ characterId: t.characterId, item: t.item, people: t.people })
+    .from(t)
+    .where(within)
+  for (const { people, ...of } of found) sketches.unite(of, people)
+  return rows.filter(({ character, item }) => sketches.least({ characterId: character, item }) >= k)
 }
 
 const MOST_ITEMS = 500

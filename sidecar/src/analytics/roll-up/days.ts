@@ -1,14 +1,13 @@
 /** Hours out of calls, and the day that they are part of. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-import { and, eq, gte, inArray, lt, sql, type SQL } from 'drizzle-orm'
-
-import { rowsOf, type Change, type Db, type Store } from '#store/store.ts'
+import type { Change, Db, Store } from '#store/store.ts'
 
 import { HOUR_MS } from '../calendar.ts'
 import { count, emptyCell, mergeCell } from '../cell.ts'
 import { readCalls, type Call } from './calls.ts'
 import { ALL, cellOf, mergeRows, replaceRows, toRows, type Cells, type RollUpRow } from './cells.ts'
+import { readItems, replaceItems } from './items.ts'
 import { openMembers, type Members } from './members.ts'
 import { dequeue, enqueue, queued } from './queue.ts'
 import type { RollUpRun } from './roll-up.ts'
@@ -124,66 +123,4 @@ function countIn(cells: Cells, call: Call): void {
   count(one, call)
   mergeCell(cellOf(cells, ALL, call), one)
   for (const groupName of new Set(call.groups)) mergeCell(cellOf(cells, groupName, call), one)
-}
-
-export interface Item {
-  kind: string
-  characterId: string
-  item: string
-  used: number
-  dropped: number
-  tokens: number
-  scoreSum: number
-}
-
-/** By name in every condition, since an index begins with them. */
-export const ITEM_KINDS = ['lore', 'document']
-
-export const total = (column: Parameters<typeof sql>[1]) =>
-  sql<number>`coalesce(sum(${column}), 0)`.mapWith(Number)
-
-/** How often each entry of a lorebook and each document was called up. */
-async function readItems({ db, t }: Store, fromMs: number, untilMs: number): Promise<Item[]> {
-  const { loreHits: lore, passageHits: hits } = t
-  const calls = (flag: SQL) => total(sql`case when ${flag} then 1 else 0 end`)
-  const entries = await db
-    .select({
-      ...{ characterId: lore.characterId, item: lore.entry },
-      ...{ used: calls(sql`not ${lore.isDropped}`), dropped: calls(sql`${lore.isDropped}`) },
-      tokens: total(sql`case when ${lore.isDropped} then 0 else ${lore.tokens} end`),
-    })
-    .from(lore)
-    .where(and(gte(lore.startedAtMs, fromMs), lt(lore.startedAtMs, untilMs)))
-    .groupBy(lore.characterId, lore.entry)
-  const documents = await db
-    .select({
-      ...{ characterId: hits.characterId, item: hits.document },
-      ...{ used: calls(sql`${hits.isUsed}`), dropped: calls(sql`not ${hits.isUsed}`) },
-      scoreSum: total(hits.score),
-    })
-    .from(hits)
-    .where(and(gte(hits.startedAtMs, fromMs), lt(hits.startedAtMs, untilMs)))
-    .groupBy(hits.characterId, hits.document)
-  return [
-    ...entries.map((entry) => ({ kind: 'lore', scoreSum: 0, ...entry })),
-    ...documents.map((document) => ({ kind: 'document', tokens: 0, ...document })),
-  ]
-}
-
-export function replaceItems(
-  { t: { itemRollUps: table } }: Store,
-  to: Db,
-  grain: 'day' | 'month',
-  atMs: number,
-  items: readonly Item[],
-): Change[] {
-  return [
-    to
-      .delete(table)
-      .where(and(eq(table.grain, grain), inArray(table.kind, ITEM_KINDS), eq(table.atMs, atMs))),
-    rowsOf(
-      table,
-      items.map((item) => ({ grain, atMs, ...item })),
-    ),
-  ]
 }

@@ -8,7 +8,7 @@ import type { Store } from '#store/store.ts'
 
 import { DAY_MS } from '../calendar.ts'
 import { eachMember, packSet } from '../person-set.ts'
-import { ITEM_KINDS } from './days.ts'
+import { ITEM_KINDS } from './items.ts'
 import { inPieces } from './queue.ts'
 import type { RollUpParts } from './roll-up.ts'
 

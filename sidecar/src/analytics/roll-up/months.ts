@@ -1,10 +1,8 @@
 /** Months out of days. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-import { and, eq, gte, lt } from 'drizzle-orm'
-
 import { mergeRows, replaceRows, toRows, type Cells } from './cells.ts'
-import { replaceItems, total, type Item } from './days.ts'
+import { replaceItems, sumItems } from './items.ts'
 import { dequeue, queued } from './queue.ts'
 import type { RollUpRun } from './roll-up.ts'
 
@@ -30,18 +28,4 @@ async function buildMonth(run: RollUpRun, atMs: number): Promise<void> {
     ...replaceItems(store, to, 'month', atMs, items),
     ...dequeue(store, to, 'month', [atMs]),
   ])
-}
-
-function sumItems({ store }: RollUpRun, fromMs: number, untilMs: number): Promise<Item[]> {
-  const { itemRollUps: table } = store.t
-  const rows = store.db
-    .select({
-      ...{ kind: table.kind, characterId: table.characterId, item: table.item },
-      ...{ used: total(table.used), dropped: total(table.dropped) },
-      ...{ tokens: total(table.tokens), scoreSum: total(table.scoreSum) },
-    })
-    .from(table)
-    .where(and(eq(table.grain, 'day'), gte(table.atMs, fromMs), lt(table.atMs, untilMs)))
-    .groupBy(table.kind, table.characterId, table.item)
-  return Promise.resolve(rows)
 }
