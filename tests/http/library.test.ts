@@ -464,6 +464,21 @@ describe('probes', () => {
     expect(await metrics.text()).toContain('troupe_model_calls_total')
   })
 
+  test('through a proxy only who has a key learns how things stand', async () => {
+    const made = await troupe.request('POST', '/troupe/api/keys', {
+      body: { name: 'monitor', scopes: ['metrics'] },
+    })
+    const { secret } = (await made.json()) as { secret: string }
+    const headers = { 'x-forwarded-for': '192.0.2.1' }
+    const ready = async (key: string | null) => {
+      const answer = await troupe.request('GET', '/readyz', { key, headers })
+      return [answer.status, Object.keys((await answer.json()) as object)]
+    }
+    expect(await ready(null)).toEqual([200, ['status']])
+    expect(await ready(secret)).toEqual([200, ['status', 'checks']])
+    expect(await ready('wrong')).toEqual([401, ['error']])
+  })
+
   test('an unknown path is a JSON error', async () => {
     const answer = await troupe.request('GET', '/v1/nothing')
     expect(answer.status).toBe(404)

@@ -105,7 +105,8 @@ export const AREAS: readonly Area[] = [
       {
         method: 'get',
         path: '/readyz',
-        summary: 'The databases answer, and which model servers do',
+        summary:
+          'Whether it can be used; from this machine, or with a key of the scope metrics, also what answers',
         may: 'anyone',
       },
       {

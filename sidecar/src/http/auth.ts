@@ -38,7 +38,8 @@ export interface AuthParts extends KeyParts {
   openWebUiUrl: string | null
 }
 
-function bearer({ headers }: IncomingMessage): string | undefined {
+/** The key that came along, unproven. */
+export function bearer({ headers }: IncomingMessage): string | undefined {
   const match = /^Bearer\s+(\S+)$/i.exec(headers.authorization ?? '')
   const other = headers['x-api-key']
   return match?.[1] ?? (typeof other === 'string' ? other : undefined)

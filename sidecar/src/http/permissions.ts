@@ -2,9 +2,6 @@
  * Lets pass what the table of operations declares, and nothing else: a route without a permission there is served to nobody.
  * The router is hono's own, so that both understand a path alike.
  */
-import type { IncomingMessage } from 'node:http'
-import { isIP } from 'node:net'
-
 import type { MiddlewareHandler } from 'hono'
 import { TrieRouter } from 'hono/router/trie-router'
 
@@ -13,6 +10,7 @@ import { isRole, type Permission } from '#gateway/roles.ts'
 
 import { withKey, withRole, type AuthParts } from './auth.ts'
 import type { AppEnv } from './env.ts'
+import { isNear } from './near.ts'
 import { pathOf, type Area } from './openapi.ts'
 
 /** Behind these nothing is served without a declaration; other paths are files of the pages. */
@@ -47,15 +45,4 @@ function guard(may: Permission, parts: AuthParts): MiddlewareHandler<AppEnv> {
   // Prometheus on this machine needs no key.
   const scrapers = withKey('metrics', parts)
   return (c, next) => (isNear(c.env.incoming) ? next() : scrapers(c, next))
-}
-
-/** From this machine, and not through a proxy on it that speaks for the world. */
-const isNear = ({ socket, headers }: IncomingMessage) =>
-  isLoopback(socket.remoteAddress) &&
-  headers['x-forwarded-for'] === undefined &&
-  headers.forwarded === undefined
-
-function isLoopback(address = ''): boolean {
-  const plain = address.replace(/^::ffff:/, '')
-  return plain === '::1' || (isIP(plain) === 4 && plain.startsWith('127.'))
 }
