@@ -23,10 +23,21 @@ interface Outcome {
   failure?: string | { code: ErrorCode; message: string; param?: string }
 }
 
+interface ThreadOptions {
+  /** Idle for so long, it ends, and the next question starts another. By default it stays: what it holds is worth more. */
+  idleMs?: number
+}
+
 /** The thread starts with the first question; one that died is replaced for the next. `what` names it for people. */
-export function createThread(file: URL, workerData: unknown, what: string): Thread {
+export function createThread(
+  file: URL,
+  workerData: unknown,
+  what: string,
+  { idleMs }: ThreadOptions = {},
+): Thread {
   const waiting = new Map<number, Waiting>()
   let worker: Worker | undefined
+  let idle: NodeJS.Timeout | undefined
   let lastId = 0
   let isClosed = false
 
@@ -37,7 +48,7 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
     started.on('message', ({ id, value, failure }: Outcome) => {
       const { resolve, reject } = waiting.get(id) ?? {}
       waiting.delete(id)
-      if (waiting.size === 0) started.unref()
+      if (waiting.size === 0) rest(started)
       if (failure === undefined) resolve?.(value)
       else if (typeof failure === 'string') reject?.(failed(failure))
       else reject?.(new AppError(failure.code, failure.message, partsOf(failure)))
@@ -54,6 +65,15 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
     return started
   }
 
+  function rest(started: Worker): void {
+    started.unref()
+    if (idleMs === undefined || worker !== started) return
+    idle = setTimeout(() => {
+      worker = undefined
+      started.postMessage('close')
+    }, idleMs).unref()
+  }
+
   const failed = (reason: string, cause?: unknown) =>
     new AppError('unavailable', `${what} cannot be used: ${reason}`, { cause })
 
@@ -64,6 +84,7 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
   ): Promise<unknown> {
     // Who asks once it is closed must not start it again.
     if (isClosed) return Promise.reject(failed('it is closed'))
+    clearTimeout(idle)
     return new Promise((resolve, reject) => {
       worker ??= start()
       lastId += 1
@@ -81,6 +102,7 @@ export function createThread(file: URL, workerData: unknown, what: string): Thre
     },
     async close() {
       isClosed = true
+      clearTimeout(idle)
       if (worker === undefined) return
       const ended = new Promise((resolve) => worker?.once('exit', resolve))
       worker.ref()

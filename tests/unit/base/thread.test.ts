@@ -1,14 +1,15 @@
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, expect, test, vi } from 'vitest'
 
 import { createThread } from '#base/thread.ts'
 
-/** Doubles numbers, ends with 'end', fails with anything else. */
+/** Doubles numbers, ends with 'end', says which thread it is with 'who', fails with anything else. */
 const DOUBLER = new URL(
   `data:text/javascript,${encodeURIComponent(`
-    import { parentPort } from 'node:worker_threads'
+    import { parentPort, threadId } from 'node:worker_threads'
     parentPort.on('message', (job) => {
       if (job === 'close') return parentPort.close()
       if (job.method === 'end') process.exit(1)
+      if (job.method === 'who') return parentPort.postMessage({ id: job.id, value: threadId })
       if (job.method === 'double') parentPort.postMessage({ id: job.id, value: job.argument * 2 })
       else parentPort.postMessage({ id: job.id, failure: { code: 'not_found', message: 'No such thing', param: 'method' } })
     })`)}`,
@@ -47,4 +48,23 @@ test('who asks after the end does not start it again', async () => {
   await expect(closing.call('double', 1)).rejects.toMatchObject({
     ...{ code: 'unavailable', message: 'The doubler cannot be used: it is closed' },
   })
+})
+
+test('a thread that nobody asks anything ends, and another answers the next question', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    const resting = createThread(DOUBLER, undefined, 'The doubler', { idleMs: 1_000 })
+    const first = await resting.call('who', undefined)
+    vi.advanceTimersByTime(999)
+    expect(await resting.call('who', undefined)).toBe(first)
+    vi.advanceTimersByTime(999)
+    const busy = resting.call('who', undefined)
+    vi.advanceTimersByTime(1_001)
+    expect(await busy).toBe(first)
+    vi.advanceTimersByTime(1_001)
+    expect(await resting.call('who', undefined)).not.toBe(first)
+    await resting.close()
+  } finally {
+    vi.useRealTimers()
+  }
 })
