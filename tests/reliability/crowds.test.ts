@@ -12,7 +12,7 @@ import { userToken } from '../support/asking.ts'
 import { openElsewhere } from '../support/elsewhere.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
 import { startSidecar } from '../support/process.ts'
-import { reliabilityTest } from '../support/reliability.ts'
+import { isLong, reliabilityTest } from '../support/reliability.ts'
 import { sampleCard } from '../support/samples.ts'
 
 const OPEN_WEBUI = { OPENWEBUI_URL: 'http://127.0.0.1:9', OPENWEBUI_JWT_SECRET: JWT_SECRET }
@@ -49,6 +49,8 @@ const asking = (on: TestApp, model: string, token: string, content = 'Hello') =>
 
 const p99 = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? 0
 
+const IMPORTED_AT_ONCE = 100
+
 const ABUSERS = 50
 /** Turns that one of them may begin. */
 const ABUSERS_MOST = 2
@@ -79,6 +81,37 @@ async function makeVictim(url: string): Promise<string> {
   })
   const { secret } = (await made.json()) as { secret: string }
   return secret
+}
+
+/** Characters that nobody has asked yet. */
+async function importMany(on: TestApp, count: number): Promise<string[]> {
+  const ids: string[] = []
+  for (let from = 0; from < count; from += IMPORTED_AT_ONCE) {
+    const form = new FormData()
+    for (let at = from; at < Math.min(count, from + IMPORTED_AT_ONCE); at++) {
+      const data = sampleCard({ name: `Other ${String(at)}` })
+      const card = { spec: 'chara_card_v3', spec_version: '3.0', data }
+      form.append('files', new Blob([JSON.stringify(card)]), `other-${String(at)}.json`)
+    }
+    const answer = await on.request('POST', '/troupe/api/characters/import', { body: form })
+    const { results } = (await answer.json()) as { results: { id: string }[] }
+    ids.push(...results.map(({ id }) => id))
+  }
+  return ids
+}
+
+async function publishAnew(on: TestApp, id: string, by: string): Promise<void> {
+  const { card } = (await (await on.request('GET', `/troupe/api/characters/${id}`)).json()) as {
+    card: object
+  }
+  const body = { card: { ...card, personality: `As of ${by.replace('-marker', '')}.` }, publish: true }
+  expect((await on.request('PATCH', `/troupe/api/characters/${id}`, { body })).status).toBe(200)
+}
+
+async function missesOf(on: TestApp, cache: string): Promise<number> {
+  const text = await (await on.request('GET', '/metrics')).text()
+  const line = new RegExp(`^troupe_cache_requests_total\\{cache="${cache}",result="miss"\\} (\\d+)$`, 'm')
+  return Number(line.exec(text)?.[1] ?? 0)
 }
 
 describe('a crowd', () => {
@@ -178,6 +211,8 @@ describe('a crowd', () => {
     const cast = await Promise.all(
       Array.from({ length: 8 }, (_, at) => on.importCard({ name: `C${String(at)}` })),
     )
+    // More than are kept at the same time: whoever is asked for after a walk over all of them is read anew.
+    const crowd = await importMany(on, isLong ? 2_100 : 510)
     const people = ['Anna-marker', 'Bert-marker']
     const tokens = await Promise.all(people.map((name) => userToken(name, { name })))
     let answers = 0
@@ -195,8 +230,29 @@ describe('a crowd', () => {
       expect(text).toContain(people[who])
       expect(answer.headers.get('cache-control') ?? 'no-store').toMatch(/no-store|no-cache/)
     }
-    for (let round = 0; round < 8; round++) await Promise.all(Array.from({ length: 32 }, (_, at) => one(at)))
-    figures['answers compared'] = answers
+    const pairs = () => Promise.all(Array.from({ length: 32 }, (_, at) => one(at)))
+    /** Others walk over everybody, and characters are published anew, while the two go on. */
+    const storm = async (name: string) => {
+      const token = await userToken(name, { name, lifeSeconds: 280 })
+      let next = 0
+      const lane = async () => {
+        for (let id = crowd[next++]; id !== undefined; id = crowd[next++]) {
+          const text = await (await asking(on, id, token, 'The same words')).text()
+          answers += 1
+          if (people.some((other) => text.includes(other))) counters.leaked += 1
+          expect(text).toContain(name)
+        }
+      }
+      await Promise.all([...Array.from({ length: 8 }, lane), ...cast.map((id) => publishAnew(on, id, name))])
+    }
+    for (let round = 0; round < 8; round++) await pairs()
+    const missesBefore = await missesOf(on, 'character')
+    for (const name of ['Cleo-marker', 'Dora-marker'])
+      await Promise.all([storm(name), pairs(), pairs()]).then(pairs)
+    const misses = (await missesOf(on, 'character')) - missesBefore
+    // The walk alone reads each once a time; what is more was kept before, and pushed out.
+    expect(misses).toBeGreaterThan(2 * crowd.length)
+    Object.assign(figures, { 'answers compared': answers, 'characters read anew': misses })
   })
 
   reliabilityTest(38, 'brute-and-default', async ({ counters, figures }) => {

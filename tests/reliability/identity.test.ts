@@ -12,7 +12,8 @@ import { compose } from '#prompt/compose.ts'
 import { ADMIN_KEY, CONNECTION_KEY, JWT_SECRET, openTestApp, type TestApp } from '../support/app.ts'
 import { userToken } from '../support/asking.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
-import { reliabilityTest } from '../support/reliability.ts'
+import { hasNginx, startNginx } from '../support/nginx.ts'
+import { reliabilityTest, type Tally } from '../support/reliability.ts'
 import { longChat, sampleAsk, sampleCard } from '../support/samples.ts'
 
 const VICTIM = 'victim-7f3a'
@@ -22,6 +23,7 @@ let troupe: TestApp
 let mira: string
 let chatKey: string
 let victim: string
+let nginx: Awaited<ReturnType<typeof startNginx>> | undefined
 
 beforeAll(async () => {
   ollama = await openFakeOllama()
@@ -35,9 +37,11 @@ beforeAll(async () => {
   chatKey = ((await made.json()) as { secret: string }).secret
   const genuine = await ask(CONNECTION_KEY, { 'x-openwebui-user-jwt': await userToken(VICTIM) })
   victim = String((await recordOf(genuine.requestId))['person'])
+  if (hasNginx) nginx = await startNginx([troupe.url])
 })
 
 afterAll(async () => {
+  await nginx?.stop()
   await troupe.close()
   await ollama.close()
 })
@@ -49,8 +53,12 @@ interface Said {
 }
 
 /** Headers as they stand: their case, and several of one name. */
-function ask(key: string | null, headers: Record<string, string | string[]>): Promise<Said> {
-  const { hostname, port } = new URL(troupe.url)
+function ask(
+  key: string | null,
+  headers: Record<string, string | string[]>,
+  { url } = troupe as { url: string },
+): Promise<Said> {
+  const { hostname, port } = new URL(url)
   const body = JSON.stringify({ model: mira, messages: [{ role: 'user', content: 'Who am I?' }] })
   const all = {
     ...(key !== null && { authorization: `Bearer ${key}` }),
@@ -117,13 +125,26 @@ describe('who somebody is', () => {
         200,
       ],
     ]
-    for (const [name, key, headers, status] of attempts) {
-      const said = await ask(key, headers)
-      expect.soft(said.status, name).toBe(status)
-      if (await isVictim(said)) counters.in += 1
-    }
-    expect(troupe.logged.filter((line) => 'securityEvent' in line).length).toBeGreaterThanOrEqual(4)
-    figures['spoofed requests'] = attempts.length
+    const doors = [troupe, ...(nginx === undefined ? [] : [nginx])]
+    for (const door of doors)
+      for (const [name, key, headers, status] of attempts) {
+        const said = await ask(key, headers, door)
+        expect.soft(said.status, name).toBe(status)
+        if (await isVictim(said)) counters.in += 1
+      }
+    const events = troupe.logged.filter((line) => 'securityEvent' in line).length
+    expect(events).toBeGreaterThanOrEqual(4 * doors.length)
+    // Chats are named by who speaks for users, and nothing of all this goes on to the model server.
+    const chatId = '00000000-0000-4000-8000-000000000001'
+    const named = await ask(chatKey, { 'x-openwebui-chat-id': chatId, 'x-troupe-chat-id': chatId })
+    expect((await recordOf(named.requestId))['chat'] ?? null).toBe(null)
+    const sent = ollama.requests.flatMap(({ headers }) => Object.keys(headers))
+    counters.leaked += sent.filter((name) => /openwebui|troupe|forwarded|remote/i.test(name)).length
+    Object.assign(figures, {
+      'spoofed requests': attempts.length * doors.length,
+      'through nginx': nginx === undefined ? 'not installed' : attempts.length,
+      'security events': events,
+    })
   })
 
   reliabilityTest(26, 'token-forgery', async ({ counters, figures }) => {
@@ -202,7 +223,9 @@ describe('who somebody is', () => {
     figures['replayed tokens'] = attempts.length + 1
   })
 
-  reliabilityTest(28, 'chat-hijack', async ({ counters, figures }) => {
+  reliabilityTest(28, 'chat-hijack (HTTP)', ({ counters, figures }) => hijack(counters, figures))
+
+  reliabilityTest(28, 'chat-hijack (what is kept by chat)', async ({ counters, figures }) => {
     const kv = openMemoryKv({ now: Date.now })
     const parts = {
       kv,
@@ -230,3 +253,90 @@ describe('who somebody is', () => {
     figures['hijacked chats'] = 4
   })
 })
+
+/** B knows the id of A's chat, the ids of its messages and every word of it, and says so in every way that there is. */
+async function hijack(counters: Tally['counters'], figures: Tally['figures']): Promise<void> {
+  const marker = 'MARKER-of-A'
+  let summary = marker
+  const isSummary = (body: unknown) => JSON.stringify(body).includes('Summarise this conversation')
+  const model = await openFakeOllama({
+    answer: ({ body }) => ({ chunks: [isSummary(body) ? summary : 'Yes.'] }),
+  })
+  const house = await openTestApp({
+    OLLAMA_BASE_URL: model.origin,
+    OPENWEBUI_URL: 'http://127.0.0.1:9',
+    OPENWEBUI_JWT_SECRET: JWT_SECRET,
+    TROUPE_CALLS_PER_SECOND: '0',
+  })
+  const character = await house.importCard({ extensions: { troupe: { summary: true } } })
+  const made = await house.request('POST', '/troupe/api/keys', { body: { name: 'b', scopes: ['chat'] } })
+  const { secret } = (await made.json()) as { secret: string }
+  const messages = [
+    ...Array.from({ length: 60 }, (_, at) => [
+      { role: 'user', content: `Question ${String(at)}: ${'word '.repeat(40)}` },
+      { role: 'assistant', content: `Answer ${String(at)}: ${'word '.repeat(40)}` },
+    ]).flat(),
+    { role: 'user', content: 'And now?' },
+  ]
+  const ids = {
+    'x-troupe-chat-id': '00000000-0000-4000-8000-00000000000a',
+    'x-troupe-message-id': 'answer-of-a',
+    'x-troupe-user-message-id': 'question-of-a',
+  }
+  const as = async (person: string) => ({ 'x-openwebui-user-jwt': await userToken(person) })
+  const asking = (
+    key: string,
+    headers: Record<string, string>,
+    over: object = {},
+    route = 'chat/completions',
+  ) => house.request('POST', `/v1/${route}`, { key, headers, body: { model: character, messages, ...over } })
+  const heard = (from: number) =>
+    model
+      .chats()
+      .slice(from)
+      .filter(({ body }) => !isSummary(body))
+      .some(({ body }) => JSON.stringify(body).includes(marker))
+  /** Whether A's own chat is told what was kept of it. */
+  const isRecalled = async () => {
+    const from = model.chats().length
+    await (await asking(CONNECTION_KEY, { ...(await as('person-a')), ...ids })).text()
+    return heard(from)
+  }
+  await expect.poll(isRecalled, { timeout: 10_000 }).toBe(true)
+  summary = 'what B said'
+
+  const chatId = ids['x-troupe-chat-id']
+  const inBody = {
+    ...{ chat_id: chatId, parent_id: ids['x-troupe-message-id'], id: ids['x-troupe-message-id'] },
+    ...{ session_id: chatId, user: 'person-a', metadata: { chat_id: chatId, user_id: 'person-a' } },
+    ...{ prompt_cache_key: chatId, troupe: { chatId, person: 'person-a' } },
+  }
+  const b = await as('person-b')
+  const attempts: [string, () => Promise<Response>][] = [
+    ['the ids in our headers', () => asking(CONNECTION_KEY, { ...b, ...ids })],
+    ["the id in Open WebUI's header", () => asking(CONNECTION_KEY, { ...b, 'x-openwebui-chat-id': chatId })],
+    ['ids in the body', () => asking(CONNECTION_KEY, b, inBody)],
+    ['both', () => asking(CONNECTION_KEY, { ...b, ...ids }, inBody)],
+    ['an ordinary key', () => asking(secret, ids, inBody)],
+    ['a stream', () => asking(CONNECTION_KEY, { ...b, ...ids }, { ...inBody, stream: true })],
+    [
+      "a response after A's",
+      () => asking(secret, ids, { input: 'Go on', previous_response_id: 'answer-of-a' }, 'responses'),
+    ],
+    ["A's conversation", () => asking(secret, ids, { input: 'Go on', conversation: chatId }, 'responses')],
+    ['a completion', () => asking(secret, ids, { prompt: 'Go on', ...inBody }, 'completions')],
+  ]
+  for (const [name, attempt] of attempts)
+    for (let round = 0; round < 2; round++) {
+      const from = model.chats().length
+      const answer = await attempt()
+      expect.soft([200, 400, 403], name).toContain(answer.status)
+      if ((await answer.text()).includes(marker)) counters.in += 1
+      if (heard(from)) counters.in += 1
+    }
+  // And nobody has taken it from A meanwhile.
+  if (!(await isRecalled())) counters.lost += 1
+  figures['hijacked chats'] = attempts.length
+  await house.close()
+  await model.close()
+}
