@@ -115,14 +115,15 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const connections = config.connectionsInPool
   const store = await openStore(config.databaseUrl, { connections })
   // Its records can wait beside us, so it may come later.
-  const analytics = await openStore(config.analyticsDatabaseUrl, { connections, mayBeAway: true })
+  const analytics = await openStore(config.analyticsDatabaseUrl, { connections, mayBeAway: true, now })
   // A database that is a file is as near as an outbox would be.
   const outbox = analytics.engine === 'postgres' ? await openOutbox(config.outbox) : undefined
   // Before it is known who was erased, nobody is; what came in between is found by the first replay.
   let isErased: (person: string) => boolean = () => false
   const recorder = openRecorder({
     isErased: (person) => isErased(person),
-    ...{ store: analytics, outbox, log, now },
+    // The roll-up of another process looks for what is new by when it was recorded.
+    ...{ store: analytics, outbox, log, now: () => analytics.nowMs() },
     isStrict: config.recordsAreStrict,
     keeps: config.retention.recordDays > 0 ? (config.countsPeople ? 'all' : 'no people') : 'nothing',
   })

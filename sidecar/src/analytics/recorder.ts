@@ -53,6 +53,7 @@ export interface Recorder {
 export interface RecorderParts {
   store: Store
   log: Log
+  /** By the clock of the database, where several processes write into it. */
   now: () => number
   outbox?: Outbox | undefined
   /** An answer without a record is a failure; else it is counted. */

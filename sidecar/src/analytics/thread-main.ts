@@ -26,7 +26,7 @@ const replica =
     ? undefined
     : await openStore(options.replicaUrl, { connections: options.connections, isReplica: true })
 const calendar = createCalendar(options.timeZone, Date.now())
-const rollUp = createRollUp({ store, calendar, now: Date.now, retention: options.retention })
+const rollUp = createRollUp({ store, calendar, now: () => store.nowMs(), retention: options.retention })
 
 let running: Promise<void> | undefined
 let forgottenAtMs = 0

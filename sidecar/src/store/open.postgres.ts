@@ -10,6 +10,7 @@ import pg from 'pg'
 import { AppError } from '#base/errors.ts'
 
 import { arrive } from './arriving.postgres.ts'
+import { createDatabaseClock, type DatabaseClock } from './clock.postgres.ts'
 import { postgresKit } from './kit.postgres.ts'
 import { openPool } from './pool.postgres.ts'
 import { isRows, type Db, type Rows, type Store, type StoreOptions } from './store.ts'
@@ -19,6 +20,9 @@ import { defineTables } from './tables.ts'
 const CONNECTIONS = 10
 
 const PING_MS = 1_000
+
+/** Two machines drift apart by a few milliseconds in that time. */
+const LOOK_AT_CLOCK_MS = 60_000
 
 /** An arbitrary number that only our migrations lock, so that two starters do not both change the tables. */
 const MIGRATION_LOCK = 7_218_031
@@ -40,11 +44,12 @@ const LOOK_EVERY_MS = 25
 export async function openPostgres(
   url: string,
   migrationsFolder: string,
-  { connections = CONNECTIONS, isReplica = false, mayBeAway = false }: StoreOptions = {},
+  { connections = CONNECTIONS, isReplica = false, mayBeAway = false, now = Date.now }: StoreOptions = {},
 ): Promise<Store> {
   const pool = openPool(url, connections)
   const closing = new AbortController()
-  const migrate = () => migrateUnderLock(url, migrationsFolder)
+  const clock = createDatabaseClock(now)
+  const migrate = () => migrateUnderLock(url, migrationsFolder, clock.look)
   if (!isReplica)
     await (mayBeAway ? arrive(pool, migrate, closing.signal) : migrate()).catch(async (cause: unknown) => {
       await pool.end()
@@ -54,11 +59,14 @@ export async function openPostgres(
         { cause },
       )
     })
+  // One that is away is looked at when its tables are there, and in a minute.
+  const looking = setInterval(() => void clock.look(pool).catch(() => undefined), LOOK_AT_CLOCK_MS).unref()
   const database = drizzle(pool)
   return {
     engine: 'postgres',
     db: database as unknown as Db,
     t: defineTables(postgresKit),
+    nowMs: clock.nowMs,
     async append(batch, withinMs) {
       const additions = batch.filter(({ rows }) => rows.length > 0)
       if (additions.length === 0) return
@@ -94,6 +102,7 @@ export async function openPostgres(
     },
     close() {
       closing.abort()
+      clearInterval(looking)
       return pool.end()
     },
   }
@@ -144,13 +153,18 @@ function namesOf(table: SQLiteTable): [key: string, name: string][] {
 }
 
 /** On a connection of its own: a migration may take longer than what the pool allows. */
-async function migrateUnderLock(url: string, migrationsFolder: string): Promise<void> {
+async function migrateUnderLock(
+  url: string,
+  migrationsFolder: string,
+  lookAtClock: DatabaseClock['look'],
+): Promise<void> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 })
   client.on('error', () => undefined)
   await client.connect()
   try {
     await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK])
     await migrate(drizzle(client), { migrationsFolder })
+    await lookAtClock(client)
   } finally {
     // The lock ends with the connection.
     await client.end()

@@ -10,7 +10,15 @@ import { AppError } from '#base/errors.ts'
 
 import { createAppender, statementOf } from './append.sqlite.ts'
 import { sqliteKit } from './kit.sqlite.ts'
-import { isRows, type Change, type Db, type Rows, type Store, type Write } from './store.ts'
+import {
+  isRows,
+  type Change,
+  type Db,
+  type Rows,
+  type Store,
+  type StoreOptions,
+  type Write,
+} from './store.ts'
 import { defineTables } from './tables.ts'
 
 /** Another process (a backup, a second start) may hold the lock for a moment. */
@@ -27,7 +35,11 @@ interface Runnable {
 const isRunnable = (write: Write): write is Write & Runnable =>
   'run' in write && typeof write.run === 'function'
 
-export function openSqlite(file: string, migrationsFolder: string): Store {
+export function openSqlite(
+  file: string,
+  migrationsFolder: string,
+  { now = Date.now }: Pick<StoreOptions, 'now'> = {},
+): Store {
   const client = openFile(file)
   client.pragma('journal_mode = WAL')
   // FULL: a committed row survives a power cut. Records of one moment share a commit, so it costs nothing that matters.
@@ -69,6 +81,7 @@ export function openSqlite(file: string, migrationsFolder: string): Store {
     engine: 'sqlite',
     db,
     t: defineTables(sqliteKit),
+    nowMs: now,
     async append(batch) {
       const additions = batch.filter(({ rows }) => rows.length > 0)
       if (appender !== undefined) await appender.append(additions)

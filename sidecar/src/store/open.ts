@@ -20,7 +20,7 @@ function migrationsDir(dialect: 'sqlite' | 'postgres'): string {
 export async function openStore(url: string, options: StoreOptions = {}): Promise<Store> {
   if (url.startsWith('file:')) {
     const { openSqlite } = await import('./open.sqlite.ts')
-    return openSqlite(url.slice('file:'.length), migrationsDir('sqlite'))
+    return openSqlite(url.slice('file:'.length), migrationsDir('sqlite'), options)
   }
   if (/^postgres(ql)?:\/\//.test(url)) {
     const { openPostgres } = await import('./open.postgres.ts')

@@ -35,6 +35,8 @@ export interface StoreOptions {
    * the store fails with `unavailable`. One that is there and refuses us still is.
    */
   mayBeAway?: boolean
+  /** The clock of this process. */
+  now?: () => number
 }
 
 export interface Store {
@@ -54,6 +56,8 @@ export interface Store {
   append(batch: readonly Rows[], withinMs?: number): Promise<void>
   /** True when an error says that a unique key is taken. */
   isDuplicate(error: unknown): boolean
+  /** The moment by a clock that all processes of this database share: that of PostgreSQL, or that of the one process of SQLite. */
+  nowMs(): number
   /** Throws AppError `unavailable` when the database does not answer within a second. */
   ping(): Promise<void>
   /** How far its changes have come, for `lagMs` of a read replica. */

@@ -5,7 +5,7 @@ import { DAY_MS } from '../calendar.ts'
 import { enqueue, markOf, setMark } from './queue.ts'
 import type { RollUpRun } from './roll-up.ts'
 
-/** A row may become visible so much later than the moment that it bears. */
+/** A row may become visible so much later than the moment that it bears, which is by the clock of the database. */
 const OVERLAP_MS = 120_000
 
 /** What was recorded before the first run is looked through in pieces: a statement over years would run into its time limit. */
