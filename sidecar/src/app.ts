@@ -21,6 +21,7 @@ import { createSummaries } from '#chat/summary.ts'
 import { createTurn, type Turn } from '#chat/turn.ts'
 import { createWarmUp } from '#chat/warm-up.ts'
 import { createGuesses } from '#gateway/guesses.ts'
+import { createQuotasOf } from '#gateway/key-quotas.ts'
 import { createKeys } from '#gateway/keys.ts'
 import { createLimits } from '#gateway/limits.ts'
 import { createPageSessions } from '#gateway/page-sessions.ts'
@@ -302,6 +303,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     diceSecret: secret,
     timeZone: config.timeZone,
     keys,
+    quotasOf: createQuotasOf({ house: config.limits, usage, now }),
     roles,
     noteAction: createNoteAction(store, now),
     limits,

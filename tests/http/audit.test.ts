@@ -142,6 +142,7 @@ test('every route that changes something leaves its row, or is named with the re
   await does('delete /knowledge/index', '/knowledge/index')
 
   const { id: key } = await does<{ id: string }>('post /keys', '/keys', { name: 'Shop', scopes: ['chat'] })
+  await does('patch /keys/:id', `/keys/${key}`, { name: 'Corner shop' })
   const { id: next } = await does<{ id: string }>('post /keys/:id/rotate', `/keys/${key}/rotate`, {})
   await does('delete /keys/:id', `/keys/${next}`)
   await does('put /roles/:person', '/roles/person-1', { role: 'viewer' })

@@ -74,3 +74,71 @@ describe('embeddings', () => {
     expect(await statuses(2, () => embed(secret, named))).toEqual([200, 429])
   })
 })
+
+describe('the holder of a key', () => {
+  const chatBy = (key: string) =>
+    troupe.request('POST', '/v1/chat/completions', {
+      key,
+      body: { model: 'fake:1b', messages: [{ role: 'user', content: 'Hello' }] },
+    })
+  const usageOf = async (key: string) =>
+    (await (await troupe.request('GET', '/v1/usage', { key })).json()) as object
+  const change = (id: string, body: object, key?: string) =>
+    troupe.request('PATCH', `/troupe/api/keys/${id}`, { body, ...(key !== undefined && { key }) })
+
+  test('sees what it has used of its quotas, and so do admins', async () => {
+    const { id, secret } = await makeKey({
+      scopes: ['chat', 'models', 'base-models'],
+      limits: { turnsPerMonth: 5, tokensPerDay: 1_000 },
+    })
+    expect(await statuses(2, () => chatBy(secret))).toEqual([200, 200])
+    const quotas = [
+      { of: 'turns', per: 'month', limit: 5, used: 2, resetsAtMs: expect.any(Number) as number },
+      {
+        of: 'tokens',
+        per: 'day',
+        limit: 1_000,
+        used: expect.any(Number) as number,
+        resetsAtMs: expect.any(Number) as number,
+      },
+    ]
+    expect(await usageOf(secret)).toMatchObject({ object: 'usage', key: { id, name: 'club' }, quotas })
+    const { keys } = (await (await troupe.request('GET', '/troupe/api/keys')).json()) as {
+      keys: { id: string }[]
+    }
+    expect(keys.find((key) => key.id === id)).toMatchObject({ quotas })
+  })
+
+  test('meets what an admin has changed with the next request, and the audit has it', async () => {
+    const { id, secret } = await makeKey({
+      scopes: ['chat', 'models', 'base-models'],
+      limits: { turnsPerDay: 1, tokensPerDay: 9_999 },
+    })
+    expect(await statuses(2, () => chatBy(secret))).toEqual([200, 429])
+    const changed = await change(id, { name: 'school', limits: { turnsPerDay: 2, tokensPerDay: 9_999 } })
+    expect(await changed.json()).toMatchObject({
+      id,
+      name: 'school',
+      limits: { turnsPerDay: 2 },
+      scopes: ['chat', 'models', 'base-models'],
+    })
+    expect(await statuses(2, () => chatBy(secret))).toEqual([200, 429])
+    await change(id, { scopes: ['models'], expiresInDays: 1 })
+    expect((await chatBy(secret)).status).toBe(403)
+    const audit = await (await troupe.request('GET', `/troupe/api/audit?target=${id}`)).text()
+    expect(audit).toContain('"changed":["scopes","expiresAtMs"]')
+  })
+
+  test('gets no scope of an owner from an admin, and nothing is changed that has ended or makes no sense', async () => {
+    const admin = await makeKey({ scopes: ['admin'] })
+    const { id } = await makeKey({ scopes: ['chat'] })
+    expect((await change(id, { scopes: ['chat', 'forward-user'] }, admin.secret)).status).toBe(403)
+    expect((await change(admin.id, { name: 'other' }, admin.secret)).status).toBe(403)
+    for (const body of [{}, { scopes: [] }, { limits: { turnsPerDay: 0 } }, { secretHash: 'x' }])
+      expect((await change(id, body)).status).toBe(400)
+    await troupe.request('POST', `/troupe/api/keys/${id}/rotate`, { body: {} })
+    expect((await change(id, { expiresInDays: null })).status).toBe(409)
+    await troupe.request('DELETE', `/troupe/api/keys/${id}`)
+    expect((await change(id, { name: 'late' })).status).toBe(404)
+  })
+})

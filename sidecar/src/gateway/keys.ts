@@ -95,6 +95,9 @@ export interface NewKey {
   createdBy?: string | null
 }
 
+/** What is left out stays as it is. */
+export type KeyChange = Partial<Omit<NewKey, 'createdBy'>>
+
 export type ShownKey = KeySummary & { secret: string }
 
 export interface Keys {
@@ -109,6 +112,11 @@ export interface Keys {
     id: string,
     wish: { graceMs: number; expiresAtMs: number | null; createdBy?: string },
   ): Promise<ShownKey>
+  /**
+   * Of a key that works. At once here, and in other replicas within five seconds. Throws AppError `not_found`, or `conflict` for
+   * one that was replaced and is about to end.
+   */
+  change(id: string, change: KeyChange): Promise<KeySummary>
   /** Works at once here, and in other replicas within five seconds. Throws AppError `not_found`. */
   revoke(id: string): Promise<void>
   /** Whether a page of this origin may ask with some key that works: a browser asks before it sends the key. */
@@ -245,6 +253,18 @@ export function createKeys({ store, kv, fixed, now }: KeysOptions): Keys {
       // Somebody was faster: nobody has seen the secret of this one.
       await store.db.delete(apiKeys).where(eq(apiKeys.id, twin.id))
       throw new AppError('conflict', `The key "${id}" was replaced already; "keys list" shows by which one`)
+    },
+    async change(id, change) {
+      const [old] = (await store.db.select().from(apiKeys).where(eq(apiKeys.id, id)).limit(1)) as Row[]
+      if (old?.revokedAtMs !== null || isOver(old, now())) throw noKey(id)
+      const [row] = (await store.db
+        .update(apiKeys)
+        .set(change as Partial<typeof apiKeys.$inferInsert>)
+        .where(and(eq(apiKeys.id, id), isNull(apiKeys.replacedBy), isNull(apiKeys.revokedAtMs)))
+        .returning()) as Row[]
+      await changed(id)
+      if (row !== undefined) return summary(row)
+      throw new AppError('conflict', `The key "${id}" was replaced; change the one that took its place`)
     },
     async revoke(id) {
       const revoked = await store.db

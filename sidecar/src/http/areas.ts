@@ -39,6 +39,7 @@ export const AREAS: readonly Area[] = [
       { method: 'get', path: '/models', summary: 'The characters as models', may: 'models' },
       // Names of base models may have slashes.
       { method: 'get', path: '/models/:id{.+}', summary: 'One character as a model', may: 'models' },
+      { method: 'get', path: '/usage', summary: 'What the key has used of its quotas', may: 'models' },
       {
         method: 'post',
         path: '/chat/completions',

@@ -46,6 +46,7 @@ import { createDoor } from './v1/door.ts'
 import { embeddingHandler } from './v1/embeddings.ts'
 import { modelRoutes } from './v1/models.ts'
 import { responsesHandler } from './v1/responses.ts'
+import { usageRoutes } from './v1/usage.ts'
 import { beginVisit, type VisitParts } from './visit.ts'
 
 export interface RouteParts
@@ -98,6 +99,7 @@ function routes(on: RouteParts): Hono<AppEnv> {
   app.use(audited(AREAS, on.noteAction))
   app.route('/', healthRoutes(on))
   app.route('/v1/models', modelRoutes(on))
+  app.route('/v1/usage', usageRoutes(on))
   app.route('/troupe/api', adminApi(on))
   app.get('/troupe', (c) => c.redirect('/troupe/'))
   app.route('/troupe', pageRoutes(on.webDir))

@@ -20,6 +20,7 @@ export type AuditAction =
   | 'pull_model'
   // `target` is the id of a key or a person.
   | 'key_create'
+  | 'key_change'
   | 'key_rotate'
   | 'key_revoke'
   | 'role_give'

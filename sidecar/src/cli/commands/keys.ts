@@ -54,16 +54,31 @@ async function createKey({ positionals, values, api, screen }: Run): Promise<num
   const created = await api.call('POST', '/troupe/api/keys', Shown, {
     name,
     scopes: list(values['scopes']) ?? ['chat', 'models'],
-    ...readDays(values),
-    ...readLimits(values),
-    characterIds: list(values['characters']),
-    tags: list(values['tags']),
-    keepAlive: textOf(values, 'keep-alive'),
-    origins: list(values['origins']),
+    ...bounds(values),
   })
   screen.line(created.secret)
   screen.line('This is the only time the key is shown.')
   screen.result(created)
+  return 0
+}
+
+/** What may be given to a new key and to one that is changed. */
+const bounds = (values: Run['values']) => ({
+  ...readDays(values),
+  ...readLimits(values),
+  characterIds: list(values['characters']),
+  tags: list(values['tags']),
+  keepAlive: textOf(values, 'keep-alive'),
+  origins: list(values['origins']),
+})
+
+async function changeKey({ positionals, values, api, screen }: Run): Promise<number> {
+  const [id] = positionals
+  if (id === undefined) throw new AppError('invalid', 'Name the id of the key; "keys list" shows them')
+  const change = { name: textOf(values, 'name'), scopes: list(values['scopes']), ...bounds(values) }
+  const changed = await api.call('PATCH', `/troupe/api/keys/${encodeURIComponent(id)}`, Key, change)
+  screen.line(`Changed ${changed.id} (${changed.name}); it holds everywhere within 5 s`)
+  screen.result(changed)
   return 0
 }
 
@@ -107,23 +122,33 @@ const LIMIT_OPTIONS = Object.fromEntries(
   Object.keys(LIMITS).map((name) => [name, { type: 'string' as const }]),
 )
 
+const BOUND_OPTIONS: Command['options'] = {
+  scopes: { type: 'string' },
+  characters: { type: 'string' },
+  tags: { type: 'string' },
+  origins: { type: 'string' },
+  'keep-alive': { type: 'string' },
+  days: { type: 'string' },
+  'never-expires': { type: 'boolean' },
+  ...LIMIT_OPTIONS,
+}
+
 export const keyCommands: readonly Command[] = [
   {
     name: 'keys create',
     usage:
       'keys create NAME [--scopes chat,models] [--characters ID,…] [--tags TAG,…] [--origins URL,…] [--keep-alive comment|chunk|off] [--days N | --never-expires] [limits]',
     summary: 'makes an API key and shows it once; it ends after 90 days unless told otherwise',
-    options: {
-      scopes: { type: 'string' },
-      characters: { type: 'string' },
-      tags: { type: 'string' },
-      origins: { type: 'string' },
-      'keep-alive': { type: 'string' },
-      days: { type: 'string' },
-      'never-expires': { type: 'boolean' },
-      ...LIMIT_OPTIONS,
-    },
+    options: BOUND_OPTIONS,
     run: createKey,
+  },
+  {
+    name: 'keys change',
+    usage:
+      'keys change ID [--name NAME] [--scopes SCOPE,…] [--characters ID,…] [--tags TAG,…] [--origins URL,…] [--keep-alive comment|chunk|off] [--days N | --never-expires] [limits]',
+    summary: 'changes what a key may and when it ends; its secret stays, and limits are replaced as a whole',
+    options: { ...BOUND_OPTIONS, name: { type: 'string' } },
+    run: changeKey,
   },
   {
     name: 'keys rotate',

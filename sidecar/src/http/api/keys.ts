@@ -1,9 +1,10 @@
-/** API keys: made, replaced and revoked by admins; a secret is shown once. */
+/** API keys: made, changed, replaced and revoked by admins; a secret is shown once. */
 import { Hono } from 'hono'
 import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
-import { KEEP_ALIVES, SCOPES, type Keys, type Principal, type Scope } from '#gateway/keys.ts'
+import type { QuotasOf } from '#gateway/key-quotas.ts'
+import { KEEP_ALIVES, SCOPES, type KeyChange, type Keys, type Principal, type Scope } from '#gateway/keys.ts'
 import { reaches } from '#gateway/roles.ts'
 
 import type { NoteAction } from '../audited.ts'
@@ -25,7 +26,8 @@ const Limits = z.strictObject({
 
 /** So that a forgotten key ends by itself; `null` is for those that shall not. */
 const DEFAULT_DAYS = 90
-const days = z.number().int().positive().max(3_650).nullable().default(DEFAULT_DAYS)
+const lifeDays = z.number().int().positive().max(3_650).nullable()
+const days = lifeDays.default(DEFAULT_DAYS)
 
 /** As a browser writes it, without a path. */
 const origin = z
@@ -46,6 +48,19 @@ const NewKey = z.strictObject({
   origins: z.array(origin).min(1).max(20).optional(),
 })
 
+/** What is left out stays; null takes a bound away. */
+const ChangedKey = z
+  .strictObject({
+    ...NewKey.partial().shape,
+    expiresInDays: lifeDays.optional(),
+    characterIds: NewKey.shape.characterIds.nullable(),
+    tags: NewKey.shape.tags.nullable(),
+    limits: Limits.nullish(),
+    keepAlive: NewKey.shape.keepAlive.nullable(),
+    origins: NewKey.shape.origins.nullable(),
+  })
+  .refine((change) => Object.keys(change).length > 0, 'must name what to change')
+
 /** A day, as others have it: time to change it everywhere. */
 const MOST_GRACE_SECONDS = 30 * 86_400
 const Rotate = z.strictObject({
@@ -54,7 +69,12 @@ const Rotate = z.strictObject({
 })
 
 export const keyOperations: readonly Operation[] = [
-  { method: 'get', path: '/', summary: 'The API keys, without their secrets', may: 'admin' },
+  {
+    method: 'get',
+    path: '/',
+    summary: 'The API keys, without their secrets, and what they used of their quotas',
+    may: 'admin',
+  },
   {
     method: 'post',
     path: '/',
@@ -63,6 +83,13 @@ export const keyOperations: readonly Operation[] = [
     may: 'admin',
     body: NewKey,
     status: 201,
+  },
+  {
+    method: 'patch',
+    path: '/:id',
+    summary: 'Changes what an API key is called, may and is limited to, and when it ends; its secret stays',
+    may: 'admin',
+    body: ChangedKey,
   },
   {
     method: 'post',
@@ -82,15 +109,23 @@ const OWNERS_SCOPES: readonly Scope[] = ['admin', 'forward-user']
 
 export interface KeyRouteParts {
   keys: Keys
+  quotasOf: QuotasOf
   noteAction: NoteAction
   now: () => number
 }
 
-export function keyRoutes({ keys, noteAction, now }: KeyRouteParts) {
+export function keyRoutes({ keys, quotasOf, noteAction, now }: KeyRouteParts) {
   const endOf = (expiresInDays: number | null) =>
     expiresInDays === null ? null : now() + expiresInDays * DAY_MS
   return new Hono<AppEnv>()
-    .get('/', async (c) => c.json({ keys: await keys.list() }))
+    .get('/', async (c) => {
+      const all = await keys.list()
+      const working = all.filter(
+        ({ revokedAtMs, expiresAtMs }) => (revokedAtMs ?? expiresAtMs ?? Infinity) > now(),
+      )
+      const quotas = await quotasOf(working)
+      return c.json({ keys: all.map((key) => ({ ...key, quotas: quotas.get(key.id) ?? [] })) })
+    })
     .post('/', async (c) => {
       const { principal } = c.var
       const wish = await readJson(NewKey, c.env.incoming)
@@ -109,6 +144,22 @@ export function keyRoutes({ keys, noteAction, now }: KeyRouteParts) {
       })
       await noteAction({ actor: principal.name, action: 'key_create', target: key.id, detail: { scopes } })
       return c.json(key, 201)
+    })
+    .patch('/:id', async (c) => {
+      const { principal } = c.var
+      const id = c.req.param('id')
+      const { expiresInDays, limits, ...wish } = await readJson(ChangedKey, c.env.incoming)
+      const old = (await keys.list()).find((key) => key.id === id)
+      refuseAbove(principal, [...(old?.scopes ?? []), ...(wish.scopes ?? [])])
+      const change: KeyChange = {
+        ...present(wish),
+        ...(limits !== undefined && { limits: limits && present(limits) }),
+        ...(expiresInDays !== undefined && { expiresAtMs: endOf(expiresInDays) }),
+      }
+      const key = await keys.change(id, change)
+      const detail = { changed: Object.keys(change), ...(wish.scopes && { scopes: wish.scopes }) }
+      await noteAction({ actor: principal.name, action: 'key_change', target: id, detail })
+      return c.json(key)
     })
     .post('/:id/rotate', async (c) => {
       const { principal } = c.var
@@ -134,7 +185,10 @@ export function keyRoutes({ keys, noteAction, now }: KeyRouteParts) {
 function refuseAbove({ role }: Principal, scopes: readonly Scope[]): void {
   const above = scopes.filter((scope) => OWNERS_SCOPES.includes(scope))
   if (above.length === 0 || reaches(role, 'owner')) return
-  throw new AppError('forbidden', `Only an owner makes keys with the scope "${above.join('", "')}"`)
+  throw new AppError(
+    'forbidden',
+    `Only an owner makes or changes keys with the scope "${above.join('", "')}"`,
+  )
 }
 
 type Present<T> = { [K in keyof T]: Exclude<T[K], undefined> }
