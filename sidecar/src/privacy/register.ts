@@ -52,7 +52,8 @@ export async function openRegister({ store, secret, dataDir, now }: Parts): Prom
   const { db, t } = store
   const key = createHmac('sha256', secret).update('tombstones').digest()
   const file = path.join(dataDir, ERASURES_FILE)
-  let buried = new Set<string>()
+  /** Only ever more: somebody may be buried while this is read anew. */
+  const buried = new Set<string>()
   let objecting = new Set<string>()
 
   const hashOf = (kind: TombstoneKind, name: string) =>
@@ -66,7 +67,7 @@ export async function openRegister({ store, secret, dataDir, now }: Parts): Prom
     const written = await readErasures(file)
     const missing = written.filter(({ hash }) => !known.has(hash))
     if (missing.length > 0) await db.insert(t.tombstones).values(missing).onConflictDoNothing()
-    buried = new Set([...known, ...missing.map(({ hash }) => hash)])
+    for (const { hash } of [...rows, ...missing]) buried.add(hash)
     objecting = new Set((await db.select().from(t.objections)).map(({ subject }) => subject))
     const inFile = new Set(written.map(({ hash }) => hash))
     return rows.flatMap(({ hash, kind, atMs }) =>

@@ -56,6 +56,27 @@ describe('the file of erasures', () => {
   })
 })
 
+test('who is buried while the table is read anew stays buried', async () => {
+  let letGo = (): void => undefined
+  let gate = Promise.resolve()
+  const select = () => ({
+    async from(table: Parameters<ReturnType<Store['db']['select']>['from']>[0]) {
+      const rows = await store.db.select().from(table)
+      await gate
+      return rows
+    },
+  })
+  const db = { ...store.db, select, insert: store.db.insert.bind(store.db) } as unknown as Store['db']
+  const register = await open('one', { ...store, db })
+  gate = new Promise((resolve) => (letGo = resolve))
+  const reading = register.refresh()
+  await register.bury('person', ['ann'])
+  await rm(fileIn('one'))
+  letGo()
+  await reading
+  expect(register.isBuried('person', 'ann')).toBe(true)
+})
+
 describe('the copy beside the backups', () => {
   test('keeps what is in it when the data folder was lost or is another one', async () => {
     await (await open('one')).bury('person', ['ann'])
