@@ -68,7 +68,7 @@ export interface Limits {
 export interface LimitsOptions {
   house: HouseLimits
   kv: Kv
-  usage: Pick<Usage, 'read' | 'add' | 'flush'>
+  usage: Pick<Usage, 'read' | 'add' | 'refused' | 'flush'>
   costOf: CostOf
   replicas: number
   now: () => number
@@ -159,6 +159,7 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
 
   function refuse(entry: NamedRule, waitMs: number): AppError {
     onRefused?.(entry.name)
+    if (entry.period !== undefined) usage.refused(entry.rule.key, entry.period.endsAtMs, entry.rule.most)
     return refusal(entry, waitMs, now())
   }
 
@@ -192,7 +193,7 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
     for (const { name, rule, period } of named) {
       if (rule.kind !== 'sum' || period === undefined) continue
       const used = usedOf(name, rule.amount, spent, costOf)
-      usage.add(rule.key, used, period.endsAtMs)
+      usage.add(rule.key, used, period.endsAtMs, rule.most)
       sums.push({ key: rule.key, used, held: rule.amount })
     }
     const leases = named.flatMap(({ rule }) => (rule.kind === 'lease' ? [rule.key] : []))

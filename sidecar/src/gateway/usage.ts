@@ -21,7 +21,10 @@ const KEYS_AT_ONCE = 5_000
 export interface Usage {
   /** The sums as far as they were written, and what this process has yet to write. */
   read(keys: readonly string[]): Promise<Map<string, number>>
-  add(key: string, by: number, periodEndsAtMs: number): void
+  /** `most`: what the sum may be. */
+  add(key: string, by: number, periodEndsAtMs: number, most?: number | null): void
+  /** Somebody was refused for it: more was asked than is left. */
+  refused(key: string, periodEndsAtMs: number, most: number): void
   /** Writes what is waiting; it stays when that fails. */
   flush(): Promise<void>
   close(): Promise<void>
@@ -37,7 +40,34 @@ export interface UsageParts {
 
 export function openUsage({ store, log, now, isErased = () => false }: UsageParts): Usage {
   const { usageSums } = store.t
-  let waiting = new Map<string, { by: number; expiresAtMs: number }>()
+  interface Waiting {
+    by: number
+    most: number | null
+    wasRefused: boolean
+    expiresAtMs: number
+  }
+  let waiting = new Map<string, Waiting>()
+
+  /** That a sum was reached is said once, by whoever adds the last to it. */
+  async function insert(batch: readonly (readonly [string, Waiting])[]): Promise<void> {
+    const atMs = now()
+    const rows = batch.map(([key, { by, most, wasRefused, expiresAtMs }]) => {
+      const reachedAtMs = wasRefused || (most !== null && by >= most) ? atMs : null
+      return { key, sum: by, most, expiresAtMs, reachedAtMs }
+    })
+    const { sum, most, reachedAtMs } = usageSums
+    await store.db
+      .insert(usageSums)
+      .values(rows)
+      .onConflictDoUpdate({
+        target: usageSums.key,
+        set: {
+          sum: sql`${sum} + excluded.sum`,
+          most: sql`coalesce(excluded.most, ${most})`,
+          reachedAtMs: sql`coalesce(${reachedAtMs}, excluded.reached_at_ms, case when ${sum} + excluded.sum >= excluded.most then ${sql.raw(String(atMs))} end)`,
+        },
+      })
+  }
 
   async function write(): Promise<void> {
     const batch = [...waiting].filter(([key]) => !isForgotten(key))
@@ -45,15 +75,9 @@ export function openUsage({ store, log, now, isErased = () => false }: UsagePart
     while (batch.length > 0) {
       const some = batch.slice(0, KEYS_AT_ONCE)
       try {
-        await store.db
-          .insert(usageSums)
-          .values(some.map(([key, { by, expiresAtMs }]) => ({ key, sum: by, expiresAtMs })))
-          .onConflictDoUpdate({
-            target: usageSums.key,
-            set: { sum: sql`${usageSums.sum} + excluded.sum` },
-          })
+        await insert(some)
       } catch (error) {
-        for (const [key, { by, expiresAtMs }] of batch) wait(key, by, expiresAtMs)
+        for (const [key, added] of batch) wait(key, added)
         throw error
       }
       batch.splice(0, KEYS_AT_ONCE)
@@ -74,8 +98,13 @@ export function openUsage({ store, log, now, isErased = () => false }: UsagePart
     return person !== undefined && isErased(person)
   }
 
-  function wait(key: string, by: number, expiresAtMs: number): void {
-    waiting.set(key, { by: by + (waiting.get(key)?.by ?? 0), expiresAtMs })
+  function wait(key: string, added: Waiting): void {
+    const before = waiting.get(key)
+    waiting.set(key, {
+      ...added,
+      by: added.by + (before?.by ?? 0),
+      wasRefused: added.wasRefused || (before?.wasRefused ?? false),
+    })
   }
 
   let writing = Promise.resolve()
@@ -97,8 +126,11 @@ export function openUsage({ store, log, now, isErased = () => false }: UsagePart
       for (const { key, sum } of rows) sums.set(key, sum + (sums.get(key) ?? 0))
       return sums
     },
-    add(key, by, periodEndsAtMs) {
-      wait(key, by, periodEndsAtMs + KEPT_MS)
+    add(key, by, periodEndsAtMs, most = null) {
+      wait(key, { by, most, wasRefused: false, expiresAtMs: periodEndsAtMs + KEPT_MS })
+    },
+    refused(key, periodEndsAtMs, most) {
+      wait(key, { by: 0, most, wasRefused: true, expiresAtMs: periodEndsAtMs + KEPT_MS })
     },
     flush,
     async close() {

@@ -57,8 +57,12 @@ export function defineAccessTables(k: Kit) {
       key: k.text('key').primaryKey(),
       sum: k.float('sum').notNull(),
       expiresAtMs: k.epochMs('expires_at_ms').notNull(),
+      /** What it may be, as of the last time that something was added. */
+      most: k.float('most'),
+      /** When it was first used up, or somebody first refused for it. */
+      reachedAtMs: k.epochMs('reached_at_ms'),
     },
-    (t) => [k.index('usage_sums_expires').on(t.expiresAtMs)],
+    (t) => [k.index('usage_sums_expires').on(t.expiresAtMs), k.index('usage_sums_reached').on(t.reachedAtMs)],
   )
 
   return { apiKeys, roles, usageSums }

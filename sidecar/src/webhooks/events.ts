@@ -4,7 +4,7 @@
  */
 import { and, eq, gt, gte, lte } from 'drizzle-orm'
 
-import { createId } from '#base/ids.ts'
+import { createId, sha256Hex } from '#base/ids.ts'
 import type { Store } from '#store/store.ts'
 
 export interface WebhookEvent {
@@ -25,6 +25,7 @@ export const WEBHOOK_EVENTS = [
   'import.finished',
   'document.failed',
   'erasure.done',
+  'quota.reached',
   'webhook.test',
 ] as const
 export type WebhookEventType = (typeof WEBHOOK_EVENTS)[number]
@@ -54,7 +55,7 @@ export async function eventsWithin(
   span: Span,
 ): Promise<{ events: WebhookEvent[]; untilMs: number }> {
   const kinds = await Promise.all(
-    [audited, imports, failedDocuments, erased].map((read) => read(store, span)),
+    [audited, imports, failedDocuments, erased, reachedQuotas].map((read) => read(store, span)),
   )
   const cut = kinds.filter(({ isCut }) => isCut).map(({ events }) => events.at(-1)?.atMs ?? span.fromMs)
   const untilMs = Math.min(span.untilMs, ...cut)
@@ -149,5 +150,32 @@ async function erased({ db, t }: Store, { fromMs, untilMs }: Span): Promise<OneK
     atMs,
     data: { erasureId: id, source },
   }))
+  return { events, isCut: rows.length === MOST_EVENTS }
+}
+
+/** Prices are summed in millionths. */
+const MICRO = 1_000_000
+
+/** Once for each sum, that is for a person or key in a day or month. */
+async function reachedQuotas({ db, t }: Store, { fromMs, untilMs }: Span): Promise<OneKind> {
+  const { usageSums } = t
+  const rows = await db
+    .select()
+    .from(usageSums)
+    .where(and(gte(usageSums.reachedAtMs, fromMs), lte(usageSums.reachedAtMs, untilMs)))
+    .orderBy(usageSums.reachedAtMs)
+    .limit(MOST_EVENTS)
+  const events = rows.map(({ key, sum, most, reachedAtMs }) => {
+    const [, kind, who = '', quota, period = ''] = key.split(':')
+    const unit = quota === 'budget' ? MICRO : 1
+    // A person's name in the sums is erased with the person; what was sent and put down for it has to tell people apart without it.
+    const subject = kind === 'person' ? { person: sha256Hex(who).slice(0, 16) } : { keyId: who }
+    return {
+      id: `quota_${sha256Hex(key)}`,
+      type: 'quota.reached' as const,
+      atMs: reachedAtMs ?? untilMs,
+      data: { ...subject, quota, period, used: sum / unit, limit: (most ?? sum) / unit },
+    }
+  })
   return { events, isCut: rows.length === MOST_EVENTS }
 }

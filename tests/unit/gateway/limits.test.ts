@@ -10,6 +10,7 @@ import { openUsage, type Usage } from '#gateway/usage.ts'
 import type { Kv } from '#kv/kv.ts'
 import { openMemoryKv } from '#kv/memory.ts'
 import { openStore } from '#store/open.ts'
+import type { Store } from '#store/store.ts'
 
 const NOON = Date.UTC(2026, 10, 27, 12)
 const MINUTE_MS = 60_000
@@ -20,6 +21,7 @@ let isGone: boolean
 /** It does what it is told, and the answer gets lost. */
 let isMute: boolean
 let usage: Usage
+let store: Store
 
 /** A store that all replicas of a test share, and that can go away. */
 const kv = (): Kv =>
@@ -42,7 +44,7 @@ beforeEach(async () => {
   nowMs = NOON
   isGone = isMute = false
   shared = openMemoryKv({ now: () => nowMs })
-  const store = await openStore('file::memory:')
+  store = await openStore('file::memory:')
   usage = openUsage({ store, log: createLog('silent'), now: () => nowMs })
   return async () => {
     await usage.close()
@@ -222,6 +224,19 @@ describe('a quota', () => {
     shared = openMemoryKv({ now: () => nowMs })
     expect(await refusalOf(open({ turnsPerMonth: 2 }))).toMatchObject({ code: 'quota' })
   })
+})
+
+test('that a quota was reached is kept with its sum, by an answer or by a refusal', async () => {
+  const limits = open({ turnsPerDay: 1, tokensPerMonth: 100 })
+  const reached = async () => {
+    await usage.flush()
+    const rows = await store.db.select().from(store.t.usageSums)
+    return rows.filter(({ reachedAtMs }) => reachedAtMs !== null).map(({ key, most }) => [key, most])
+  }
+  await refusalOf(limits)
+  expect(await reached()).toEqual([['used:person:tom:turns:2026-11-27', 1]])
+  await refusalOf(limits, { kind: 'task', tokens: 200 })
+  expect(await reached()).toContainEqual(['used:person:tom:tokens:2026-11', 100])
 })
 
 describe('a quota whose settlement fails', () => {
