@@ -55,6 +55,8 @@ const ABUSERS = 50
 /** Turns that one of them may begin. */
 const ABUSERS_MOST = 2
 const ABUSE_EVERY_MS = 250
+/** The p99 of a person beside fifty who flood, of what it is without them. */
+const MOST_SLOWER = 1.2
 
 /** A model that takes the time of a quick one. */
 const MODEL = { pass: () => sleep(100), open: () => undefined }
@@ -158,7 +160,7 @@ describe('a crowd', () => {
         for (let at = 0; at < 20; at++) ms.push(await turn())
         return ms
       })
-      return p99((await Promise.all(lanes)).flat())
+      return (await Promise.all(lanes)).flat()
     }
     const beside = async (url: string) => {
       let isFlooding = true
@@ -177,16 +179,13 @@ describe('a crowd', () => {
     }
     const elsewhere = await openElsewhere()
     await beside(sidecar.url)
-    // One round after the other on the same machine; one that is busy with something else is asked again.
-    let best = { ratio: Infinity, alone: 0, elsewhere: 0, beside: 0 }
-    for (let round = 0; round < 5 && best.ratio > 1.2; round++) {
-      const ms = {
-        alone: await times(),
-        elsewhere: await beside(elsewhere.url),
-        beside: await beside(sidecar.url),
-      }
-      const ratio = ms.beside / Math.max(ms.alone, ms.elsewhere)
-      if (ratio < best.ratio) best = { ratio, ...ms }
+    const all: Record<'alone' | 'elsewhere' | 'beside', number[]> = { alone: [], elsewhere: [], beside: [] }
+    const ratio = () => p99(all.beside) / Math.max(p99(all.alone), p99(all.elsewhere))
+    // Rounds in turns on the same machine, each counts; of a machine that is busy with something else, more of all three.
+    for (let round = 0; round < 2 || (round < 8 && ratio() > MOST_SLOWER); round++) {
+      all.alone.push(...(await times()))
+      all.elsewhere.push(...(await beside(elsewhere.url)))
+      all.beside.push(...(await beside(sidecar.url)))
     }
     elsewhere.close()
     // What was refused has reached no model, and of nobody more was admitted than the limit.
@@ -195,12 +194,13 @@ describe('a crowd', () => {
     expect(seen.refused).toBeGreaterThan(100)
     Object.assign(figures, {
       'abusers refused': seen.refused,
-      'victim p99 ms, alone': Math.round(best.alone),
-      'the same crowd at another server': Math.round(best.elsewhere),
-      'at ours': Math.round(best.beside),
-      ratio: Number(best.ratio.toFixed(2)),
+      'turns of the victim': all.beside.length,
+      'victim p99 ms, alone': Math.round(p99(all.alone)),
+      'the same crowd at another server': Math.round(p99(all.elsewhere)),
+      'at ours': Math.round(p99(all.beside)),
+      ratio: Number(ratio().toFixed(2)),
     })
-    expect(best.ratio).toBeLessThan(1.2)
+    expect(ratio()).toBeLessThanOrEqual(MOST_SLOWER)
     await sidecar.stop()
     await slow.close()
     await rm(dataDir, { recursive: true, force: true })
