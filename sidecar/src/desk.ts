@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Recorder } from '#analytics/recorder.ts'
 import { findMessage } from '#analytics/queries.ts'
+import { AppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 import { TASK_MODEL_ID } from '#chat/tasks.ts'
 import type { Keys } from '#gateway/keys.ts'
@@ -82,6 +83,12 @@ export function openDesk({
   })
   const reconcile = async (options: { force: boolean }) =>
     privacy.reconcile(await client.listUserIds(), options)
+  /** Whoever holds the key of our function could name anybody; Open WebUI tells of a deletion when it is done. */
+  const eraseIfGone = async (id: string) => {
+    if ((await client.listUserIds()).has(id))
+      throw new AppError('conflict', 'This person is in Open WebUI still, so nothing was erased')
+    await privacy.erase(id, 'Open WebUI')
+  }
   // Events of Open WebUI are sent once and may get lost.
   const comparing = onceADay({
     ...{ name: 'comparison with the people of Open WebUI', store: characters, kv, log, now },
@@ -106,7 +113,7 @@ export function openDesk({
     },
     async event({ name, id }) {
       // Answered only when it is known for good: Open WebUI tells each of these once.
-      if (name === 'user.deleted') await privacy.erase(id, 'Open WebUI')
+      if (name === 'user.deleted') await eraseIfGone(id)
       else if (name === 'chat.deleted') await privacy.eraseChat(id)
       else feedback.event({ name, id })
     },

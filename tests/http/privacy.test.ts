@@ -148,6 +148,18 @@ describe.runIf(hasRedis)('a person', () => {
     expect(left).toContain(dan.person)
     expect(await exported(cleo)).not.toContain('call_records.json')
   })
+  test('of a person is not begun by a word of Open WebUI that its own list of people denies', async () => {
+    const made = await troupe.request('POST', '/troupe/api/keys', { body: { name: 'e', scopes: ['events'] } })
+    const { secret: key } = (await made.json()) as { secret: string }
+    const told = async (id: string) => {
+      const body = { name: 'user.deleted', id }
+      return (await troupe.request('POST', '/troupe/api/openwebui/events', { key, body })).status
+    }
+    const { id } = openWebUi.addPerson('Nina', 'user')
+    expect(await told(id)).toBe(409)
+    expect(await told(`${id}-who-is-gone`)).toBe(202)
+  })
+
   test('takes the texts of a chat along when Open WebUI says that it was deleted; the numbers stay', async () => {
     const eve = await meet('eve')
     const made = await troupe.request('POST', '/troupe/api/keys', { body: { name: 'e', scopes: ['events'] } })
