@@ -64,16 +64,20 @@ describe('our function in Open WebUI', () => {
     body: unknown
   }
   const told: Told[] = []
+  /** People whom Open WebUI still listed when it told of their deletion. */
+  const stillListed: string[] = []
+  const receive = async (body: { name: string; id: string }) => {
+    if (body.name === 'user.deleted' && (await client.listUserIds()).has(body.id)) stillListed.push(body.id)
+  }
   const sidecar = createServer((request, response) => {
-    let text = ''
-    request.on('data', (chunk: Buffer) => (text += chunk.toString()))
+    let said = ''
+    request.on('data', (chunk: Buffer) => (said += chunk.toString()))
     request.on('end', () => {
-      told.push({
-        path: request.url ?? '',
-        key: request.headers.authorization,
-        body: JSON.parse(text) as unknown,
+      const body = JSON.parse(said) as { name: string; id: string }
+      void receive(body).then(() => {
+        told.push({ path: request.url ?? '', key: request.headers.authorization, body })
+        response.writeHead(202).end()
       })
-      response.writeHead(202).end()
     })
   })
   let client: OpenWebUi
@@ -136,6 +140,7 @@ describe('our function in Open WebUI', () => {
     })
     expect(answer.status).toBe(200)
     await arrived(event('user.deleted', id))
+    expect(stillListed).toEqual([])
 
     expect(told.every(({ body }) => Object.keys(body as object).join() === 'name,id')).toBe(true)
     expect(told).toHaveLength(5)

@@ -148,7 +148,8 @@ describe.runIf(hasRedis)('a person', () => {
     expect(left).toContain(dan.person)
     expect(await exported(cleo)).not.toContain('call_records.json')
   })
-  test('of a person is not begun by a word of Open WebUI that its own list of people denies', async () => {
+
+  test('is not erased by a word of Open WebUI that its own list of people denies', async () => {
     const made = await troupe.request('POST', '/troupe/api/keys', { body: { name: 'e', scopes: ['events'] } })
     const { secret: key } = (await made.json()) as { secret: string }
     const told = async (id: string) => {
