@@ -3,8 +3,6 @@ import { randomBytes } from 'node:crypto'
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 
-import sharp from 'sharp'
-
 import { AppError } from '#base/errors.ts'
 import { sha256Hex } from '#base/ids.ts'
 
@@ -24,6 +22,9 @@ const MOST_PIXELS = 50_000_000
 const LARGEST_PNG = 2_048
 
 const HASH = /^[0-9a-f]{64}$/
+
+/** Loaded with the first picture: whoever only chats does without its memory. */
+const loadSharp = async () => (await import('sharp')).default
 
 export interface Files {
   keepOriginal(bytes: Uint8Array): Promise<string>
@@ -81,14 +82,14 @@ export async function openFiles(dataDir: string): Promise<Files> {
       for (const format of PICTURE_FORMATS)
         for (const width of WIDTHS) await rm(pictureFile(hash, width, format), { force: true })
     },
-    portraitPng: async (hash) =>
-      hash === null
-        ? sharp({ create: { width: LARGEST, height: LARGEST, channels: 3, background: '#dce4e2' } })
-            .png()
-            .toBuffer()
-        : sharp(await readKept(pictureFile(hash, LARGEST, 'webp')))
-            .png()
-            .toBuffer(),
+    async portraitPng(hash) {
+      const sharp = await loadSharp()
+      const portrait =
+        hash === null
+          ? sharp({ create: { width: LARGEST, height: LARGEST, channels: 3, background: '#dce4e2' } })
+          : sharp(await readKept(pictureFile(hash, LARGEST, 'webp')))
+      return portrait.png().toBuffer()
+    },
     async picture(hash, width, format = 'webp') {
       if (!HASH.test(hash) || !WIDTHS.some((known) => known === width)) return readKept(undefined)
       // Pictures of the first release are there as WebP only.
@@ -98,7 +99,8 @@ export async function openFiles(dataDir: string): Promise<Files> {
   }
 }
 
-function encode(bytes: Uint8Array, width: Width, format: PictureFormat): Promise<Buffer> {
+async function encode(bytes: Uint8Array, width: Width, format: PictureFormat): Promise<Buffer> {
+  const sharp = await loadSharp()
   const scaled = sharp(bytes, { limitInputPixels: MOST_PIXELS, failOn: 'error', animated: false })
     .rotate()
     .resize({ width, withoutEnlargement: width > 256 })
@@ -109,6 +111,7 @@ export type PictureKind = 'png' | 'webp' | 'jpeg'
 
 /** By its header. Undefined for what is none of them, as for drawings that are programs. */
 export async function pictureKind(bytes: Uint8Array): Promise<PictureKind | undefined> {
+  const sharp = await loadSharp()
   const { format } = await sharp(bytes, { limitInputPixels: MOST_PIXELS })
     .metadata()
     .catch(() => ({ format: undefined }))
@@ -116,12 +119,14 @@ export async function pictureKind(bytes: Uint8Array): Promise<PictureKind | unde
 }
 
 /** Large pictures smaller: a photograph of 50 megapixels has 100 MB as PNG, and no card may have so many. */
-export const toPng = (bytes: Uint8Array): Promise<Buffer> =>
-  sharp(bytes, { limitInputPixels: MOST_PIXELS, animated: false })
+export async function toPng(bytes: Uint8Array): Promise<Buffer> {
+  const sharp = await loadSharp()
+  return sharp(bytes, { limitInputPixels: MOST_PIXELS, animated: false })
     .rotate()
     .resize({ width: LARGEST_PNG, height: LARGEST_PNG, fit: 'inside', withoutEnlargement: true })
     .png()
     .toBuffer()
+}
 
 async function readKept(file: string | undefined): Promise<Uint8Array> {
   const bytes = file === undefined ? undefined : await readFile(file).catch(() => undefined)
