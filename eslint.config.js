@@ -26,6 +26,8 @@ export const FLOORS = [
   ['library', 'gateway', 'analytics', 'knowledge', 'webhooks', 'privacy', 'backup'],
   ['chat', 'openwebui'],
   ['http', 'cli', 'telemetry'],
+  ['environment.ts'],
+  ['dangers.ts'],
   ['config.ts', 'plugins.ts', 'secret.ts'],
   ['desk.ts', 'workers.ts'],
   ['app.ts'],

@@ -3,7 +3,8 @@ import { availableParallelism } from 'node:os'
 
 import { describe, expect, test } from 'vitest'
 
-import { ConfigError, Environment, readConfig } from '../../sidecar/src/config.ts'
+import { ConfigError, readConfig } from '../../sidecar/src/config.ts'
+import { Environment } from '../../sidecar/src/environment.ts'
 
 const LONG = 'k3p9-long-enough-and-not-guessed'
 

@@ -1,5 +1,8 @@
 /** What models cost. Amounts are in millionths of whatever currency the prices are in: whole numbers that can be summed. */
 
+/** Amounts in one unit of the currency. */
+export const MICRO = 1_000_000
+
 /** Prices of a million tokens. */
 export interface Price {
   input: number
@@ -66,7 +69,7 @@ const HOUR_MS = 3_600_000
 function costOfPower({ price, watts }: Power, model: string | null, busyMs: number | null): number | null {
   const drawn = watts.get(model ?? REST) ?? watts.get(REST)
   if (drawn === undefined || busyMs === null) return null
-  return Math.ceil(price * (drawn / 1_000) * (busyMs / HOUR_MS) * 1e6)
+  return Math.ceil(price * (drawn / 1_000) * (busyMs / HOUR_MS) * MICRO)
 }
 
 /** By power where the model has no price of its own and none is for the rest. */

@@ -1,8 +1,9 @@
 /** What keys may use up in a day or a month, and how much of it is used: for their owners. */
+import { MICRO } from '#base/prices.ts'
 import type { KeyLimits } from '#store/access-tables.ts'
 
 import type { Scope } from './keys.ts'
-import { MICRO, rulesFor, UNLIMITED, withKeyLimits, type HouseLimits, type RuleName } from './quotas.ts'
+import { rulesFor, UNLIMITED, withKeyLimits, type HouseLimits, type RuleName } from './quotas.ts'
 import type { Usage } from './usage.ts'
 
 export interface Quota {

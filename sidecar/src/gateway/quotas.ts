@@ -1,4 +1,5 @@
 /** Which rules hold for whom: a window of turns, a number at the same time, and sums of a day or a month. Pure. */
+import { MICRO } from '#base/prices.ts'
 import type { Rule } from '#kv/kv.ts'
 import type { KeyLimits } from '#store/access-tables.ts'
 
@@ -40,9 +41,6 @@ export interface NamedRule {
 export const LEASE_MS = 30_000
 
 const MINUTE_MS = 60_000
-
-/** Prices are summed in millionths. */
-export const MICRO = 1_000_000
 
 /** So that a sum outlives its period on clocks that differ. */
 const SUM_SPARE_MS = 3_600_000

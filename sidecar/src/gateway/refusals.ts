@@ -1,7 +1,8 @@
 /** What somebody reads who has asked too much: Open WebUI shows nothing but the sentence. Pure. */
 import { AppError } from '#base/errors.ts'
+import { MICRO } from '#base/prices.ts'
 
-import { MICRO, type NamedRule } from './quotas.ts'
+import type { NamedRule } from './quotas.ts'
 
 /** Rounded up: who waits so long is let in. */
 export const retryAfterSeconds = (waitMs: number): number => Math.max(1, Math.ceil(waitMs / 1_000))

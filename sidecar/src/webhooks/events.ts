@@ -5,6 +5,7 @@
 import { and, eq, gt, gte, lte } from 'drizzle-orm'
 
 import { createId, sha256Hex } from '#base/ids.ts'
+import { MICRO } from '#base/prices.ts'
 import type { Store } from '#store/store.ts'
 
 export interface WebhookEvent {
@@ -152,9 +153,6 @@ async function erased({ db, t }: Store, { fromMs, untilMs }: Span): Promise<OneK
   }))
   return { events, isCut: rows.length === MOST_EVENTS }
 }
-
-/** Prices are summed in millionths. */
-const MICRO = 1_000_000
 
 /** Once for each sum, that is for a person or key in a day or month. */
 async function reachedQuotas({ db, t }: Store, { fromMs, untilMs }: Span): Promise<OneKind> {
