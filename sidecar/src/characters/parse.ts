@@ -62,15 +62,18 @@ function decodeText(bytes: Buffer, { note }: Notebook): string {
   }
 }
 
+const [QUOTE, BACKSLASH, OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = [34, 92, 123, 125, 91, 93]
+
 /** Counts brackets outside of strings: `JSON.parse` takes 200,000 levels, and everything after it overflows. */
 function refuseDepth(text: string): void {
   let depth = 0
   for (let at = 0; at < text.length; at++) {
-    const character = text[at]
-    if (character === '"') {
-      for (at++; at < text.length && text[at] !== '"'; at++) if (text[at] === '\\') at++
-    } else if (character === '{' || character === '[') depth++
-    else if (character === '}' || character === ']') depth--
+    const code = text.charCodeAt(at)
+    if (code === QUOTE) {
+      for (at++; at < text.length && text.charCodeAt(at) !== QUOTE; at++)
+        if (text.charCodeAt(at) === BACKSLASH) at++
+    } else if (code === OPEN_BRACE || code === OPEN_BRACKET) depth++
+    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth--
     if (depth > LIMITS.jsonDepth)
       throw new AppError(
         'invalid',

@@ -46,7 +46,8 @@ const ALIASES: Readonly<Record<string, string>> = {
 }
 
 const REQUIRED = ['keys', 'content', 'extensions', 'enabled', 'insertion_order', 'use_regex'] as const
-const OPTIONS = new Set([
+const OWN: ReadonlySet<string> = new Set([
+  ...REQUIRED,
   'case_sensitive',
   'constant',
   'selective',
@@ -70,9 +71,9 @@ function readEntry(value: unknown, path: string, mend: Mender): LorebookEntry[] 
   mend.nulls(fields, REQUIRED, path)
   const place = readPosition(fields['position'], `${path}.position`, mend)
   const extensions = mend.object(fields['extensions'], `${path}.extensions`)
+  // What is spread stands last: V8 makes a hidden class for each object that begins with it (docs/performance.md).
   return [
     {
-      ...without(fields, OPTIONS),
       keys: readKeys(fields['keys'], `${path}.keys`, mend),
       content: mend.text(fields['content'], `${path}.content`),
       extensions: { ...present({ position: place.extension }), ...extensions },
@@ -82,6 +83,7 @@ function readEntry(value: unknown, path: string, mend: Mender): LorebookEntry[] 
       use_regex: mend.flag(fields['use_regex'], `${path}.use_regex`) ?? false,
       ...optionals(fields, path, mend),
       ...(place.position !== undefined && { position: place.position }),
+      ...without(fields, OWN),
     },
   ]
 }
