@@ -121,9 +121,11 @@ test('who waits for a busy model sees the place in Open WebUI, and nothing but a
   server.enqueue({ chunks: ['One'], beforeChunk: gate })
   const first = ask(troupe, { stream: true }, signed)
   await expect.poll(() => server.chats().length).toBe(1)
-  const inChat = ask(troupe, { stream: true }, { ...signed, 'x-troupe-message-id': 'm-1' })
+  const seen = await ask(troupe, { stream: true }, { ...signed, 'x-troupe-message-id': 'm-1' })
   const byApi = ask(troupe, { stream: true }, signed)
-  const seen = await inChat
+  await expect
+    .poll(async () => (await troupe.request('GET', '/metrics')).text())
+    .toMatch(/^troupe_calls_waiting\{.*\} 2$/m)
   gate.open()
   await readEvents(await first)
   const status = (description: string, done: boolean) => ({
