@@ -1,6 +1,6 @@
 /** Files of an upload one after the other, as they arrive: none is ever whole in the memory. */
 import type { IncomingMessage } from 'node:http'
-import type { Readable } from 'node:stream'
+import { Transform, type Readable } from 'node:stream'
 
 import { Busboy, type BusboyHeaders } from '@fastify/busboy'
 
@@ -55,7 +55,8 @@ export async function* arrivingFiles(
     sizeBytes += chunk.length
     if (sizeBytes > limits.bytes) end(tooMuch(limits.bytes))
   })
-  incoming.pipe(form)
+  const turns = inTurns()
+  incoming.pipe(turns).pipe(form)
   try {
     for (;;) {
       const file = arrived.shift()
@@ -67,7 +68,7 @@ export async function* arrivingFiles(
     }
     if (state.failure !== undefined) throw state.failure
   } finally {
-    incoming.unpipe(form).resume()
+    incoming.unpipe(turns).resume()
     for (const { stream } of arrived) stream.resume()
   }
 }
@@ -132,6 +133,13 @@ async function whole(bytes: AsyncIterable<Uint8Array>, mostBytes: number): Promi
   }
   return large?.subarray(0, length) ?? Buffer.concat(pieces)
 }
+
+/**
+ * A piece (64 KiB) for each turn of the event loop. Node reads up to 32 of them in one, and whoever chats meanwhile waits for
+ * all that is done with them, at every turn that an answer takes (measured at 60 MB: p99 of chats twice as long).
+ */
+const inTurns = () =>
+  new Transform({ transform: (piece, _encoding, done) => void setImmediate(done, null, piece) })
 
 function openForm(incoming: IncomingMessage, { files }: Limits) {
   try {

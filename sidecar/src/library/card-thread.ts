@@ -1,4 +1,5 @@
 /** The thread of `card-reader.ts`. */
+import { constants, setPriority } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
@@ -7,6 +8,10 @@ import { readCard } from '#characters/read.ts'
 import { serveThread } from '#rag/serve-thread.mjs'
 
 import type { FileToRead } from './card-reader.ts'
+
+// Who chats comes first. Linux knows a priority of each thread; elsewhere it would be that of the whole process. Not lower: on a
+// machine whose model takes all cores, a card would never be read.
+if (process.platform === 'linux') setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void

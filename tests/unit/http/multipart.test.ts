@@ -7,6 +7,8 @@ import { sha256Hex } from '#base/ids.ts'
 import { uploadedFiles } from '#http/multipart.ts'
 
 const MB = 1024 * 1024
+/** What Node reads from a socket at once. */
+const PIECE_BYTES = 65_536
 
 /** An upload of these files, as it comes from a client. */
 async function upload(files: readonly Buffer[]): Promise<IncomingMessage> {
@@ -16,7 +18,8 @@ async function upload(files: readonly Buffer[]): Promise<IncomingMessage> {
   const request = new Request('http://127.0.0.1', { method: 'POST', body: form })
   const incoming = new IncomingMessage(new Socket())
   incoming.headers = { 'content-type': request.headers.get('content-type') ?? '' }
-  incoming.push(Buffer.from(await request.arrayBuffer()))
+  const body = Buffer.from(await request.arrayBuffer())
+  for (let at = 0; at < body.length; at += PIECE_BYTES) incoming.push(body.subarray(at, at + PIECE_BYTES))
   incoming.push(null)
   incoming.complete = true
   return incoming
@@ -42,4 +45,17 @@ test('two uploads at the same time do not share their memory', async () => {
       expect(String.fromCharCode(bytes[0] ?? 0, others[0] ?? 0)).toBe('ab')
     }
   }
+})
+
+test('between two pieces of an upload everybody else has a turn', async () => {
+  const state = { turns: 0, isOver: false }
+  const count = () => {
+    state.turns += 1
+    if (!state.isOver) setImmediate(count)
+  }
+  const incoming = await upload([Buffer.alloc(4 * MB, 'a')])
+  setImmediate(count)
+  for await (const { bytes } of uploadedFiles(incoming, 8 * MB)) expect(bytes).toHaveLength(4 * MB)
+  state.isOver = true
+  expect(state.turns).toBeGreaterThanOrEqual((4 * MB) / PIECE_BYTES)
 })
