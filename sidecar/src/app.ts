@@ -1,5 +1,4 @@
 /** The composition root: opens what holds resources, joins the parts, and closes everything in the opposite order. */
-import { createServer, type Server } from 'node:http'
 import { mkdir } from 'node:fs/promises'
 
 import { getRequestListener } from '@hono/node-server'
@@ -9,7 +8,6 @@ import { findLoads } from '#analytics/loads.ts'
 import { findRecord, recentCharacters } from '#analytics/queries.ts'
 import { openFigures } from '#analytics/thread.ts'
 import { remembering } from '#base/cache.ts'
-import { AppError } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
 import { createCostOf } from '#base/prices.ts'
@@ -67,6 +65,7 @@ import type { Config } from './config.ts'
 import { openDesk } from './desk.ts'
 import { loadPlugins } from './plugins.ts'
 import { keepSecret } from './secret.ts'
+import { listen, openServer } from './server.ts'
 
 export interface App {
   log: Log
@@ -85,12 +84,6 @@ export interface AppOptions {
   /** Another way to read documents than in a process of their own. */
   readDocument?: KnowledgeParts['read']
 }
-
-/** Above the 60 s of common reverse proxies, so that a pooled connection is never closed just as it is reused. */
-const KEEP_ALIVE_MS = 75_000
-const HEADERS_TIMEOUT_MS = 10_000
-/** For a whole request, Node's is 5 minutes: the file of a model takes longer on a house's network. */
-const REQUEST_TIMEOUT_MS = 3_600_000
 
 const CONNECT_MS = 2_000
 
@@ -341,22 +334,15 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     now,
   })
   const listener = getRequestListener(app.fetch, { autoCleanupIncoming: false })
-  const server = createServer(
-    {
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-    },
-    (incoming, outgoing) => {
-      // Never rejects: hono turns what is thrown into an answer.
-      const answer = () =>
-        isPreflight(incoming)
-          ? answerPreflight(incoming, outgoing, keys)
-          : (generation.serve(incoming, outgoing) ?? listener(incoming, outgoing))
-      outgoing.once('finish', () => passOver(incoming))
-      draining.serve(incoming, outgoing, answer)
-    },
-  )
+  const server = openServer((incoming, outgoing) => {
+    // Never rejects: hono turns what is thrown into an answer.
+    const answer = () =>
+      isPreflight(incoming)
+        ? answerPreflight(incoming, outgoing, keys)
+        : (generation.serve(incoming, outgoing) ?? listener(incoming, outgoing))
+    outgoing.once('finish', () => passOver(incoming))
+    draining.serve(incoming, outgoing, answer)
+  })
   prepareModelList(await library.list())
   // A first look at the model servers, so that the first question does not wait for it.
   upstreams.find(undefined).catch(() => undefined)
@@ -435,20 +421,3 @@ const embedThrough =
     const { contextTokens } = upstreams.profile(upstream)
     return (await provider.embed({ model: model.name, texts, contextTokens }, signal)).vectors
   }
-
-function listen(server: Server, { host, port }: Config): Promise<{ url: string }> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const taken = cause.code === 'EADDRINUSE'
-      const message = taken
-        ? `Port ${String(port)} is taken by another program; set TROUPE_PORT to a free one`
-        : `Cannot listen on ${host}:${String(port)}; check TROUPE_HOST and TROUPE_PORT`
-      reject(new AppError('unavailable', message, { cause }))
-    })
-    server.listen(port, host, () => {
-      const address = server.address()
-      const taken = typeof address === 'object' && address !== null ? address.port : port
-      resolve({ url: `http://${host.includes(':') ? `[${host}]` : host}:${String(taken)}` })
-    })
-  })
-}
