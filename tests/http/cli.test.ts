@@ -114,28 +114,32 @@ describe('the library', () => {
     expect(await saying('list', '--search', 'packed')).toMatch(/packed-one.*\n.*packed-two/)
   })
 
-  test('names every file of an archive that failed, and says of a stopped one how to go on', async () => {
-    const noCards = Array.from({ length: 1_001 }, (_, at) => ({
-      name: `${String(at)}.json`,
-      content: 'no card',
-    }))
-    const failing = await troupeCommand(['import', await save('none.zip', zipOf(noCards))])
-    expect(failing.out.match(/^failed +- /gm)).toHaveLength(1_001)
+  test(
+    'names every file of an archive that failed, and says of a stopped one how to go on',
+    { timeout: 90_000 },
+    async () => {
+      const noCards = Array.from({ length: 1_001 }, (_, at) => ({
+        name: `${String(at)}.json`,
+        content: 'no card',
+      }))
+      const failing = await troupeCommand(['import', await save('none.zip', zipOf(noCards))])
+      expect(failing.out.match(/^failed +- /gm)).toHaveLength(1_001)
 
-    const cards = Array.from({ length: 400 }, (_, at) => ({
-      name: `${String(at)}.json`,
-      content: cardOf(`Stopped ${String(at)}`),
-    }))
-    const importing = troupeCommand(['import', await save('stopped.zip', zipOf(cards))])
-    const running = /^(\S+)\s+running .*stopped\.zip/m
-    await vi.waitUntil(async () => running.test(await saying('imports', 'list')))
-    const id = running.exec(await saying('imports', 'list'))?.[1] ?? ''
-    await saying('imports', 'stop', id)
-    expect(await importing).toMatchObject({
-      code: 1,
-      out: expect.stringContaining(`imports resume ${id}`) as string,
-    })
-  })
+      const cards = Array.from({ length: 400 }, (_, at) => ({
+        name: `${String(at)}.json`,
+        content: cardOf(`Stopped ${String(at)}`),
+      }))
+      const importing = troupeCommand(['import', await save('stopped.zip', zipOf(cards))])
+      const running = /^(\S+)\s+running .*stopped\.zip/m
+      await vi.waitUntil(async () => running.test(await saying('imports', 'list')), 30_000)
+      const id = running.exec(await saying('imports', 'list'))?.[1] ?? ''
+      await saying('imports', 'stop', id)
+      expect(await importing).toMatchObject({
+        code: 1,
+        out: expect.stringContaining(`imports resume ${id}`) as string,
+      })
+    },
+  )
 
   test('edits by import, shows versions and differences, publishes, rolls back, and tells who did it', async () => {
     await saying('import', await save('ed.json', cardOf('Ed')))

@@ -42,7 +42,7 @@ async function signsOfLife(route: Route, keepAlive: string | undefined): Promise
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   const body = { model: FAKE_MODEL.name, stream: true, ...ROUTES[route] }
   const asked = troupe.request('POST', `/v1/${route}`, { key, body })
-  await vi.waitFor(() => expect(model.chats()).toHaveLength(before + 1), { interval: 5 })
+  await vi.waitFor(() => expect(model.chats()).toHaveLength(before + 1), { timeout: 10_000, interval: 5 })
   vi.advanceTimersByTime(BEAT_MS)
   // The first sign begins the answer: the client knows that it was heard.
   const answer = await asked

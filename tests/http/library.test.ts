@@ -50,7 +50,7 @@ async function sendAll(route: string, bytes: number, key: string): Promise<strin
       )
     })
   }
-  await vi.waitUntil(() => answer.endsWith('}'))
+  await vi.waitUntil(() => answer.endsWith('}'), 10_000)
   socket.destroy()
   return answer
 }

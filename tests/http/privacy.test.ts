@@ -87,7 +87,10 @@ async function meet(name: string): Promise<Someone> {
   const told = await troupe.request('GET', `/troupe/api/requests/${requestId}`)
   const record = (await told.json()) as { person: string; chat: string }
   const session = await signInAt(troupe, token)
-  await vi.waitFor(async () => expect(await dumpRedis(redis.url)).toContain(`summary-chats:${record.person}`))
+  await vi.waitFor(
+    async () => expect(await dumpRedis(redis.url)).toContain(`summary-chats:${record.person}`),
+    10_000,
+  )
   const secret = await readFile(path.join(troupe.dataDir, 'pseudonym-secret'), 'utf8')
   const lasting = pseudonym(secret, 'limits', id)
   return { id, chatId, requestId, ...{ person: record.person, chat: record.chat, lasting }, session }
@@ -193,7 +196,7 @@ describe.runIf(hasRedis)('a person', () => {
       await answer.arrayBuffer()
     }
     await ask()
-    await vi.waitFor(async () => expect(await samples()).toHaveLength(1))
+    await vi.waitFor(async () => expect(await samples()).toHaveLength(1), 10_000)
     await troupe.request('POST', `/troupe/api/privacy/people/${encodeURIComponent(fay)}/objection`)
     const kept = async () => {
       const answer = await troupe.request('GET', '/troupe/api/privacy/samples')

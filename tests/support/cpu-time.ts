@@ -15,6 +15,23 @@ export async function cpuOfMs(pid: number): Promise<number> {
   return (Number(fields[11]) + Number(fields[12])) * 10
 }
 
+/** Rounds of a comparison at most; the least of each is what the work itself costs. */
+const ROUNDS = 4
+
+/** How many times as much the longer work costs; not asked again once it is `enough` or less. */
+export async function timesAsMuch(
+  short: () => unknown,
+  long: () => unknown,
+  enough: number,
+): Promise<number> {
+  const least = { short: Infinity, long: Infinity }
+  for (let round = 0; round < ROUNDS && !(least.long / least.short <= enough); round++) {
+    least.short = Math.min(least.short, (await cpuTime(short)).cpuMs)
+    least.long = Math.min(least.long, (await cpuTime(long)).cpuMs)
+  }
+  return least.long / least.short
+}
+
 /**
  * Of work on one thread. The process counts V8's collecting and compiling threads too, the clock what others make us wait: the
  * thread itself used no more than either.

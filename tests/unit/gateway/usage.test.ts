@@ -42,7 +42,7 @@ test('a sum goes a week after its period, while the process runs', async () => {
   nowMs += 7 * DAY_MS
   const look = async (left: readonly string[]) => {
     vi.advanceTimersByTime(5_000)
-    await vi.waitFor(async () => expect(await keys()).toEqual(left))
+    await vi.waitFor(async () => expect(await keys()).toEqual(left), 10_000)
   }
   await look(['used:key:old:turns:2026-11-20', 'used:key:new:turns:2026-11-27'])
   nowMs += 3_600_000
