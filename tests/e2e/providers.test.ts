@@ -192,7 +192,9 @@ describe('a real Ollama', () => {
     }
     await loadMs(2_048)
     expect(await loadMs(1_024)).toBeGreaterThanOrEqual(LOAD_MS)
-    expect(await loadMs(1_024)).toBeLessThan(LOAD_MS)
+    // The machine may be busy for a moment; a model that is loaded anew takes long each time.
+    const again = [await loadMs(1_024), await loadMs(1_024), await loadMs(1_024)]
+    expect(Math.min(...again)).toBeLessThan(LOAD_MS)
     await server.close()
   })
 
