@@ -202,13 +202,23 @@ describe('the recorder over it', () => {
 
   test('a database that hangs costs a quarter of a second once, and then nothing', async () => {
     const { told, store } = await fakeDatabase()
-    const recorder = record({ store, outbox: await open_() })
+    const outbox = await open_()
+    let diskMs = 0
+    const append: Outbox['append'] = async (events) => {
+      const startedAtMs = performance.now()
+      await outbox.append(events)
+      diskMs += performance.now() - startedAtMs
+    }
+    const recorder = record({ store, outbox: { ...outbox, append } })
     told.behaviour = 'hangs'
-    const startedAtMs = performance.now()
-    await add(recorder, 1)
-    const firstMs = performance.now() - startedAtMs
-    await add(recorder, 2, 3)
-    const secondMs = performance.now() - startedAtMs - firstMs
+    // Less what the disk took: that may be long, and the database has no part in it.
+    const timed = async (...numbers: number[]) => {
+      const [startedAtMs, diskBeforeMs] = [performance.now(), diskMs]
+      await add(recorder, ...numbers)
+      return performance.now() - startedAtMs - (diskMs - diskBeforeMs)
+    }
+    const firstMs = await timed(1)
+    const secondMs = await timed(2, 3)
     expect(firstMs).toBeGreaterThan(240)
     expect(firstMs).toBeLessThan(1_000)
     expect(secondMs).toBeLessThan(240)

@@ -1,6 +1,7 @@
 /** What each driver does in its own way; what they have in common is in `providers.ts`. */
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { afterEach, describe, expect, test } from 'vitest'
 
@@ -107,16 +108,25 @@ describe('ollama', () => {
     const models = Array.from({ length: 12 }, (_, place) => ({ ...FAKE_MODEL, name: `model-${place}` }))
     let running = 0
     let most = 0
+    const answers = createGate()
     const origin = await serve((request, response) => {
-      if (request.url === '/api/tags') return response.end(JSON.stringify({ models }))
+      if (request.url === '/api/tags') {
+        response.end(JSON.stringify({ models }))
+        return
+      }
       running += 1
       most = Math.max(most, running)
-      return setTimeout(() => {
+      void answers.pass().then(() => {
         running -= 1
         response.end('{}')
-      }, 5)
+      })
     })
-    expect(await (await open('ollama', origin)).models(quiet())).toHaveLength(12)
+    const listing = (await open('ollama', origin)).models(quiet())
+    await expect.poll(() => running).toBe(4)
+    // Time for a fifth, which must not come before one of the four is answered.
+    await sleep(50)
+    answers.open()
+    expect(await listing).toHaveLength(12)
     expect(most).toBe(4)
   })
 
@@ -395,7 +405,7 @@ describe.each([
   })
 
   test('a reader that takes its time is not mistaken for a silent server', async () => {
-    const { server, provider } = await both({ idleTimeoutMs: 40 })
+    const { server, provider } = await both({ idleTimeoutMs: 1_000 })
     const beforeChunk = createGate()
     server.enqueue({ chunks: ['one', 'two', 'three'], beforeChunk })
     const answer = provider.stream(CALL, quiet())
@@ -403,7 +413,7 @@ describe.each([
       beforeChunk.open(1)
       expect(await answer.next()).toMatchObject({ value: { text } })
     }
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await sleep(1_100)
     beforeChunk.open()
     expect(textOf(await allOf(answer))).toBe('three')
   })

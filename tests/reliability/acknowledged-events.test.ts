@@ -52,7 +52,8 @@ async function recordUntilEnough(
 ): Promise<Acknowledged> {
   const perRound = Math.ceil(EVENTS / KILLS)
   const acknowledged = { has: new Uint8Array(perRound * MOST_ROUNDS), events: 0, kills: 0 }
-  for (let round = 0; acknowledged.events < EVENTS; round++) {
+  // A process may be through before a busy machine lets it be killed: then one more is.
+  for (let round = 0; acknowledged.events < EVENTS || acknowledged.kills < KILLS / 2; round++) {
     expect(round).toBeLessThan(MOST_ROUNDS)
     const from = round * perRound
     const job: RecordingJob = { ...where, from, to: from + perRound, atOnce: AT_ONCE }

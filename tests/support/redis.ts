@@ -1,11 +1,13 @@
 /** A real Redis for one test file: on a free port, in a temporary folder, gone afterwards. */
 import { spawn, type ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { Redis } from 'ioredis'
 
@@ -104,10 +106,40 @@ export async function watchGrants(url: string): Promise<() => Promise<number[]>>
     if (command?.toUpperCase() === 'ZADD' && key?.includes('running:') === false) timesUs.push(Number(score))
   })
   return async () => {
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    const last = randomUUID()
+    const isThrough = new Promise<void>((resolve) => {
+      monitor.on('monitor', (_time: string, [, word]: string[]) => {
+        if (word === last) resolve()
+      })
+    })
+    await observer.echo(last)
+    await isThrough
     monitor.disconnect()
     observer.disconnect()
     return timesUs
+  }
+}
+
+/** Asks all the time; ends when it is asked for the longest that an answer took, in milliseconds. */
+export async function watchAnswers(url: string): Promise<() => Promise<number>> {
+  const observer = new Redis(url)
+  const over = new AbortController()
+  const watching = (async () => {
+    let longestMs = 0
+    while (!over.signal.aborted) {
+      const startedAtMs = performance.now()
+      await observer.ping()
+      longestMs = Math.max(longestMs, performance.now() - startedAtMs)
+      await sleep(5)
+    }
+    return longestMs
+  })()
+  await observer.ping()
+  return async () => {
+    over.abort()
+    const longestMs = await watching
+    observer.disconnect()
+    return longestMs
   }
 }
 
