@@ -224,7 +224,7 @@ async function fillTheHouse({ call, env, canaries: { of } }: House): Promise<voi
   // A server that refuses to embed is asked again and again; the words are found meanwhile.
   const isRead =
     env['EMBEDDING_MODEL'] === 'quoter' ? /"state":"embedding"/ : /"failed"[^]*"ready"|"ready"[^]*"failed"/
-  await vi.waitFor(async () => expect(await call('documents', 'GET', documents)).toMatch(isRead), 10_000)
+  await vi.waitFor(async () => expect(await call('documents', 'GET', documents)).toMatch(isRead), 60_000)
   await call('look-up', 'POST', '/troupe/api/knowledge/test', {
     body: { bases: ['town'], question: `When does the harbour open, ${of('said to a look-up')}?` },
   })
@@ -391,12 +391,14 @@ async function administer(house: House, loginToken: string, receiver: string): P
   )
   add('secret webhook', (hook['secret'] ?? '').slice('whsec_'.length))
   await call('a try of a webhook', 'POST', `/troupe/api/webhooks/${hook['id'] ?? ''}/test`)
-  await vi.waitFor(async () =>
-    expect(
-      await call('deliveries', 'GET', `/troupe/api/webhooks/${hook['id'] ?? ''}/deliveries`, {
-        isShown: true,
-      }),
-    ).toContain('Answered 400'),
+  await vi.waitFor(
+    async () =>
+      expect(
+        await call('deliveries', 'GET', `/troupe/api/webhooks/${hook['id'] ?? ''}/deliveries`, {
+          isShown: true,
+        }),
+      ).toContain('Answered 400'),
+    20_000,
   )
   await call('a hostile webhook', 'POST', '/troupe/api/webhooks', {
     ...REFUSED,

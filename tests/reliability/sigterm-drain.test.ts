@@ -17,7 +17,8 @@ import { hasRedis, startRedis } from '../support/redis.ts'
 import { missing, reliabilityTest, type Tally } from '../support/reliability.ts'
 
 const STREAMS = 50
-const WINDOW_SECONDS = 2
+/** Long enough for all that is asked in it, on a busy machine too. */
+const WINDOW_SECONDS = 6
 
 const bin = await findPostgres()
 
@@ -99,7 +100,8 @@ async function stopUnderLoad(sidecar: SidecarProcess, analyticsUrl: string, tall
   const stoppedAtMs = performance.now()
   sidecar.child.kill('SIGTERM')
   const readiness = async () => (await fetch(`${sidecar.url}/readyz`)).status
-  await expect.poll(readiness, { interval: 5, timeout: 1_000 }).toBe(503)
+  // Before the window is over; the rest of it is for those who come after.
+  await expect.poll(readiness, { interval: 5, timeout: (WINDOW_SECONDS * 1_000) / 2 }).toBe(503)
   figures['ms to 503 at /readyz'] = Math.round(performance.now() - stoppedAtMs)
   expect((await fetch(`${sidecar.url}/livez`)).status).toBe(200)
   const refusals = await Promise.all(Array.from({ length: 8 }, () => ask(sidecar, 'too late')))
@@ -147,7 +149,7 @@ test('a second signal ends running answers at once', async () => {
   const sidecar = await start({ TROUPE_DRAIN_SECONDS: '600' })
   await importCard(sidecar.url, { name: 'Mira' })
   const answer = listen(ask(sidecar, 'too late'))
-  await expect.poll(() => ollama.chats().length).toBe(1)
+  await expect.poll(() => ollama.chats().length, { timeout: 20_000 }).toBe(1)
   const exit = once(sidecar.child, 'exit')
   sidecar.child.kill('SIGTERM')
   const again = setInterval(() => sidecar.child.kill('SIGTERM'), 200)
