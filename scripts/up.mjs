@@ -30,7 +30,7 @@ import { checkPort, localHost, readPort } from './setup/ports.mjs'
 import { runningServers, stopAll } from './setup/processes.mjs'
 import { createProgress } from './setup/progress.mjs'
 import { openSecrets, rememberApiKey, secretsFile } from './setup/secrets.mjs'
-import { runTroupe, SIDECAR_ARGS, startSidecar } from './setup/sidecar.mjs'
+import { runTroupe, SIDECAR_ARGS, SIDECAR_ENV, startSidecar } from './setup/sidecar.mjs'
 
 /** @typedef {import('./setup/secrets.mjs').Secrets} Secrets */
 
@@ -357,7 +357,11 @@ function stopOnSignals() {
  */
 async function runSidecarAlone(env) {
   await prepareSidecar()
-  const child = spawn(process.execPath, SIDECAR_ARGS, { cwd: ROOT, env, stdio: 'inherit' })
+  const child = spawn(process.execPath, SIDECAR_ARGS, {
+    cwd: ROOT,
+    env: { ...SIDECAR_ENV, ...env },
+    stdio: 'inherit',
+  })
   // A terminal sends SIGINT to both of us; the others come to us only.
   process.on('SIGINT', () => {})
   for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP']))

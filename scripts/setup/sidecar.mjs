@@ -6,13 +6,19 @@ import { runCommand, startProcess, waitUntilUp } from './processes.mjs'
 
 const START_MS = 60_000
 
+/**
+ * Around its settings, where they do not say otherwise. glibc keeps a heap for each thread and gives hardly anything of it back;
+ * Troupe has a dozen threads, of which one is busy (measured with 1,000 streams: docs/performance.md).
+ */
+export const SIDECAR_ENV = { MALLOC_ARENA_MAX: '1' }
+
 /** What runs the sidecar in the foreground. */
 export const SIDECAR_ARGS = ['--enable-source-maps', path.join(ROOT, 'dist', 'main.js')]
 
 /**
  * Starts the sidecar and waits until it is ready. The caller stops it.
  *
- * @param {{ url: string, env: NodeJS.ProcessEnv, logFile: string }} options `env` is its whole environment and agrees with `url`.
+ * @param {{ url: string, env: NodeJS.ProcessEnv, logFile: string }} options `env` is the rest of its environment and agrees with `url`.
  */
 export async function startSidecar({ url, env, logFile }) {
   const server = startProcess({
@@ -20,7 +26,7 @@ export async function startSidecar({ url, env, logFile }) {
     url,
     command: process.execPath,
     args: SIDECAR_ARGS,
-    env,
+    env: { ...SIDECAR_ENV, ...env },
     cwd: ROOT,
     logFile,
   })

@@ -6,6 +6,7 @@ import { z } from 'zod'
 
 import { ROOT } from '../../../scripts/setup/cache.mjs'
 import { startProcess, waitUntilUp } from '../../../scripts/setup/processes.mjs'
+import { SIDECAR_ENV } from '../../../scripts/setup/sidecar.mjs'
 import { freePort } from '../../support/process.ts'
 import { sampleCard, sampleEntry } from '../../support/samples.ts'
 import { MODEL } from './behaviour.ts'
@@ -122,6 +123,8 @@ async function startTroupe(
     env: {
       PATH: process.env['PATH'],
       NODE_ENV: 'production',
+      // As scripts/up starts it.
+      ...SIDECAR_ENV,
       TROUPE_PORT: new URL(url).port,
       TROUPE_DATA_DIR: dataDir,
       TROUPE_WARM_CHARACTERS: '0',
