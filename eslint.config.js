@@ -29,7 +29,7 @@ export const FLOORS = [
   ['environment.ts'],
   ['dangers.ts'],
   ['config.ts', 'plugins.ts', 'secret.ts'],
-  ['desk.ts', 'workers.ts'],
+  ['desk.ts', 'server.ts', 'workers.ts'],
   ['app.ts'],
   ['main.ts', 'cli.ts'],
 ]
