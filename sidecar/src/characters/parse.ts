@@ -1,5 +1,6 @@
 /** Bytes → a JSON value that is safe to walk: bounded, well-formed text, no keys that reach into prototypes. */
 import { AppError } from '#base/errors.ts'
+import { isDeeperThan } from '#base/json-depth.ts'
 
 import { LIMITS } from './limits.ts'
 import { isObject, type Fields } from './mend.ts'
@@ -20,7 +21,11 @@ export function parseCardJson(bytes: Buffer, notebook: Notebook): unknown {
   if (text.trimStart().startsWith('rcc||')) {
     throw new AppError('invalid', 'This card is encrypted by RisuAI; export it there without a password')
   }
-  refuseDepth(text)
+  if (isDeeperThan(LIMITS.jsonDepth, text))
+    throw new AppError(
+      'invalid',
+      `The card is nested deeper than ${LIMITS.jsonDepth} levels; export it again from where it was made`,
+    )
   return clean(parseJson(text), undefined, notebook)
 }
 
@@ -59,26 +64,6 @@ function decodeText(bytes: Buffer, { note }: Notebook): string {
     // Old exporters wrote Latin-1; every byte is a character there, so this cannot fail.
     note('not_utf8', '', 'The text is not UTF-8; it was read as Latin-1. Look at its accents.')
     return new TextDecoder('windows-1252').decode(bytes)
-  }
-}
-
-const [QUOTE, BACKSLASH, OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = [34, 92, 123, 125, 91, 93]
-
-/** Counts brackets outside of strings: `JSON.parse` takes 200,000 levels, and everything after it overflows. */
-function refuseDepth(text: string): void {
-  let depth = 0
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at)
-    if (code === QUOTE) {
-      for (at++; at < text.length && text.charCodeAt(at) !== QUOTE; at++)
-        if (text.charCodeAt(at) === BACKSLASH) at++
-    } else if (code === OPEN_BRACE || code === OPEN_BRACKET) depth++
-    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth--
-    if (depth > LIMITS.jsonDepth)
-      throw new AppError(
-        'invalid',
-        `The card is nested deeper than ${LIMITS.jsonDepth} levels; export it again from where it was made`,
-      )
   }
 }
 

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
+import { isDeeperThan } from '#base/json-depth.ts'
 
 /** Chat bodies carry pictures as data URLs: a few photographs of a telephone. */
 export const CHAT_BODY_BYTES = 20 * 1024 * 1024
@@ -69,7 +70,8 @@ export function passOver(incoming: IncomingMessage, mostMs = UNWANTED_MS): void 
 /** Parses JSON text. Throws AppError `invalid` for anything else, and for nesting deeper than 64 levels. */
 export function parseJson(bytes: Buffer): unknown {
   const text = bytes.toString('utf8')
-  refuseDeepNesting(text)
+  if (isDeeperThan(DEEPEST, text))
+    throw new AppError('invalid', `The request body is nested deeper than ${String(DEEPEST)} levels`)
   try {
     return JSON.parse(text) as unknown
   } catch (cause) {
@@ -105,38 +107,6 @@ function tooLarge(limitBytes: number): AppError {
     'too_large',
     `The request body is larger than ${String(megabytes)} MB; send less history or smaller pictures`,
   )
-}
-
-const BACKSLASH = 92
-
-/** Counts brackets outside of strings before anything recursive sees the value. */
-function refuseDeepNesting(text: string): void {
-  let depth = 0
-  let from = 0
-  while (from < text.length) {
-    // Nearly all of a chat are strings: to go through them sign by sign would cost more than to parse them.
-    const opens = text.indexOf('"', from)
-    const until = opens === -1 ? text.length : opens
-    for (let at = from; at < until; at++) {
-      const code = text.charCodeAt(at)
-      if (code === 123 || code === 91) depth++
-      else if (code === 125 || code === 93) depth--
-      if (depth > DEEPEST)
-        throw new AppError('invalid', `The request body is nested deeper than ${String(DEEPEST)} levels`)
-    }
-    from = opens === -1 ? text.length : endOfString(text, opens + 1)
-  }
-}
-
-/** Behind its closing quote, or the end of the text. */
-function endOfString(text: string, start: number): number {
-  for (let quote = text.indexOf('"', start); quote !== -1; quote = text.indexOf('"', quote + 1)) {
-    let backslashes = 0
-    while (quote - backslashes > start && text.charCodeAt(quote - backslashes - 1) === BACKSLASH)
-      backslashes++
-    if (backslashes % 2 === 0) return quote + 1
-  }
-  return text.length
 }
 
 type WithoutGaps<T> = { [K in keyof T]: Exclude<T[K], undefined> }
