@@ -12,6 +12,7 @@ import { text } from 'node:stream/consumers'
 
 import { expect } from 'vitest'
 
+import { median, toPercentiles } from '../bench/gateway/statistics.ts'
 import { ADMIN_KEY, CONNECTION_KEY } from '../support/app.ts'
 import { openElsewhere } from '../support/elsewhere.ts'
 import { openFakeOllama } from '../support/fake-ollama.ts'
@@ -97,9 +98,7 @@ const megabytes = ({ child }: SidecarProcess, which: 'VmRSS' | 'VmHWM') => {
   return Number(new RegExp(`${which}:\\s+(\\d+)`).exec(status)?.[1]) / 1_024
 }
 
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
-const p99 = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? 0
+const p99 = (ms: readonly number[]) => toPercentiles(ms).p99
 
 reliabilityTest(34, 'bombs', sendBombs, { timeoutMs: ROUNDS * 60_000 })
 

@@ -24,9 +24,6 @@ const LEASES = AT_ONCE + 1
 const SILENT = 1_000_000
 const LONGEST_STAY_MS = 150
 
-/** For what only has to happen. */
-const soon = { timeout: 10_000 }
-
 const LIMIT_MS = 500
 /** Of the time that a plain proxy needs on the same machine in the same second. */
 const MOST_TIMES_CONTROL = 3
@@ -192,14 +189,14 @@ reliabilityTest(
       for (let next = queue.shift(); next !== undefined; next = queue.shift()) await visit(next)
     }
     const rest = async () => {
-      await expect.poll(() => gauge(sidecar.url, 'troupe_calls_running'), soon).toBe(0)
+      await expect.poll(() => gauge(sidecar.url, 'troupe_calls_running')).toBe(0)
       expect(await gauge(sidecar.url, 'troupe_calls_waiting')).toBe(0)
     }
     // Whatever is made once and kept is made here.
     await inTurns(numbers.slice(0, AT_ONCE))
     await rest()
     // One is kept for the lists of models.
-    await expect.poll(async () => (await held(sidecar)).sockets, soon).toBeLessThanOrEqual(1)
+    await expect.poll(async () => (await held(sidecar)).sockets).toBeLessThanOrEqual(1)
     const before = await held(sidecar)
     seen.closedAtMs.clear()
 
@@ -207,7 +204,7 @@ reliabilityTest(
     await Promise.all(Array.from({ length: AT_ONCE }, () => inTurns(queue)))
     await rest()
     const open = () => [...seen.closedAtMs].flatMap(([words, atMs]) => (atMs === undefined ? [words] : []))
-    await expect.poll(open, soon).toEqual([])
+    await expect.poll(open).toEqual([])
     const delays = (server: Server) =>
       [...seen.closedAtMs].flatMap(([words, closedAtMs = 0]) => {
         const ms = closedAtMs - (seen.leftAtMs.get(words) ?? Infinity)
@@ -233,10 +230,10 @@ reliabilityTest(
     const stay = Array.from({ length: LEASES }, (_, number) =>
       send(ports.troupe, requestOf('troupe', SILENT + number * 20, key)),
     )
-    await expect.poll(() => gauge(sidecar.url, 'troupe_calls_running'), soon).toBe(PLACES)
-    await expect.poll(() => gauge(sidecar.url, 'troupe_calls_waiting'), soon).toBe(LEASES - PLACES)
+    await expect.poll(() => gauge(sidecar.url, 'troupe_calls_running')).toBe(PLACES)
+    await expect.poll(() => gauge(sidecar.url, 'troupe_calls_waiting')).toBe(LEASES - PLACES)
     const tooMany = send(ports.troupe, requestOf('troupe', SILENT, key))
-    await expect.poll(() => tooMany.heard(), soon).toContain('HTTP/1.1 429')
+    await expect.poll(() => tooMany.heard()).toContain('HTTP/1.1 429')
     for (const { leave } of [...stay, tooMany]) leave()
     await rest()
     await expect.poll(() => held(sidecar), { timeout: 20_000 }).toEqual(before)

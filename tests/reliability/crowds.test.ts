@@ -7,6 +7,7 @@ import { request } from 'undici'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 
 import { ConfigError, readConfig } from '../../sidecar/src/config.ts'
+import { median, toPercentiles } from '../bench/gateway/statistics.ts'
 import { ADMIN_KEY, CONNECTION_KEY, JWT_SECRET, openTestApp, type TestApp } from '../support/app.ts'
 import { userToken } from '../support/asking.ts'
 import { openElsewhere } from '../support/elsewhere.ts'
@@ -46,10 +47,6 @@ const asking = (on: TestApp, model: string, token: string, content = 'Hello') =>
     headers: { 'x-openwebui-user-jwt': token },
     body: { model, messages: [{ role: 'user', content }] },
   })
-
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
-const p99 = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? 0
 
 const IMPORTED_AT_ONCE = 100
 
@@ -167,7 +164,7 @@ describe('a crowd', () => {
         for (let at = 0; at < TURNS_OF_A_LANE; at++) ms.push(await turn())
         return ms
       })
-      return p99((await Promise.all(lanes)).flat())
+      return toPercentiles((await Promise.all(lanes)).flat()).p99
     }
     const beside = async (url: string) => {
       let isFlooding = true

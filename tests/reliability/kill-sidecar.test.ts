@@ -11,6 +11,7 @@ import { expect } from 'vitest'
 
 import { openStore } from '#store/open.ts'
 
+import { median } from '../bench/gateway/statistics.ts'
 import { ADMIN_KEY, CONNECTION_KEY, importCard } from '../support/app.ts'
 import { cpuOfMs } from '../support/cpu-time.ts'
 import { openFakeOllama } from '../support/fake-ollama.ts'
@@ -32,9 +33,6 @@ async function stretchOfBareStart(): Promise<number> {
 
 /** More programs want to run than twice the cores, or one that does nothing waits longer than it runs. */
 const isCrowded = (stretch: number) => (loadavg()[0] ?? 0) > 2 * availableParallelism() || stretch > 2
-
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 
 /**
  * Streams answers one after the other until the process dies. An answer is finished in the instant in which its `[DONE]`

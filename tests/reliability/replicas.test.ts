@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 
+import { median } from '../bench/gateway/statistics.ts'
 import { CONNECTION_KEY, JWT_SECRET, openTestApp, type TestApp } from '../support/app.ts'
 import { signInAt, userToken } from '../support/asking.ts'
 import { openFakeOllama, type FakeOllama } from '../support/fake-ollama.ts'
@@ -34,9 +35,6 @@ const RECOVERY_MS = 5_000
 
 /** What a busy machine may spoil is measured so often. */
 const MOST_ROUNDS = 3
-
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 
 const bin = await findPostgres()
 

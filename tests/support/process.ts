@@ -31,10 +31,6 @@ const MB = 1_048_576
 /** On a busy machine the first start of a process takes many times what it takes elsewhere. */
 const LONGEST_START_MS = 60_000
 
-/** One that a failed test leaves behind ends with the process that started it, and its workers with it. */
-const ENDS_WITH_US = `data:text/javascript,${encodeURIComponent(`import cluster from 'node:cluster'
-if (cluster.isPrimary) process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))`)}`
-
 export async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -47,8 +43,7 @@ export async function freePort(): Promise<number> {
 export async function startSidecar(env: Record<string, string>): Promise<SidecarProcess> {
   const port = Number(env['TROUPE_PORT'] ?? (await freePort()))
   const startedAtMs = performance.now()
-  const probe = ['--expose-gc', '--import', ENDS_WITH_US]
-  probe.push('--import', new URL('memory-probe.mjs', import.meta.url).href)
+  const probe = ['--expose-gc', '--import', new URL('process-probe.mjs', import.meta.url).href]
   const child = spawn(process.execPath, [...probe, path.resolve('dist/main.js')], {
     env: {
       PATH: process.env['PATH'],

@@ -1,4 +1,6 @@
-/** Loaded before the sidecar (`node --expose-gc --import`): tells what the process holds, in memory and of the system. */
+/** Loaded before the sidecar (`node --expose-gc --import`): tells what the process holds, and ends it with the test. */
+import cluster from 'node:cluster'
+
 process.on('message', (message) => {
   if (message === 'resources') process.send?.(process.getActiveResourcesInfo())
   if (message !== 'memory') return
@@ -8,3 +10,6 @@ process.on('message', (message) => {
   process.send?.(process.memoryUsage())
 })
 process.channel?.unref()
+
+// A failed test leaves it behind; its workers end with it.
+if (cluster.isPrimary) process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
