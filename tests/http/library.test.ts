@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 
 import { ADMIN_KEY, CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
 import { openFakeOpenAi, type FakeOpenAi } from '../support/fake-openai.ts'
-import { sampleCard } from '../support/samples.ts'
+import { sampleCard, sampleEntry } from '../support/samples.ts'
 import { zipOf } from '../support/zip.ts'
 
 let server: FakeOpenAi
@@ -246,19 +246,31 @@ describe('a character', () => {
   })
 })
 
-test('the preview shows parts and messages without calling a model', async () => {
-  await importFiles([cardFile({ name: 'Shown' }), 'shown.json'])
+test('the preview shows parts, messages, what is read again and every entry, without calling a model', async () => {
+  const book = {
+    extensions: {},
+    entries: [
+      sampleEntry({ constant: false, keys: ['hello'], name: 'greeted' }),
+      sampleEntry({ constant: false, keys: ['reef'], name: 'silent' }),
+    ],
+  }
+  await importFiles([cardFile({ name: 'Shown', character_book: book }), 'shown.json'])
   const before = server.chats().length
   const answer = await troupe.request('POST', '/troupe/api/prompt/preview', {
     body: { model: 'shown', messages: [{ role: 'user', content: 'Hello' }] },
   })
   const { prompt, baseModel } = (await answer.json()) as {
-    prompt: { parts: { kind: string }[]; messages: unknown[] }
+    prompt: { parts: { kind: string }[]; messages: unknown[]; rereadTokens: number; lore: unknown[] }
     baseModel: string
   }
   expect(baseModel).toBe('fake:1b')
   expect(prompt.parts.map((part) => part.kind)).toContain('persona')
   expect(prompt.messages).toHaveLength(2)
+  expect(prompt.rereadTokens).toBeGreaterThan(0)
+  expect(prompt.lore).toMatchObject([
+    { label: 'greeted', isActive: true, reason: '"hello" in the newest message' },
+    { label: 'silent', isActive: false, reason: 'no key was found' },
+  ])
   expect(server.chats()).toHaveLength(before)
 })
 

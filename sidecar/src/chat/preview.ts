@@ -1,7 +1,7 @@
 /** The prompt that a request would send, without calling a model. */
 import type { Ask } from '#prompt/ask.ts'
-import { compose } from '#prompt/compose.ts'
-import type { Prompt } from '#prompt/prompt.ts'
+import { composeExplained } from '#prompt/compose.ts'
+import type { Explained, LoreLine, Prompt } from '#prompt/prompt.ts'
 
 import { composePlain } from './compose-plain.ts'
 import { gather, withOptions, type GatherParts } from './gather.ts'
@@ -11,7 +11,11 @@ import type { Looked } from './look-up.ts'
 export interface Preview {
   baseModel: string
   upstream: string
-  prompt: Prompt
+  prompt: Prompt & {
+    /** See `Explained`; without a character nothing is re-read, and no lorebook is looked into. */
+    rereadTokens: number
+    lore: readonly LoreLine[]
+  }
   /** How passages were looked for. */
   knowledge?: Looked['trace']
 }
@@ -20,15 +24,20 @@ export async function preview(ask: Ask, on: GatherParts): Promise<Preview> {
   const gathered = await gather(ask, on)
   const { upstream, materials } = gathered
   const profile = on.upstreams.profile(upstream)
-  const prompt =
+  const { prompt, rereadTokens, lore }: Explained =
     materials === undefined
-      ? composePlain(ask, profile)
-      : compose(withOptions(ask, gathered), materials, profile)
+      ? { prompt: composePlain(ask, profile), rereadTokens: () => 0, lore: () => [] }
+      : composeExplained(withOptions(ask, gathered), materials, profile)
   const { trace } = gathered
   return {
     baseModel: upstream.model.name,
     upstream: upstream.provider.name,
-    prompt: { ...prompt, messages: messagesFor(upstream.model.name, prompt) },
+    prompt: {
+      ...prompt,
+      messages: messagesFor(upstream.model.name, prompt),
+      rereadTokens: rereadTokens(),
+      lore: lore(),
+    },
     ...(trace !== undefined && { knowledge: trace }),
   }
 }

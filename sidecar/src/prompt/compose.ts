@@ -24,7 +24,7 @@ import { depthNote } from './note.ts'
 import { askedOutlets, textAt } from './outlets.ts'
 import { prefixParts, printPrefix } from './prefix.ts'
 import { PASSAGE_SHARE, placePassages, roomBesideGuide, type PlacedPassages } from './passages.ts'
-import type { Budget, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
+import type { Budget, Explained, Materials, ModelProfile, Part, Prompt } from './prompt.ts'
 import { estimateTokens, JOIN_TOKENS, MESSAGE_OVERHEAD_TOKENS } from './tokens.ts'
 import { offerTools } from './tools.ts'
 
@@ -47,7 +47,11 @@ type Composing = Pick<Ask, 'messages' | 'sampling' | 'model' | 'tools'>
  * Builds the prompt in the character's layout: one system message, the history, and the last user message. Throws AppError
  * `context_length` when the persona or the last message cannot fit: neither is ever cut.
  */
-export function compose(ask: Composing, materials: Materials, profile: ModelProfile): Prompt {
+export const compose = (ask: Composing, materials: Materials, profile: ModelProfile): Prompt =>
+  composeExplained(ask, materials, profile).prompt
+
+/** Throws as `compose`. */
+export function composeExplained(ask: Composing, materials: Materials, profile: ModelProfile): Explained {
   const settings = settingsOf(materials.speaker.card)
   const { layout } = settings
   const offered = offerTools(ask.tools, settings)
@@ -107,7 +111,7 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     ...after,
   ]
   const { inserts, lead, words, trail } = arrangement
-  return {
+  const prompt: Prompt = {
     layout,
     parts: [
       ...offered.parts,
@@ -122,11 +126,14 @@ export function compose(ask: Composing, materials: Materials, profile: ModelProf
     tools: offered.tools,
     budget: { historyTokens: room.steadyTokens, ...budget },
     tokens: steadyTokens + settledTokens + spent(found.parts) + spent(summaries),
-    rereadTokens: () =>
-      rereadTokens(arrangement, messages, after.length, layout === 'sillytavern' && called.movesPrefix),
     prefixHash: system.hash,
     cutTurns,
     passages: [...documents.shown, ...found.shown],
+  }
+  return {
+    prompt,
+    rereadTokens: () =>
+      rereadTokens(arrangement, messages, after.length, layout === 'sillytavern' && called.movesPrefix),
     lore: () => called.explain().map(({ entry, ...line }) => ({ label: entry.label, ...line })),
   }
 }

@@ -129,9 +129,17 @@ export interface Prompt {
   passages: readonly Passage[]
   /** Turns (a user message and what follows it) left out at the beginning of the history. */
   cutTurns: number
-  /** What the model server reads again in the next turn, besides what is new then; estimated when it is asked for. */
+}
+
+/**
+ * A prompt with what can be told of it, which is worked out when it is asked for. That needs all that the prompt was made
+ * of: who keeps a prompt while a model speaks keeps the prompt alone.
+ */
+export interface Explained {
+  prompt: Prompt
+  /** What the model server reads again in the next turn, besides what is new then; estimated. */
   rereadTokens: () => number
-  /** Every entry of the lorebooks: whether it was called up, and why or why not. Worked out when it is asked for. */
+  /** Every entry of the lorebooks: whether it was called up, and why or why not. */
   lore: () => readonly LoreLine[]
 }
 

@@ -28,8 +28,6 @@ export function composeRaw(
     prefixHash: NO_PREFIX,
     cutTurns: 0,
     passages: [],
-    rereadTokens: () => 0,
-    lore: () => [],
   }
 }
 

@@ -37,8 +37,6 @@ export function composeTask(ask: Pick<Ask, 'messages' | 'sampling'>, profile: Mo
     prefixHash: NO_PREFIX,
     cutTurns: 0,
     passages: [],
-    rereadTokens: () => 0,
-    lore: () => [],
   }
 }
 

@@ -126,6 +126,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   ): void {
     if (this.#isOver || status < 200) return
     this.#flow = flow
+    // Only a call that has not begun is made anew, and a prompt is larger than all else that a running answer holds.
+    this.#request = undefined
     this.#silence?.refresh()
     try {
       const { 'content-type': type, 'retry-after': retryAfter } = headers

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { AppError } from '#base/errors.ts'
 import { frozenDraw } from '#characters/dice.ts'
 import { messageText, type ChatMessage } from '#prompt/ask.ts'
-import { compose } from '#prompt/compose.ts'
+import { compose, composeExplained } from '#prompt/compose.ts'
 
 import {
   assistant,
@@ -16,8 +16,10 @@ import {
 } from '../../support/samples.ts'
 
 const PROFILE = { contextTokens: 2_048, tokenRatio: 1 }
-const composed = (messages: ChatMessage[], card = {}, profile = PROFILE) =>
-  compose(sampleAsk({ messages }), sampleMaterials(card), profile)
+const composed = (messages: ChatMessage[], card = {}, profile = PROFILE) => {
+  const { prompt, lore } = composeExplained(sampleAsk({ messages }), sampleMaterials(card), profile)
+  return { ...prompt, lore }
+}
 const texts = (messages: readonly ChatMessage[]) =>
   messages.map((message) => `${message.role}: ${messageText(message)}`)
 
@@ -322,7 +324,7 @@ test('a key may be the name of the person or of the character', () => {
     },
   }
   const active = (words: string, userName: string) =>
-    compose(sampleAsk({ messages: [user(words)] }), sampleMaterials(card, userName), PROFILE)
+    composeExplained(sampleAsk({ messages: [user(words)] }), sampleMaterials(card, userName), PROFILE)
       .lore()
       .filter(({ isActive }) => isActive)
       .map(({ label }) => label)

@@ -1,15 +1,18 @@
 import { describe, expect, test } from 'vitest'
 
 import { messageText, type ChatMessage } from '#prompt/ask.ts'
-import { compose } from '#prompt/compose.ts'
+import { composeExplained } from '#prompt/compose.ts'
 import { messageTokens } from '#prompt/history.ts'
 
 import { assistant, sampleAsk, sampleEntry, sampleMaterials, user } from '../../support/samples.ts'
 
 const PROFILE = { contextTokens: 4_096, tokenRatio: 1 }
 const LIKE_ST = { troupe: { layout: 'sillytavern' } }
-const composed = (messages: ChatMessage[], card: Record<string, unknown> = {}) =>
-  compose(sampleAsk({ messages }), sampleMaterials({ extensions: LIKE_ST, ...card }), PROFILE)
+const composed = (messages: ChatMessage[], card: Record<string, unknown> = {}) => {
+  const materials = sampleMaterials({ extensions: LIKE_ST, ...card })
+  const { prompt, rereadTokens } = composeExplained(sampleAsk({ messages }), materials, PROFILE)
+  return { ...prompt, rereadTokens }
+}
 const texts = (messages: readonly ChatMessage[]) =>
   messages.map((message) => `${message.role}: ${messageText(message)}`)
 
