@@ -14,6 +14,15 @@ interface Held {
   untilMs: number
 }
 
+/** Who holds something under a key: many, where a whole house chats by one key. */
+interface Holders {
+  by: Map<string, Held>
+  /** Of all of them; whole numbers, so that nothing is left when all have gone. */
+  amount: number
+  /** None of them ends by itself before. */
+  firstEndsAtMs: number
+}
+
 /** Times of claims, oldest first; those before `from` have left the window. */
 interface Log {
   times: number[]
@@ -30,7 +39,7 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
   const kept = new Map<string, Kept>()
   const logs = new Map<string, Log>()
   /** What runs: leases, and what is reserved of sums; by key and by who holds it. */
-  const held = new Map<string, Map<string, Held>>()
+  const held = new Map<string, Holders>()
   const words = new EventEmitter().setMaxListeners(0)
 
   function find(key: string): Kept | undefined {
@@ -68,17 +77,33 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
   }
 
   function heldOf(key: string): number {
-    let sum = 0
     const holders = held.get(key)
-    for (const [id, { amount, untilMs }] of holders ?? [])
-      if (untilMs > now()) sum += amount
-      else holders?.delete(id)
-    if (holders?.size === 0) held.delete(key)
-    return sum
+    if (holders === undefined) return 0
+    const nowMs = now()
+    if (holders.firstEndsAtMs > nowMs) return holders.amount
+    holders.firstEndsAtMs = Infinity
+    for (const [id, { untilMs }] of holders.by)
+      if (untilMs <= nowMs) release(key, id)
+      else holders.firstEndsAtMs = Math.min(holders.firstEndsAtMs, untilMs)
+    return holders.amount
   }
 
   function hold(key: string, id: string, ttlMs: number, amount = 1): void {
-    keep(held, key, (held.get(key) ?? new Map<string, Held>()).set(id, { amount, untilMs: now() + ttlMs }))
+    const holders = held.get(key) ?? { by: new Map<string, Held>(), amount: 0, firstEndsAtMs: Infinity }
+    const untilMs = now() + ttlMs
+    holders.amount += amount - (holders.by.get(id)?.amount ?? 0)
+    holders.firstEndsAtMs = Math.min(holders.firstEndsAtMs, untilMs)
+    holders.by.set(id, { amount, untilMs })
+    keep(held, key, holders)
+  }
+
+  function release(key: string, id: string): void {
+    const holders = held.get(key)
+    const released = holders?.by.get(id)
+    if (holders === undefined || released === undefined) return
+    holders.by.delete(id)
+    holders.amount -= released.amount
+    if (holders.by.size === 0) held.delete(key)
   }
 
   function add(key: string, by: number): void {
@@ -147,7 +172,7 @@ export function openMemoryKv({ now, mostKeys = MOST_KEYS }: { now: () => number;
       return Promise.resolve()
     },
     settle(id, { leases, sums }) {
-      for (const key of [...leases, ...sums.map((sum) => sum.key)]) held.get(key)?.delete(id)
+      for (const key of [...leases, ...sums.map((sum) => sum.key)]) release(key, id)
       for (const { key, used } of sums) add(key, used)
       return Promise.resolve()
     },
