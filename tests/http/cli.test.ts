@@ -243,6 +243,14 @@ describe('the library', () => {
       spec: 'lorebook_v3',
       data: { entries: [{}, {}] },
     })
+    const better = { ...book, entries: book.entries.slice(0, 1) }
+    const edited = await save(
+      'edited.json',
+      Buffer.from(JSON.stringify({ spec: 'lorebook_v3', data: better })),
+    )
+    const changed = await saying('lorebooks', 'change', 'coast', '--name', 'The shore', '--file', edited)
+    expect(changed).toBe('coast: The shore, 1 entries, guide\n')
+    expect(await saying('lorebooks', 'list')).toMatch(/coast +1 entries +The shore +\(guide\)/)
     await saying('lorebooks', 'delete', 'coast')
     expect(await saying('lorebooks', 'test', 'guide', '--say', 'the reef')).toBe('0 entries, 0 tokens\n')
   })

@@ -14,6 +14,7 @@ const Stored = z.looseObject({
   characterIds: z.array(z.string()).nullable(),
 })
 const List = z.looseObject({ lorebooks: z.array(Stored.extend({ entries: z.number() })) })
+const Changed = Stored.extend({ book: z.looseObject({ entries: z.array(z.unknown()) }) })
 const Imported = z.looseObject({
   results: z.array(
     z.looseObject({
@@ -83,6 +84,21 @@ async function attach({ positionals, api, screen }: Run): Promise<number> {
   return 0
 }
 
+async function change({ positionals, values, api, screen }: Run): Promise<number> {
+  const id = required(positionals, 'Name the lorebook; "lorebooks list" shows them')
+  const [name, file] = [textOf(values, 'name'), textOf(values, 'file')]
+  if (name === undefined && file === undefined)
+    throw new AppError('invalid', 'Say what changes: --name "The coast", or --file with the new entries')
+  const changes = {
+    ...(name !== undefined && { name }),
+    ...(file !== undefined && { book: await bookIn(file) }),
+  }
+  const book = await api.call('PATCH', at(id), Changed, changes)
+  screen.line(`${book.id}: ${book.name}, ${String(book.book.entries.length)} entries, ${whoHas(book)}`)
+  screen.result(book)
+  return 0
+}
+
 async function remove({ positionals, api, screen }: Run): Promise<number> {
   const id = required(positionals, 'Name the lorebook to delete')
   await api.call('DELETE', at(id), z.null())
@@ -97,8 +113,11 @@ async function subject({ positionals, values }: Run) {
   if (stored !== undefined) return { lorebook: stored }
   const name = required(positionals, 'Name a character or a lorebook file')
   if (!/\.(json|png|charx|ya?ml|webp|jpe?g)$/i.test(name)) return { character: name }
-  return { book: (await readLorebook(await readFile(name), path.basename(name))).lorebook }
+  return { book: await bookIn(name) }
 }
+
+const bookIn = async (file: string) =>
+  (await readLorebook(await readFile(file), path.basename(file))).lorebook
 
 const Findings = z.looseObject({
   findings: z.array(z.looseObject({ code: z.string(), message: z.string() })),
@@ -174,6 +193,13 @@ export const lorebookCommands: readonly Command[] = [
     summary: 'says which characters have a lorebook',
     options: {},
     run: attach,
+  },
+  {
+    name: 'lorebooks change',
+    usage: 'lorebooks change BOOK [--name NAME] [--file FILE]',
+    summary: 'renames a lorebook, or takes its entries from a file; its characters keep it',
+    options: { name: { type: 'string' }, file: { type: 'string' } },
+    run: change,
   },
   {
     name: 'lorebooks delete',
