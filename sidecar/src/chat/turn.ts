@@ -5,6 +5,7 @@ import type { StopSignal } from '#base/stopping.ts'
 import { during, silentTrail } from '#base/trail.ts'
 import type { Ticket } from '#gateway/limits.ts'
 import type { Ask } from '#prompt/ask.ts'
+import { hasPictures } from '#prompt/history.ts'
 import type { FinishReason, Told } from '#providers/provider.ts'
 import type { Upstream } from '#providers/upstreams.ts'
 
@@ -120,7 +121,10 @@ async function answer(
   const { upstream, prompt } = begun
   return new Answer(begun, {
     whenEmpty: (reason) => (showsBubbles(ask) ? emptyAnswer(upstream, reason) : undefined),
-    onUsage: ({ promptTokens }) => on.upstreams.learn(upstream.model.name, prompt.tokens, promptTokens),
+    onUsage({ promptTokens }) {
+      // What a picture costs depends on its size: nothing is learned of words from it.
+      if (!hasPictures(prompt.messages)) on.upstreams.learn(upstream.model.name, prompt.tokens, promptTokens)
+    },
   })
 }
 

@@ -65,7 +65,7 @@ export function composeExplained(ask: Composing, materials: Materials, profile: 
   const always = alwaysParts(materials, conversation, withFixedOutlets(materials, variables))
   const prefixTokens = spent(offered.parts) + tokensOfPrefix(prefix, profile) + MESSAGE_OVERHEAD_TOKENS
   const alwaysTokens = spent(partsOf(always)) + MESSAGE_OVERHEAD_TOKENS + sum(after.map(messageTokens))
-  refuseWhatCannotFit(materials, budget, prefixTokens, alwaysTokens)
+  refuseWhatCannotFit(materials, budget, profile, prefixTokens, alwaysTokens)
 
   const turns = splitTurns(history)
   const summaryTokens = summaryReserve(materials, budget)
@@ -342,15 +342,18 @@ function historyParts(turns: readonly Turn[], cutTurns: number): Part[] {
 function refuseWhatCannotFit(
   materials: Materials,
   budget: Budget,
+  { tokenRatio }: ModelProfile,
   prefixTokens: number,
   tailTokens: number,
 ): void {
+  // As the model counts, like its window.
+  const about = (tokens: number) => String(Math.ceil(tokens * tokenRatio))
   const { name } = materials.speaker.card
   const window = `${String(budget.contextTokens)} tokens of context with ${String(budget.replyTokens)} kept for the answer`
   if (prefixTokens > budget.promptTokens) {
     throw new AppError(
       'context_length',
-      `The persona of ${name} with the system text needs about ${String(prefixTokens)} tokens, but the model has ${window}. ` +
+      `The persona of ${name} with the system text needs about ${about(prefixTokens)} tokens, but the model has ${window}. ` +
         'Shorten the card, ask for a shorter answer, or give the model a larger context.',
       { param: 'messages' },
     )
@@ -358,7 +361,7 @@ function refuseWhatCannotFit(
   if (prefixTokens + tailTokens > budget.promptTokens) {
     throw new AppError(
       'context_length',
-      `The last message needs about ${String(tailTokens)} tokens beside the ${String(prefixTokens)} of ${name}'s persona, ` +
+      `The last message needs about ${about(tailTokens)} tokens beside the ${about(prefixTokens)} of ${name}'s persona, ` +
         `but the model has ${window}. Send a shorter message or give the model a larger context.`,
       { param: 'messages' },
     )

@@ -22,6 +22,9 @@ export function messageTokens(message: ChatMessage): number {
 const picturesOf = ({ content }: Extract<ChatMessage, { role: 'user' }>): number =>
   content.reduce((sum, { type }) => (type === 'image' ? sum + 1 : sum), 0)
 
+export const hasPictures = (messages: readonly ChatMessage[]): boolean =>
+  messages.some((message) => message.role === 'user' && picturesOf(message) > 0)
+
 /** Splits a history into turns; what stands before the first user message belongs to the first turn. */
 export function splitTurns(messages: readonly ChatMessage[]): Turn[] {
   const turns: { messages: ChatMessage[]; tokens: number }[] = []

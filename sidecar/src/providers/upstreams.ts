@@ -36,7 +36,10 @@ export interface Upstreams {
   profile(upstream: Upstream): ModelProfile
   /** Asks the server how many tokens the text is, once, where it tells. Never throws; later profiles know the number. */
   measure(upstream: Upstream, text: string): Promise<void>
-  /** Learns from a finished call. The ratio only rises, in steps, so that budgets (and with them prefixes) stay put. */
+  /**
+   * Learns from a finished call without pictures. The ratio only rises, in steps and up to a bound, so that budgets (and with
+   * them prefixes) stay put.
+   */
   learn(model: string, estimatedTokens: number, reportedTokens: number): void
   state(): UpstreamState[]
   /** The base models of all servers, as they are now. */
@@ -68,6 +71,15 @@ const USUAL_CONTEXT_TOKENS = 8_192
 const HAS_TAG = /:[^/]*$/
 
 const RATIO_STEP = 0.05
+
+/** Of a shorter prompt the marks of the chat template are too large a part to tell anything of its words. */
+const LEARNED_FROM_TOKENS = 256
+
+/** What a template says before the first message: the sentences that some put there by themselves. */
+const TEMPLATE_TOKENS = 64
+
+/** The estimate is half too low at worst (`tests/e2e/context.test.ts`); whoever reports more counts something else. */
+const LARGEST_RATIO = 2.5
 const LIST_TIMEOUT_MS = 5_000
 const COUNT_TIMEOUT_MS = 2_000
 
@@ -222,9 +234,9 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
       if (count !== undefined) known.set(text, count)
     },
     learn(model, estimatedTokens, reportedTokens) {
-      const before = ratios.get(model) ?? 1
-      const seen = reportedTokens / Math.max(1, estimatedTokens)
-      if (seen > before) ratios.set(model, Math.ceil(seen / RATIO_STEP) * RATIO_STEP)
+      if (estimatedTokens < LEARNED_FROM_TOKENS) return
+      const seen = Math.min(LARGEST_RATIO, (reportedTokens - TEMPLATE_TOKENS) / estimatedTokens)
+      if (seen > (ratios.get(model) ?? 1)) ratios.set(model, Math.ceil(seen / RATIO_STEP) * RATIO_STEP)
     },
     state: () =>
       providers.map((provider) => ({

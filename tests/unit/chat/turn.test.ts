@@ -211,6 +211,20 @@ describe('a failure', () => {
     expect(records[0]?.cutTurns).toBeGreaterThan(0)
   })
 
+  test('a picture that costs more than estimated takes no room from the chats without one', async () => {
+    const large: Delta = { type: 'done', reason: 'stop', usage: { promptTokens: 9_000, completionTokens: 2 } }
+    const { run, calls, records } = openTurn(() => say(text('Aye'), large), { contextTokens: 2_048 })
+    const picture = { type: 'image' as const, url: 'data:image/png;base64,aaaa' }
+    const words = { type: 'text' as const, text: 'What is this?' }
+    const chat = longChat(80, 8)
+    await run(sampleAsk({ messages: [...longChat(6, 8), { role: 'user', content: [words, picture] }] }))
+    await run(sampleAsk({ messages: chat }))
+    const afterPicture = calls.at(-1)?.messages.length
+    await run(sampleAsk({ messages: chat }))
+    expect(records.at(-1)?.cutTurns).toBeGreaterThan(records.at(-2)?.cutTurns ?? Infinity)
+    expect(afterPicture).toBeGreaterThan(calls.at(-1)?.messages.length ?? Infinity)
+  })
+
   test('a prompt refused twice is an error, not a loop', async () => {
     const { run, calls } = openTurn(async function* () {
       await Promise.resolve()

@@ -50,11 +50,25 @@ test('in the units of a model whose counts are higher than estimated', async () 
   const upstream = await upstreams.find(undefined)
   const prefix = printPrefix(compose(ask, materials, upstreams.profile(upstream)).parts).text
   await upstreams.measure(upstream, prefix)
-  upstreams.learn('base', 100, 200)
+  upstreams.learn('base', 1_000, 2_064)
   const { tokens, budget } = compose(ask, materials, upstreams.profile(upstream))
   expect(budget.promptTokens * 2).toBeLessThanOrEqual(2_048)
   expect(tokens).toBeGreaterThanOrEqual(300)
   expect(tokens).toBeLessThan(340)
+})
+
+test.each([
+  ['of a short one, since the template is most of it', 40, 130, 1],
+  ['of what a template adds by itself', 400, 460, 1],
+  ['of words that need more tokens than estimated', 1_000, 1_364, 1.3],
+  ['of a server that counts something else, no more than the estimate can be wrong', 1_000, 90_000, 2.5],
+])('the size of a prompt teaches %s', async (_name, estimated, reported, ratio) => {
+  const { upstreams } = openCounting(() => Promise.resolve(undefined))
+  const upstream = await upstreams.find(undefined)
+  upstreams.learn('base', estimated, reported)
+  expect(upstreams.profile(upstream).tokenRatio).toBeCloseTo(ratio)
+  upstreams.learn('base', 2_000, 100)
+  expect(upstreams.profile(upstream).tokenRatio).toBeCloseTo(ratio)
 })
 
 test.each([
