@@ -37,8 +37,7 @@ function remarkExtensions(card: Card, { note }: Notebook): void {
         path,
         `"${path}" holds ${value.length} scripts for another program; they are kept, and never run here.`,
       )
-  for (const setting of senselessSettings(card)) {
-    const path = `extensions.troupe.${setting}`
+  for (const { path } of senselessSettings(card)) {
     note('senseless_setting', path, `"${path}" has a value that makes no sense; it counts as absent.`)
   }
 }

@@ -76,24 +76,27 @@ export function settingsOf({ extensions }: Pick<Card, 'extensions'>): CharacterS
 /** Names of all settings. */
 export const SETTINGS: ReadonlySet<string> = new Set(Object.keys(Settings.shape))
 
-/** Where `extensions.troupe` has values that make no sense and count as absent, e.g. `options.temperature`. */
-export function senselessSettings({ extensions }: Pick<Card, 'extensions'>): string[] {
-  const given = Fields.parse(extensions['troupe'])
-  const read = Fields.parse(settingsOf({ extensions }))
-  return Object.keys(given)
-    .filter((name) => SETTINGS.has(name))
-    .flatMap((name) => differing(name, given[name], read[name]))
+/** A place in a card, e.g. `extensions.troupe.options.temperature`, and what stands there. */
+export interface Senseless {
+  path: string
+  value: unknown
 }
 
-const Fields = z.record(z.string(), z.unknown()).catch({})
-
-function differing(path: string, given: unknown, read: unknown): string[] {
-  if (JSON.stringify(given) === JSON.stringify(read)) return []
-  const isGroup = path === 'options' || path === 'lore'
-  if (!isGroup || typeof given !== 'object' || given === null || Array.isArray(given)) return [path]
-  const inside = Fields.parse(read)
-  return Object.entries(given).flatMap(([name, value]) => differing(`${path}.${name}`, value, inside[name]))
+/** What makes no sense in `extensions.troupe` and counts as absent: values, names, or all of it. */
+export function senselessSettings({ extensions }: Pick<Card, 'extensions'>): Senseless[] {
+  const given = extensions['troupe']
+  return given === undefined ? [] : differing('extensions.troupe', given, settingsOf({ extensions }))
 }
+
+/** What was read may have more than was given, and in another order. */
+function differing(path: string, given: unknown, read: unknown): Senseless[] {
+  if (isObject(given) && isObject(read))
+    return Object.entries(given).flatMap(([name, value]) => differing(`${path}.${name}`, value, read[name]))
+  return JSON.stringify(given) === JSON.stringify(read) ? [] : [{ path, value: given }]
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** A turn asks a dozen times. Cards are never changed in place. */
 const read = new WeakMap<Card['extensions'], CharacterSettings>()

@@ -295,19 +295,31 @@ function editCard(card: Card, changes: Readonly<Record<string, unknown>>): Card 
   const { extensions, ...fields } = changes
   const merged: Record<string, unknown> = { ...card, ...fields }
   if (isObject(extensions)) merged['extensions'] = { ...card.extensions, ...extensions }
-  const kept = Object.entries(merged).filter(([, value]) => value !== null)
+  const kept = Object.entries(merged).flatMap(([name, value]) => emptied(card, name, value))
   const parsed = Card.safeParse(Object.fromEntries(kept))
-  if (parsed.success) return isObject(extensions) ? withSensibleSettings(parsed.data) : parsed.data
+  if (parsed.success) return isObject(extensions) ? withSensibleSettings(parsed.data, card) : parsed.data
   const issue = parsed.error.issues[0]
   const param = ['card', ...(issue?.path ?? [])].join('.')
   throw new AppError('invalid', `"${param}": ${issue?.message ?? 'is wrong'}`, { param })
 }
 
+/** Nothing takes a field away; those that every card has are empty then. */
+function emptied(card: Card, name: string, value: unknown): [name: string, value: unknown][] {
+  if (value !== null) return [[name, value]]
+  if (!(REQUIRED.has(name) && name in card)) return []
+  return [[name, Array.isArray(card[name]) ? [] : '']]
+}
+
+const REQUIRED: ReadonlySet<string> = new Set(
+  Object.entries(Card.shape).flatMap(([name, field]) => (field.safeParse(undefined).success ? [] : [name])),
+)
+
 /** A card from elsewhere may bring nonsense and still speaks; who sets it here is told. */
-function withSensibleSettings(card: Card): Card {
-  const [wrong] = senselessSettings(card)
+function withSensibleSettings(card: Card, before: Card): Card {
+  const broughtAlong = new Set(senselessSettings(before).map((each) => JSON.stringify(each)))
+  const wrong = senselessSettings(card).find((each) => !broughtAlong.has(JSON.stringify(each)))
   if (wrong === undefined) return card
-  const param = `card.extensions.troupe.${wrong}`
+  const param = `card.${wrong.path}`
   throw new AppError('invalid', `"${param}": the value makes no sense; docs/prompt.md lists those that do`, {
     param,
   })

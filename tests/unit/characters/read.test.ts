@@ -234,6 +234,19 @@ describe('a repair', () => {
       ['senseless_setting', 'senseless_setting'],
     ],
     [
+      'no options that are given in part, or in another order',
+      { extensions: { troupe: { sampling: { days: 3, share: 0.5 }, lore: { deepest: 4 } } } },
+      {},
+      [],
+    ],
+    [
+      'options by names that there are not',
+      { extensions: { troupe: { modle: 'small', sampling: { share: 1, hours: 3 } } } },
+      {},
+      ['senseless_setting', 'senseless_setting'],
+    ],
+    ['options that are none', { extensions: { troupe: 'x' } }, {}, ['senseless_setting']],
+    [
       'a note with a macro that nothing replaces',
       { extensions: { depth_prompt: { prompt: '{{foo}}' } } },
       {},

@@ -280,7 +280,10 @@ describe('a version', () => {
   test.each([
     [{ name: '' }, 'card.name'],
     [{ tags: 'one' }, 'card.tags'],
-    [{ description: null }, 'card.description'],
+    [{ name: null }, 'card.name'],
+    [{ description: 7 }, 'card.description'],
+    [{ extensions: { troupe: 'x' } }, 'card.extensions.troupe'],
+    [{ extensions: { troupe: { modle: 'x' } } }, 'card.extensions.troupe.modle'],
   ])('with %j is refused and names the field', async (card, param) => {
     await library.importFile(file(), WHO)
     await expect(library.edit('mira-holt', { card, ...WHO })).rejects.toMatchObject({
@@ -288,6 +291,24 @@ describe('a version', () => {
       param,
     })
     expect((await library.get('mira-holt')).latestVersion).toBe(1)
+  })
+
+  test('can empty what every card has, and take away what not every card has', async () => {
+    await library.importFile(file({ nickname: 'Mi', tags: ['sea'] }), WHO)
+    await library.edit('mira-holt', { card: { scenario: null, tags: null, nickname: null }, ...WHO })
+    const { card } = await library.version('mira-holt', 2)
+    expect(card).toMatchObject({ scenario: '', tags: [] })
+    expect(card).not.toHaveProperty('nickname')
+  })
+
+  test('of a card that brought nonsense can be set and mended all the same', async () => {
+    const troupe = { layout: 'round', sampling: { share: 4 } }
+    await library.importFile(file({ extensions: { troupe } }), WHO)
+    const set = (changed: object) =>
+      library.edit('mira-holt', { card: { extensions: { troupe: changed } }, ...WHO })
+    expect(await set({ ...troupe, options: { seed: 1 } })).toMatchObject({ latestVersion: 2 })
+    expect(await set({ sampling: { share: 4 } })).toMatchObject({ latestVersion: 3 })
+    await expect(set({ sampling: { share: 5 } })).rejects.toMatchObject({ code: 'invalid' })
   })
 
   test('that answered before comes back by a roll back, and goes again by another', async () => {
