@@ -88,6 +88,34 @@ async function askedAndRecorded(...of: Parameters<typeof ask>) {
 
 const LAMPS = '# Lamps\n\nThe brass lamps of Skerry Point cost three coins.'
 
+describe('a response', () => {
+  test('tells its sources to a client that asks for them, whole and streamed', async () => {
+    const troupe = await open()
+    const mira = await troupe.importCard({ name: 'Mira' })
+    await addBase(troupe, { name: 'Shop', characterIds: [mira] }, LAMPS)
+    const body = { model: mira, input: 'What do the brass lamps of Skerry Point cost?' }
+    const respond = async (over: object) => {
+      const answer = await troupe.request('POST', '/v1/responses', {
+        key: CONNECTION_KEY,
+        body: { ...body, ...over },
+      })
+      return await answer.text()
+    }
+    const asked = { troupe: { sources: true } }
+    expect(JSON.parse(await respond(asked))).toMatchObject({
+      output: [{ type: 'message' }],
+      sources: [{ document: [expect.stringContaining('three coins') as string] }],
+    })
+    const [beforeWords, words] = (await respond({ ...asked, stream: true })).split(
+      'response.output_text.delta',
+    )
+    expect(beforeWords).toContain('three coins')
+    expect(words).toBeDefined()
+    expect(await respond({})).not.toContain('three coins')
+    await troupe.close()
+  })
+})
+
 describe('the record of a turn', () => {
   test('names the passages with their scores, the gate and the times, and has not a word of them', async () => {
     const troupe = await open()

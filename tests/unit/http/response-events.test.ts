@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 
 import { AppError } from '#base/errors.ts'
 import { collectResponse, createResponseEvents } from '#http/v1/response-events.ts'
-import type { Delta } from '#providers/provider.ts'
+import type { Cited, Delta } from '#providers/provider.ts'
 
 const HEAD = { requestId: 'r1', createdSeconds: 5, settings: { model: 'mira', store: false } }
 const USAGE = { promptTokens: 3, completionTokens: 2, cachedTokens: 1, reasoningTokens: 1 }
@@ -166,6 +166,49 @@ test('a response holds its settings, every item with its own id, and the usage',
       output_tokens_details: { reasoning_tokens: 1 },
       total_tokens: 5,
     },
+  })
+})
+
+describe('sources', () => {
+  const passage = { documentId: 'd1', label: 'Log', text: 'Lit on 3 March.', page: 3, similarity: 0.7 }
+  const cited: Cited = { type: 'sources', passages: [{ ...passage, reference: 1, chunkIds: [7] }] }
+  const SOURCES = [
+    {
+      source: { id: 'd1#1', name: 'Log' },
+      document: ['Lit on 3 March.'],
+      metadata: [{ source: 'd1#1', name: 'Log', page: 2 }],
+      distances: [0.7],
+    },
+  ]
+  const told = [cited, text('Hi'), done('stop')]
+  const all = async function* () {
+    yield* await Promise.resolve(told)
+  }
+
+  test('stand beside the output for a client that asks for them, and before the first word of a stream', async () => {
+    const head = { ...HEAD, wantsSources: true }
+    expect(await collectResponse(all(), head)).toMatchObject({ status: 'completed', sources: SOURCES })
+    const events = createResponseEvents(head)
+    const told = readEvents(
+      [
+        events.open(),
+        events.sources?.(cited),
+        events.delta({ type: 'text', text: 'Hi' }),
+        events.done({ type: 'done', reason: 'stop' }),
+      ].join(''),
+    )
+    expect(told.map(({ sequence_number: number }) => number)).toEqual([...told.keys()])
+    expect(told.flatMap(({ type, response }) => (response?.['sources'] ? [type] : []))).toEqual([
+      'response.in_progress',
+      'response.completed',
+    ])
+    expect(told[2]?.response).toMatchObject({ status: 'in_progress', output: [], sources: SOURCES })
+    expect(told.at(-1)?.response).toMatchObject({ sources: SOURCES })
+  })
+
+  test('are kept from a client that did not ask', async () => {
+    expect(await collectResponse(all(), HEAD)).not.toHaveProperty('sources')
+    expect(createResponseEvents(HEAD).sources).toBeUndefined()
   })
 })
 

@@ -1,8 +1,9 @@
 /** Deltas become what clients of the Responses API read: named events of a stream, or one response object. Pure. */
 import type { AppError, ErrorCode } from '#base/errors.ts'
-import type { Delta, FinishReason, Told, Usage } from '#providers/provider.ts'
+import type { Cited, Delta, FinishReason, Told, Usage } from '#providers/provider.ts'
 
 import type { Chunks } from './stream.ts'
+import { sourcesJson } from './wire.ts'
 
 /** What one response tells of itself, equal in every event that carries it. */
 export interface ResponseHead {
@@ -10,6 +11,8 @@ export interface ResponseHead {
   createdSeconds: number
   /** Fields of the request that the response repeats. */
   settings: Readonly<Record<string, unknown>>
+  /** The client asked for the passages that the model was given. */
+  wantsSources?: boolean
 }
 
 type Done = Extract<Delta, { type: 'done' }>
@@ -124,6 +127,8 @@ interface Outcome {
   reason?: string
   error?: { code: string; message: string }
   usage?: Usage | undefined
+  /** What has been told by now. */
+  cited?: Cited | undefined
 }
 
 const INCOMPLETE: Readonly<Partial<Record<FinishReason, string>>> = {
@@ -158,7 +163,7 @@ const usageJson = ({ promptTokens, completionTokens, cachedTokens = 0, reasoning
 })
 
 function responseJson(head: ResponseHead, output: readonly Item[], outcome: Outcome): object {
-  const { status, reason, error, usage } = outcome
+  const { status, reason, error, usage, cited } = outcome
   return {
     id: `resp_${head.requestId}`,
     object: 'response',
@@ -168,20 +173,21 @@ function responseJson(head: ResponseHead, output: readonly Item[], outcome: Outc
     incomplete_details: reason === undefined ? null : { reason },
     ...head.settings,
     output,
+    // Ours: OpenAI's interface has no field for them.
+    ...(cited && head.wantsSources === true && { sources: sourcesJson(cited.passages) }),
     usage: usage === undefined ? null : usageJson(usage),
   }
 }
 
 /** Makes the events of one streamed response. A failure closes what is open before it is told. */
-export function createResponseEvents(
-  head: ResponseHead,
-): Omit<Required<Chunks>, 'notice' | 'sources' | 'beat'> {
+export function createResponseEvents(head: ResponseHead): Chunks & Required<Pick<Chunks, 'open'>> {
   const output = createOutput(head.requestId)
+  let cited: Cited | undefined
   let sequence = 0
   const write = (events: readonly ResponseEvent[]) => events.map((event) => sse(event, sequence++)).join('')
   const stage = (name: string, outcome: Outcome): ResponseEvent => ({
     type: `response.${name}`,
-    response: responseJson(head, output.items, outcome),
+    response: responseJson(head, output.items, { ...outcome, cited }),
   })
   const end = (itemStatus: EndStatus, outcome: Outcome) =>
     write([...output.close(itemStatus), stage(outcome.status, outcome)])
@@ -193,6 +199,13 @@ export function createResponseEvents(
       const outcome = outcomeOf(done)
       return end(outcome.status, outcome)
     },
+    // In an event that clients know: the list of their types is closed.
+    ...(head.wantsSources === true && {
+      sources(told) {
+        cited = told
+        return write([stage('in_progress', { status: 'in_progress' })])
+      },
+    }),
     error: (error) => end('incomplete', failureOf(error)),
   }
 }
@@ -205,11 +218,13 @@ function sse({ type, ...fields }: ResponseEvent, sequenceNumber: number): string
 export async function collectResponse(deltas: AsyncIterable<Told>, head: ResponseHead): Promise<object> {
   const output = createOutput(head.requestId)
   let done: Done | undefined
+  let cited: Cited | undefined
   for await (const delta of deltas) {
     if (delta.type === 'done') done = delta
-    else if (delta.type !== 'status' && delta.type !== 'sources') output.add(delta)
+    else if (delta.type === 'sources') cited = delta
+    else if (delta.type !== 'status') output.add(delta)
   }
   const outcome = outcomeOf(done)
   output.close(outcome.status)
-  return responseJson(head, output.items, outcome)
+  return responseJson(head, output.items, { ...outcome, cited })
 }

@@ -30,6 +30,7 @@ async function respond(caller: Caller, on: ChatParts): Promise<void> {
     requestId: ask.requestId,
     createdSeconds: Math.floor(on.now() / 1_000),
     settings: settingsOf(body),
+    wantsSources: body.troupe?.sources ?? false,
   }
   try {
     if (!ask.stream) {

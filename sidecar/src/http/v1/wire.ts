@@ -105,7 +105,7 @@ function sourceEvents({ passages }: Cited): string {
 }
 
 /** Shape of Open WebUI's sources, which others that show sources read as well. Pages are counted from 0 there. */
-const sourcesJson = (passages: readonly Passage[]) =>
+export const sourcesJson = (passages: readonly Passage[]) =>
   passages.map(({ documentId, label, text, page, similarity, reference }) => ({
     source: { id: `${documentId}#${String(reference)}`, name: label },
     document: [text],
