@@ -163,6 +163,36 @@ describe('what a client may say', () => {
     expect(answer.headers.get('x-ignored-params')).toBe(name)
   })
 
+  const LOOK = { type: 'function', function: { name: 'look', parameters: { type: 'object' } } }
+  const named = (name: string) => ({ type: 'function', function: { name } })
+
+  test.each([
+    ['response_format', { type: 'xml' }],
+    ['response_format', { type: 'json_schema' }],
+    ['response_format', { type: 'json_schema', json_schema: { name: 'mood' } }],
+    ['response_format', 'json'],
+    ['tool_choice', 'foo'],
+    ['tool_choice', { type: 'function' }],
+    ['tool_choice', named('wait')],
+  ])('a wish that no server can keep is refused: %s %j', async (param, value) => {
+    for (const model of [FAKE_MODEL.name, OTHER.name]) {
+      const answer = await post({ model, tools: [LOOK], [param]: value })
+      expect([answer.status, await answer.json()]).toMatchObject([400, { error: { param } }])
+    }
+  })
+
+  test('of several tools a named one is offered alone, and that it must be called is told to be a wish', async () => {
+    const tools = [LOOK, { type: 'function', function: { name: 'wait', parameters: { type: 'object' } } }]
+    const answer = await post({ model: FAKE_MODEL.name, tools, tool_choice: named('look') })
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('x-ignored-params')).toBe('tool_choice')
+    expect(lastOf(ollama)['tools']).toEqual([LOOK])
+    for (const kept of ['auto', 'none', null]) {
+      const { headers } = await post({ model: FAKE_MODEL.name, tools, tool_choice: kept })
+      expect(headers.get('x-ignored-params')).toBeNull()
+    }
+  })
+
   test('a field whose name cannot stand in a header is not told, and breaks nothing', async () => {
     const many = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`field${String(at)}`, 1]))
     const odd = { さ: 1, 'a\r\nset-cookie: b': 1, 'a, b': 1, ['x'.repeat(100)]: 1 }

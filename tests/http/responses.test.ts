@@ -295,6 +295,13 @@ describe('a request that cannot be answered', () => {
     ['a tool that is no function', { tools: [{ type: 'web_search' }] }, 'tools.0.type', /web_search/],
     ['a tool without a name', { tools: [{ type: 'function' }] }, 'tools.0.name', /string/],
     ['a choice among tools', { tool_choice: { type: 'allowed_tools' } }, 'tool_choice', /one function/],
+    ['a choice that is none', { tool_choice: 'any' }, 'tool_choice', /one function/],
+    [
+      'a tool that is not there',
+      { tools: [LOOK], tool_choice: { type: 'function', name: 'wait' } },
+      'tool_choice',
+      /"wait", which is not among the tools/,
+    ],
     ['an unknown format', { text: { format: { type: 'xml' } } }, 'text.format.type', /json_schema/],
     ['a format without schema', { text: { format: { type: 'json_schema' } } }, 'text.format.name', /string/],
     ['a wrong number', { temperature: 'hot' }, 'temperature', /number/],

@@ -78,7 +78,7 @@ const driver: ProviderDriver = {
         const cannotThink = descriptions.known(model)?.capabilities?.includes('thinking') === false
         return [
           ...Object.keys(extra),
-          ...(toolChoice === 'required' ? ['tool_choice'] : []),
+          ...(isKept(toolChoice) ? [] : ['tool_choice']),
           ...(thinking !== false && cannotThink ? ['reasoning_effort'] : []),
         ]
       },
@@ -183,9 +183,13 @@ function toBase64(dataUrl: string): string {
 
 const NamedTool = z.object({ function: z.object({ name: z.string() }) })
 
+/** That a tool must be called is a wish here. */
+const isKept = (toolChoice: unknown): boolean =>
+  toolChoice === undefined || toolChoice === 'auto' || toolChoice === 'none'
+
 /**
- * Ollama has no `tool_choice`. `none` is kept by offering no tool, a named tool by offering no other;
- * `required` stays a wish.
+ * Ollama has no `tool_choice`. `none` is kept by offering no tool. For a named tool no other is offered, and whether the model
+ * calls it stays open; so does `required`.
  */
 function offeredTools(tools: readonly ToolSpec[], choice: unknown): readonly ToolSpec[] {
   if (choice === 'none') return []

@@ -43,6 +43,29 @@ const Message = z.object({
 
 const Tool = z.looseObject({ type: z.literal('function'), function: z.looseObject({ name: text }) })
 
+const ResponseFormat = z.union(
+  [
+    z.looseObject({ type: z.enum(['text', 'json_object']) }),
+    z.looseObject({
+      type: z.literal('json_schema'),
+      json_schema: z.looseObject({ schema: z.record(text, z.unknown()) }),
+    }),
+  ],
+  {
+    error:
+      'must be { "type": "text" }, { "type": "json_object" }, or { "type": "json_schema", "json_schema": { "name": …, "schema": { … } } }',
+  },
+)
+
+export const TOOL_WORDS = z.enum(['none', 'auto', 'required'])
+
+export const TOOL_CHOICE_FAULT = 'say "auto", "none" or "required", or name one function'
+
+const ToolChoice = z.union(
+  [TOOL_WORDS, z.looseObject({ type: z.literal('function'), function: z.looseObject({ name: text }) })],
+  { error: TOOL_CHOICE_FAULT },
+)
+
 /** Not loose: what is unknown is taken from the body itself, since zod reads loose objects ten times slower. */
 export const ChatBody = z.object({
   model: text.min(1),
@@ -79,8 +102,8 @@ export const ChatBody = z.object({
   safety_identifier: name,
   audio: z.unknown().optional(),
   tools: z.array(Tool).nullish(),
-  tool_choice: z.unknown().optional(),
-  response_format: z.unknown().optional(),
+  tool_choice: ToolChoice.nullish(),
+  response_format: ResponseFormat.nullish(),
   /** Ours: what OpenAI's interface has no field for. */
   troupe: z
     .looseObject({
@@ -162,6 +185,15 @@ function refuseSound({ modalities, audio }: z.infer<typeof ChatBody>): void {
   })
 }
 
+function refuseMissingTool({ tool_choice: choice, tools }: ChatBody): void {
+  if (choice == null || typeof choice === 'string') return
+  const { name } = choice.function
+  if (tools?.some((tool) => tool.function.name === name) === true) return
+  throw new AppError('invalid', `"tool_choice" names "${name}", which is not among the tools`, {
+    param: 'tool_choice',
+  })
+}
+
 /** Models know three degrees, or none. */
 const EFFORTS: Readonly<Record<NonNullable<ChatBody['reasoning_effort']>, Thinking>> = {
   none: false,
@@ -173,7 +205,9 @@ const EFFORTS: Readonly<Record<NonNullable<ChatBody['reasoning_effort']>, Thinki
   max: 'high',
 }
 
+/** Throws AppError `invalid` for a choice among the tools that is none of them. */
 export function askParts(body: ChatBody) {
+  refuseMissingTool(body)
   return {
     model: body.model,
     messages: body.messages.map(readMessage),

@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 
 import { check } from '../body.ts'
-import { ChatBody, createReader, pictureUrl } from './read-ask.ts'
+import { ChatBody, createReader, pictureUrl, TOOL_CHOICE_FAULT, TOOL_WORDS } from './read-ask.ts'
 
 const text = z.string()
 const record = z.record(text, z.unknown())
@@ -55,7 +55,7 @@ const OWN = {
   }),
   instructions: text.nullish(),
   tools: z.array(z.looseObject({ type: text })).nullish(),
-  tool_choice: z.union([text, z.looseObject({ type: text })]).nullish(),
+  tool_choice: z.union([TOOL_WORDS, z.looseObject({ type: text })], { error: TOOL_CHOICE_FAULT }).nullish(),
   parallel_tool_calls: z.boolean().nullish(),
   text: z.looseObject({ format: z.looseObject({ type: text }).nullish() }).nullish(),
   max_output_tokens: z.number().int().positive().nullish(),
@@ -275,16 +275,14 @@ function readTool(tool: { type: string }, index: number): ChatTool {
   return { type: 'function', function: { name, ...Object.fromEntries(given) } }
 }
 
-function readToolChoice(choice: ResponsesBody['tool_choice']): unknown {
+function readToolChoice(choice: ResponsesBody['tool_choice']): ChatBody['tool_choice'] {
   if (choice == null || typeof choice === 'string') return choice
   const named = FunctionChoice.safeParse(choice)
   if (named.success) return { type: 'function', function: { name: named.data.name } }
-  throw new AppError('invalid', 'Say "auto", "none" or "required", or name one function', {
-    param: 'tool_choice',
-  })
+  throw new AppError('invalid', `"tool_choice": ${TOOL_CHOICE_FAULT}`, { param: 'tool_choice' })
 }
 
-function readFormat(format: { type: string } | null | undefined): unknown {
+function readFormat(format: { type: string } | null | undefined): ChatBody['response_format'] {
   switch (format?.type) {
     case undefined:
     case 'text':
@@ -292,11 +290,9 @@ function readFormat(format: { type: string } | null | undefined): unknown {
     case 'json_object':
       return { type: 'json_object' }
     case 'json_schema': {
-      const given = Object.entries(check(SchemaFormat, format, 'text.format'))
-      return {
-        type: 'json_schema',
-        json_schema: Object.fromEntries(given.filter(([, value]) => value !== null)),
-      }
+      const { schema, ...about } = check(SchemaFormat, format, 'text.format')
+      const given = Object.entries(about).filter(([, value]) => value !== null)
+      return { type: 'json_schema', json_schema: { ...Object.fromEntries(given), schema } }
     }
     default:
       throw new AppError('invalid', 'The format must be "text", "json_object" or "json_schema"', {
