@@ -287,7 +287,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     sources,
     basesOf: knowledge.bases.of,
     retrieval: search,
-    exams: createExams({ store, retrieval: search, now }),
+    exams: createExams({ store, retrieval: search, index: search.index, now }),
     loading: createLoading({ loaders: plugins.loaders, documents: knowledge.documents }),
     rebuilding,
     exportArchive: () => exportArchive({ library, lorebooks }),

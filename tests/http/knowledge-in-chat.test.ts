@@ -1,4 +1,8 @@
 /** What a turn looks up, what of it reaches the model, and what is told of it afterwards. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
@@ -162,6 +166,36 @@ describe('the record of a turn', () => {
     expect(JSON.stringify(record)).not.toContain(chroma)
     await troupe.close()
   })
+})
+
+test('a base that was read by a model answers by words alone when no model is set any more', async () => {
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'troupe-without-model-'))
+  const before = await open({ TROUPE_DATA_DIR: dataDir, EMBEDDING_MODEL: EMBEDDER.name })
+  const { baseId } = await addBase(before, { name: 'Shop' }, LAMPS)
+  const searchedBy = async (on: TestApp) =>
+    (await api<{ searchedBy: string }>(on, 'GET', `/knowledge/bases/${baseId}`)).searchedBy
+  await expect.poll(() => searchedBy(before)).toBe('words and meaning')
+  const question = 'What do the brass lamps of Skerry Point cost?'
+  await api(before, 'POST', `/knowledge/exams/${baseId}`, {
+    ...{ question, quote: 'cost three coins', document: 'shop.md' },
+  })
+  const run = (on: TestApp) => api(on, 'POST', `/knowledge/exams/${baseId}/run`)
+  expect(await run(before)).toMatchObject({ hitRate: 1, fingerprint: expect.any(String) as string })
+  await before.close()
+
+  const after = await open({ TROUPE_DATA_DIR: dataDir })
+  expect(await searchedBy(after)).toBe('words')
+  expect(await run(after)).toMatchObject({ hitRate: 1, unanswered: 0, fingerprint: null })
+  expect(
+    await api(after, 'POST', '/knowledge/test', { question, bases: [baseId] }),
+    'nothing is missing where words alone are meant to answer',
+  ).toMatchObject({ passages: [{ similarity: null }], trace: { notes: [] } })
+  await after.close()
+
+  const again = await open({ TROUPE_DATA_DIR: dataDir, EMBEDDING_MODEL: EMBEDDER.name })
+  expect(await searchedBy(again)).toBe('words and meaning')
+  await again.close()
+  await rm(dataDir, { recursive: true, force: true })
 })
 
 test('a document never reaches a character that its base is not given to, however bases move', async () => {

@@ -46,6 +46,9 @@ export function createFakeIndex(store: Store): FakeIndex {
 
   const index: FakeIndex = {
     model: null,
+    get hasMeaning() {
+      return index.model !== null
+    },
     async add(scope, added, { signal, onEmbedded }) {
       await pass(signal)
       for (const { id, documentId, text } of added) known.set(id, { ...scope, documentId, text })

@@ -9,6 +9,7 @@ import type { Db, Store, Write } from '#store/store.ts'
 
 import type { Background } from './background.ts'
 import type { Bases, BaseWish, By, DocumentState, KnowledgeBase } from './knowledge.ts'
+import type { Findable } from './passages.ts'
 import { buildProgress, CUT_VERSION, forgetBuild, type RecutParts } from './recut.ts'
 import { chunkingOf } from './reading-queue.ts'
 
@@ -16,6 +17,7 @@ export interface BaseParts {
   store: Store
   audit: ReturnType<typeof createAudit>
   recut: RecutParts
+  index: Pick<Findable, 'hasMeaning'>
   background: Background
   /** Throws AppError `not_found` for a character that is not there. */
   nameOfCharacter(id: string): Promise<string>
@@ -66,7 +68,7 @@ export async function openBases(on: BaseParts): Promise<OpenBases> {
   }
 
   const get = async (id: string): Promise<KnowledgeBase> => {
-    const [base] = await present(store, [await rowOf(id)])
+    const [base] = await present([await rowOf(id)], on)
     if (base === undefined) throw new AppError('not_found', `There is no knowledge base "${id}"`)
     return base
   }
@@ -149,7 +151,7 @@ export async function openBases(on: BaseParts): Promise<OpenBases> {
         .from(bases)
         .where(isDeleted ? isNotNull(bases.deletedAtMs) : isNull(bases.deletedAtMs))
         .orderBy(bases.name)
-      return present(store, rows)
+      return present(rows, on)
     },
     get,
     create: (wish, by) => create(wish, by),
@@ -211,7 +213,10 @@ function isCutOtherwise(before: KnowledgeSettings, after: KnowledgeSettings): bo
 }
 
 /** With what belongs to them, in a few statements however many there are. */
-async function present(store: Store, rows: readonly Row[]): Promise<KnowledgeBase[]> {
+async function present(
+  rows: readonly Row[],
+  { store, index }: Pick<BaseParts, 'store' | 'index'>,
+): Promise<KnowledgeBase[]> {
   const { knowledgeAttachments: attachments, knowledgeDocuments: documents } = store.t
   const ids = rows.map(({ id }) => id)
   if (ids.length === 0) return []
@@ -245,7 +250,7 @@ async function present(store: Store, rows: readonly Row[]): Promise<KnowledgeBas
           0,
         ),
         sizeBytes: own.reduce((total, { sizeBytes }) => total + Number(sizeBytes ?? 0), 0),
-        searchedBy: row.fingerprint === null ? 'words' : 'words and meaning',
+        searchedBy: row.fingerprint !== null && index.hasMeaning ? 'words and meaning' : 'words',
         rebuilding: building === null ? null : await buildProgress(store, row, building),
         ...{ createdAtMs: row.createdAtMs, updatedAtMs: row.updatedAtMs, deletedAtMs: row.deletedAtMs },
       }

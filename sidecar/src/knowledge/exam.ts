@@ -7,6 +7,7 @@ import type { ExamRanks } from '#store/exam-tables.ts'
 import type { Store } from '#store/store.ts'
 
 import type { Retrieval } from './retrieval.ts'
+import type { SearchIndex } from './search-index.ts'
 
 export interface ExamQuestion {
   id: string
@@ -21,6 +22,7 @@ export interface ExamQuestion {
 export interface ExamRun {
   id: string
   atMs: number
+  /** Of the model that took part; null where words alone answered. */
   fingerprint: string | null
   /** Of the questions that were answered, the share whose passage was among those that would stand in a prompt, 0 to 1. */
   hitRate: number
@@ -61,10 +63,11 @@ const QUOTE_CHARACTERS = 200
 interface ExamParts {
   store: Store
   retrieval: Pick<Retrieval, 'retrieve'>
+  index: Pick<SearchIndex, 'hasMeaning'>
   now: () => number
 }
 
-export function createExams({ store, retrieval, now }: ExamParts): Exams {
+export function createExams({ store, retrieval, index, now }: ExamParts): Exams {
   const { examQuestions, examRuns } = store.t
   const questions = (baseId: string): Promise<ExamQuestion[]> =>
     Promise.resolve(
@@ -106,7 +109,7 @@ export function createExams({ store, retrieval, now }: ExamParts): Exams {
       .from(knowledgeBases)
       .where(eq(knowledgeBases.id, baseId))
     if (base === undefined) throw new AppError('not_found', `There is no knowledge base "${baseId}"`)
-    return base.fingerprint
+    return index.hasMeaning ? base.fingerprint : null
   }
 
   return {

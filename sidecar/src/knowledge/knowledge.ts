@@ -18,7 +18,7 @@ export interface KnowledgeBase {
   documents: Record<DocumentState, number>
   chunks: number
   sizeBytes: number
-  /** By words alone while no embedding model has read it. */
+  /** By words alone while no embedding model has read it, and while none is set. */
   searchedBy: 'words' | 'words and meaning'
   /** While it is cut anew: how many of its documents are; what was there before answers until all are. */
   rebuilding: { done: number; total: number } | null

@@ -54,7 +54,7 @@ export async function openKnowledge(parts: KnowledgeParts): Promise<Knowledge> {
   queues.push(openReadingQueue({ ...shared, leaseMs: parts.leaseMs, remove: documents.remove }))
   const background = openBackground({ ...shared, leaseMs: parts.leaseMs, wakeReading: queue().wake })
   const bases = await openBases({
-    ...{ store, audit, background, now, recut: shared },
+    ...{ store, index, audit, background, now, recut: shared },
     nameOfCharacter: parts.nameOfCharacter,
     removeDocuments: documents.removeAll,
   })

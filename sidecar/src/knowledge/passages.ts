@@ -15,7 +15,7 @@ import type { SearchIndex } from './search-index.ts'
 /** What the way to being found needs of the index. */
 export type Findable = Pick<
   SearchIndex,
-  'add' | 'removeDocument' | 'removeScope' | 'embedBase' | 'forgetOtherVectors'
+  'hasMeaning' | 'add' | 'removeDocument' | 'removeScope' | 'embedBase' | 'forgetOtherVectors'
 > & { embeddings: Pick<Embeddings, 'fingerprint'> }
 
 /** One commit; with its text about 60 KB. */

@@ -112,7 +112,11 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
         ),
       )
     return rows
-      .map(({ settings, ...base }) => ({ ...base, isWhole: settings.wholeBase !== 'never' }))
+      .map(({ settings, fingerprint, ...base }) => ({
+        ...base,
+        fingerprint: index.hasMeaning ? fingerprint : null,
+        isWhole: settings.wholeBase !== 'never',
+      }))
       .sort((a, b) => (a.id < b.id ? -1 : 1))
   }
 

@@ -38,6 +38,8 @@ export interface SearchIndex {
   readonly lexical: LexicalIndex
   readonly vectors: VectorStore | undefined
   readonly embeddings: Embeddings
+  /** There are a model and a store for its vectors. Without, words alone answer, also in bases that were read by a model before. */
+  readonly hasMeaning: boolean
   /**
    * Adds pieces, or replaces them by id; resolves when all can be found. Throws what the embedding server's call throws, after
    * the words are in; called again it goes on with what is missing. A store of vectors that is away is caught up with later.
@@ -259,6 +261,7 @@ export function createSearchIndex(on: SearchIndexParts): SearchIndex {
     lexical,
     vectors,
     embeddings,
+    hasMeaning: vectors !== undefined && embeddings.model !== undefined,
     async add(scope, pieces, running) {
       await putWords(scope, pieces, running.signal)
       return embed(scope, pieces, running)

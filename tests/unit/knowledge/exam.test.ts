@@ -32,7 +32,7 @@ beforeEach(async () => {
   nowMs = 1_000
   found = {}
   late = new Set()
-  exams = createExams({ store, retrieval: { retrieve }, now: () => nowMs++ })
+  exams = createExams({ store, retrieval: { retrieve }, index: { hasMeaning: false }, now: () => nowMs++ })
   await store.atomically((db) => [
     db.insert(store.t.knowledgeBases).values({
       ...{
