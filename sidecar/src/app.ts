@@ -285,8 +285,6 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     imports,
     knowledge,
     sources,
-    basesOf: knowledge.bases.of,
-    retrieval: search,
     exams: createExams({ store, retrieval: search, index: search.index, now }),
     loading: createLoading({ loaders: plugins.loaders, documents: knowledge.documents }),
     rebuilding,

@@ -2,14 +2,16 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { Writable } from 'node:stream'
 
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
+import { runCli } from '#cli/run.ts'
 import type { KnowledgeDocument } from '#knowledge/knowledge.ts'
 
 import { freePort } from '../../scripts/setup/ports.mjs'
-import { CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
+import { ADMIN_KEY, CONNECTION_KEY, openTestApp, type TestApp } from '../support/app.ts'
 import { openFakeOpenAi, type FakeOpenAi } from '../support/fake-openai.ts'
 import { FAKE_MODEL } from '../support/fake-server.ts'
 import { INJECTED } from '../support/injected-documents.ts'
@@ -196,6 +198,36 @@ test('a base that was read by a model answers by words alone when no model is se
   expect(await searchedBy(again)).toBe('words and meaning')
   await again.close()
   await rm(dataDir, { recursive: true, force: true })
+})
+
+test('trying a question shows what plugins bring for it, behind the documents, as the chat does', async () => {
+  const plugin = path.resolve('tests/fixtures/plugins/functions.mjs')
+  const troupe = await open({ PLUGINS: plugin })
+  const card = { name: 'Tessa', extensions: { troupe: { sources: ['tides'] } } }
+  const tessa = await troupe.importCard(card)
+  const question = 'What do the brass lamps of Skerry Point cost?'
+  const brought = { documentName: 'Tides', text: `Tides for ${question}`, score: null, page: null }
+  const trying = () => api(troupe, 'POST', '/knowledge/test', { question, character: tessa })
+  expect(await trying()).toMatchObject({ passages: [brought], trace: { bases: [] } })
+  const { prompt } = await ask(troupe, tessa, question)
+  expect(prompt).toContain(`Tides for ${question}`)
+
+  await addBase(troupe, { name: 'Shop', characterIds: [tessa] }, LAMPS)
+  expect(await trying()).toMatchObject({
+    passages: [{ documentName: 'shop.md', score: 1 }, brought],
+    trace: { bases: ['shop'] },
+  })
+  let said = ''
+  const out = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      said += chunk.toString()
+      done()
+    },
+  })
+  const env = { TROUPE_URL: troupe.url, TROUPE_ADMIN_KEY: ADMIN_KEY }
+  expect(await runCli(['knowledge', 'test', tessa, question], { env, out, err: out })).toBe(0)
+  expect(said).toMatch(/words alone {2}shop\.md\n.*\nby a plugin {2}Tides\n/)
+  await troupe.close()
 })
 
 test('a document never reaches a character that its base is not given to, however bases move', async () => {

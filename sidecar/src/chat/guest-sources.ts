@@ -12,7 +12,7 @@ export interface GuestSources {
   /** Best first, source by source; empty for names that no plugin brings. Never rejects. */
   ask(
     names: readonly string[],
-    question: { text: string; budgetCharacters: number },
+    question: { text: string; budgetCharacters: number; deadlineMs?: number },
   ): Promise<Omit<Passage, 'reference'>[]>
 }
 
@@ -24,16 +24,20 @@ export function createGuestSources({
   retrievers,
   clean,
   log,
-  deadlineMs,
+  deadlineMs: usualDeadlineMs,
 }: {
   retrievers: ReadonlyMap<string, GuestRetriever>
   /** Takes out what hides in a text. */
   clean: (text: string) => string
   log: Log
-  /** As for our own documents. */
+  /** As for our own documents; of questions that name none. */
   deadlineMs: number
 }): GuestSources {
-  async function askOne(name: string, text: string): Promise<Omit<Passage, 'reference'>[]> {
+  async function askOne(
+    name: string,
+    text: string,
+    deadlineMs: number,
+  ): Promise<Omit<Passage, 'reference'>[]> {
     const retriever = retrievers.get(name)
     if (retriever === undefined) return []
     const signal = AbortSignal.timeout(deadlineMs)
@@ -56,8 +60,8 @@ export function createGuestSources({
   }
 
   return {
-    async ask(names, { text, budgetCharacters }) {
-      const found = (await Promise.all(names.map((name) => askOne(name, text)))).flat()
+    async ask(names, { text, budgetCharacters, deadlineMs = usualDeadlineMs }) {
+      const found = (await Promise.all(names.map((name) => askOne(name, text, deadlineMs)))).flat()
       let left = budgetCharacters
       return found.filter((each) => each.text !== '' && (left -= each.text.length) >= 0)
     },

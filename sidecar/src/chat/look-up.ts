@@ -29,7 +29,7 @@ export interface Looked {
 }
 
 /** About 1,500 tokens of English: more helps recall little and small models less. */
-const MOST_CHARACTERS = 6_000
+export const MOST_CHARACTERS = 6_000
 
 /** Undefined for a character without documents, and where they say nothing to it. */
 export async function lookUp(

@@ -11,7 +11,8 @@ const Tested = z.looseObject({
     z.looseObject({
       documentName: z.string(),
       page: z.number().nullable(),
-      score: z.number(),
+      /** Null for what a plugin brought. */
+      score: z.number().nullable(),
       similarity: z.number().nullable(),
       text: z.string(),
     }),
@@ -27,8 +28,7 @@ async function test({ positionals, values, api, screen }: Run): Promise<number> 
   const found = await api.call('POST', '/troupe/api/knowledge/test', Tested, { question, ...where })
   for (const { documentName, page, score, similarity, text } of found.passages) {
     const place = page === null ? documentName : `${documentName}, page ${String(page)}`
-    const meaning = similarity === null ? 'words alone' : `meaning ${similarity.toFixed(2)}`
-    screen.line(`${score.toFixed(4)}  ${meaning}  ${place}`)
+    screen.line(`${foundBy(score, similarity)}  ${place}`)
     screen.line(`        ${text.replaceAll(/\s+/g, ' ').slice(0, SHOWN_CHARACTERS)}`)
   }
   if (found.passages.length === 0) screen.line('Nothing would be put into the prompt.')
@@ -37,6 +37,11 @@ async function test({ positionals, values, api, screen }: Run): Promise<number> 
 }
 
 const SHOWN_CHARACTERS = 160
+
+function foundBy(score: number | null, similarity: number | null): string {
+  if (score === null) return 'by a plugin'
+  return `${score.toFixed(4)}  ${similarity === null ? 'words alone' : `meaning ${similarity.toFixed(2)}`}`
+}
 
 const Question = z.looseObject({ id: z.string(), question: z.string(), documentName: z.string() })
 const Questions = z.looseObject({ questions: z.array(Question) })

@@ -2,9 +2,8 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
 
-import { AppError } from '#base/errors.ts'
+import { tryLookUp, type TryingParts } from '#chat/trying.ts'
 import type { Exams } from '#knowledge/exam.ts'
-import type { Retrieval } from '#knowledge/retrieval.ts'
 
 import { readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
@@ -78,35 +77,22 @@ export const examOperations: readonly Operation[] = [
   },
 ]
 
-export interface ExamRouteParts {
-  retrieval: Pick<Retrieval, 'retrieve'>
+export interface ExamRouteParts extends TryingParts {
   exams: Exams
-  basesOf: (characterId: string) => readonly string[]
 }
 
-/** A person waits, and wants the whole truth. */
-const DEADLINE_MS = 5_000
-
-export function knowledgeTestRoutes(on: ExamRouteParts) {
+export function knowledgeTestRoutes(on: TryingParts) {
   return new Hono<AppEnv>().post('/', async (c) => {
-    const wish = await readJson(Test, c.env.incoming)
-    const baseIds = wish.bases ?? on.basesOf(wish.character ?? '')
-    if (baseIds.length === 0)
-      throw new AppError('invalid', 'This character has no knowledge; attach a base to it', {
-        param: 'character',
-      })
-    const { previous } = wish
-    const asked = {
-      text: wish.question,
-      ...(previous !== undefined && { previous }),
-      baseIds,
-      deadlineMs: DEADLINE_MS,
+    const { question: text, previous, character = '', bases } = await readJson(Test, c.env.incoming)
+    const trial = {
+      ...{ text, ...(previous !== undefined && { previous }) },
+      in: bases === undefined ? { character } : { bases },
     }
-    return c.json(await on.retrieval.retrieve(asked, goneSignal(c.env.outgoing)))
+    return c.json(await tryLookUp(trial, on, goneSignal(c.env.outgoing)))
   })
 }
 
-export function examRoutes(on: ExamRouteParts) {
+export function examRoutes(on: Pick<ExamRouteParts, 'exams'>) {
   return new Hono<AppEnv>()
     .get('/:base', async (c) => c.json({ questions: await on.exams.questions(c.req.param('base')) }))
     .post('/:base', async (c) => {
