@@ -277,7 +277,10 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   const draining = createDraining({ log, visits: metrics, tracer, now })
   const { generation, app } = doors({
     turn: turnOfPerson,
-    embedTexts: createEmbedTexts({ upstreams, record: recorder.add, metrics, httpStatusOf, now }),
+    embedTexts: createEmbedTexts({
+      ...{ upstreams, record: recorder.add, metrics, httpStatusOf, now },
+      ...{ pseudonym: named, isHidden: privacy.isHidden },
+    }),
     library,
     lorebooks,
     cards,

@@ -323,6 +323,8 @@ describe('completions', () => {
 
 describe('embeddings', () => {
   const embed = (body: Record<string, unknown>, key = wideKey) => post(body, { path: 'embeddings', key })
+  const lastEmbedded = (server: FakeOllama | FakeOpenAi, path: string) =>
+    server.requests.findLast((request) => request.path === path)?.body
 
   test('one vector for each text, as numbers or as bytes', async () => {
     const input = ['A storm.', 'A lamp.']
@@ -345,8 +347,7 @@ describe('embeddings', () => {
     const answer = await embed({ model: 'fake:1b', input: 'A storm.', dimensions: 4 })
     const { data } = await bodyOf(answer)
     expect((data as unknown as { embedding: number[] }[])[0]?.embedding).toHaveLength(4)
-    const { body } = ollama.requests.findLast(({ path }) => path === '/api/embed') ?? { body: {} }
-    expect(body).toMatchObject({ truncate: false, options: { num_ctx: 4_096 } })
+    expect(lastEmbedded(ollama, '/api/embed')).toMatchObject({ truncate: false, options: { num_ctx: 4_096 } })
     const record = await troupe.request(
       'GET',
       `/troupe/api/requests/${answer.headers.get('x-request-id') ?? ''}`,
@@ -357,6 +358,33 @@ describe('embeddings', () => {
       baseModel: 'fake:1b',
       promptTokens: 2,
     })
+  })
+
+  test('what we do not know goes on to a /v1 server, never over what is ours, and is told of an Ollama', async () => {
+    const wish = { input: 'A storm.', priority: 1, encoding_format: 'base64', user: 'ann', store: true }
+    const known = await embed({ model: 'org/other-1b', ...wish })
+    expect(known.headers.get('x-ignored-params')).toBe('store')
+    expect(lastEmbedded(openAi, '/v1/embeddings')).toEqual({
+      ...{ model: 'org/other-1b', input: ['A storm.'], encoding_format: 'float', priority: 1 },
+    })
+    const unknown = await embed({ model: 'fake:1b', ...wish })
+    expect(unknown.headers.get('x-ignored-params')).toBe('store, priority')
+    expect(lastEmbedded(ollama, '/api/embed')).not.toHaveProperty('priority')
+  })
+
+  test('tell those behind a key apart in the figures, as chats do', async () => {
+    const personOf = async (answer: Response) => {
+      const id = answer.headers.get('x-request-id') ?? ''
+      const record = await troupe.request('GET', `/troupe/api/requests/${id}`)
+      return ((await record.json()) as { person: string | null }).person
+    }
+    const embedded = async (over: object) => personOf(await embed({ model: 'fake:1b', input: 'Hi', ...over }))
+    const cleo = await embedded({ user: 'cleo' })
+    expect(cleo).toEqual(expect.any(String))
+    expect(cleo).toBe(await personOf(await post({ user: 'cleo' })))
+    expect(await embedded({ safety_identifier: 'cleo' })).toBe(cleo)
+    expect(await embedded({ user: 'dan' })).not.toBe(cleo)
+    expect(await embedded({})).toBeNull()
   })
 
   test.each([

@@ -3,19 +3,24 @@ import type { CallRecord } from '#analytics/record.ts'
 import { endedBy, toAppError, type ErrorCode } from '#base/errors.ts'
 import type { Metrics } from '#base/metrics.ts'
 import type { StopSignal } from '#base/stopping.ts'
+import type { Trail } from '#base/trail.ts'
+import type { Ask } from '#prompt/ask.ts'
 import type { Embedding } from '#providers/provider.ts'
 import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 
-export interface EmbedWish {
+import type { JournalParts } from './journal.ts'
+
+export interface EmbedWish extends Pick<Ask, 'extra' | 'subUser'> {
   requestId: string
   keyId: string
   /** Name of a base model. */
   model: string
   texts: readonly string[]
   dimensions?: number
+  trail: Pick<Trail, 'ignored'>
 }
 
-export interface EmbedParts {
+export interface EmbedParts extends Pick<JournalParts, 'pseudonym' | 'isHidden'> {
   upstreams: Upstreams
   record: (record: CallRecord) => Promise<void>
   metrics: Metrics
@@ -35,15 +40,18 @@ export type EmbedTexts = (wish: EmbedWish, signal: StopSignal) => Promise<Embedd
 export function createEmbedTexts(on: EmbedParts): EmbedTexts {
   return async (wish, signal) => {
     const startedAtMs = on.now()
-    const { requestId, keyId, model, texts, dimensions } = wish
+    const { requestId, keyId, model, texts, dimensions, extra, trail } = wish
     let upstream: Upstream | undefined
     const embed = async () => {
       let failure: unknown
       for (upstream of (await on.upstreams.all(model)).slice(0, MOST_SERVERS)) {
         const { contextTokens } = on.upstreams.profile(upstream)
-        const asked = { model: upstream.model.name, texts, contextTokens }
+        const asked = { model: upstream.model.name, texts, contextTokens, extra }
+        const { provider } = upstream
         try {
-          return await upstream.provider.embed({ ...asked, ...(dimensions && { dimensions }) }, signal)
+          const embedding = await provider.embed({ ...asked, ...(dimensions && { dimensions }) }, signal)
+          trail.ignored(provider.ignores?.(asked) ?? [])
+          return embedding
         } catch (thrown) {
           failure = thrown
           if (signal.aborted || !WORTH_ANOTHER_SERVER.has(toAppError(thrown).code)) break
@@ -60,6 +68,7 @@ export function createEmbedTexts(on: EmbedParts): EmbedTexts {
       const record = {
         ...UNUSED,
         ...{ id: requestId, startedAtMs, keyId, baseModel: upstream?.model.name ?? null, ...outcome },
+        person: personOf(wish, on),
         httpStatus: outcome.errorCode === null ? 200 : on.httpStatusOf(outcome.errorCode),
         upstream: upstream?.provider.name ?? null,
         contextTokens: upstream === undefined ? null : on.upstreams.profile(upstream).contextTokens,
@@ -88,12 +97,15 @@ export function createEmbedTexts(on: EmbedParts): EmbedTexts {
   }
 }
 
+/** Whoever of those behind a key asks, for figures; who objected or was erased is counted, but not known. */
+const personOf = ({ subUser }: EmbedWish, on: EmbedParts): string | null =>
+  subUser === undefined || on.isHidden?.(subUser) === true ? null : on.pseudonym('person', subUser)
+
 /** What a record of a chat has beside. */
 const UNUSED = {
   kind: 'embedding',
   task: null,
   surface: 'api',
-  person: null,
   groups: null,
   chat: null,
   message: null,

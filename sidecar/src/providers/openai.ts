@@ -58,11 +58,11 @@ const Embeddings = z.object({
 async function embed(
   connection: Connection,
   api: string,
-  { model, texts, dimensions }: EmbedCall,
+  { model, texts, dimensions, extra }: EmbedCall,
   signal: StopSignal,
 ): Promise<Embedding> {
   const { words } = connection
-  const body = { model, input: texts, dimensions, encoding_format: 'float' }
+  const body = { ...extra, model, input: texts, dimensions, encoding_format: 'float' }
   const reply = await connection.ask(`${api}/embeddings`, body, signal)
   if (reply.status !== 200) throw refusalError(reply.status, reply.text, model, words)
   const answer = Embeddings.safeParse(parseJson(reply.text))

@@ -171,6 +171,8 @@ export interface EmbedCall {
   dimensions?: number
   /** As in `ModelCall`. */
   contextTokens: number
+  /** As in `ModelCall`; absent for our own work. */
+  extra?: Readonly<Record<string, unknown>>
 }
 
 export interface Provider {

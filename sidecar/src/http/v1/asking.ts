@@ -1,6 +1,6 @@
 /** Who asks, and in which chat: what the headers and the key add to the body of a request. */
 import { taskOf } from '#chat/tasks.ts'
-import { allows } from '#gateway/keys.ts'
+import { allows, type Principal } from '#gateway/keys.ts'
 import type { Limits, Ticket } from '#gateway/limits.ts'
 import { readHeaders } from '#openwebui/headers.ts'
 import { messageText, type Ask, type Person } from '#prompt/ask.ts'
@@ -63,10 +63,15 @@ export async function completeAsk(
   }
   if (cast !== undefined) ask.mayAsk = (character) => allows(cast, character)
   if (person !== undefined) ask.person = person
-  if (!trusted && user !== undefined) ask.subUser = `${principal.keyId}:${user}`
+  const subUser = subUserOf(principal, user)
+  if (subUser !== undefined) ask.subUser = subUser
   if (task !== undefined) ask.task = task
   return ask
 }
+
+/** Whoever of those behind a key asks, as its holder names them. Open WebUI proves its people. */
+export const subUserOf = ({ keyId, scopes }: Principal, user: string | undefined): string | undefined =>
+  user === undefined || scopes.includes('forward-user') ? undefined : `${keyId}:${user}`
 
 /**
  * Asks the limits for the call, while the prompt is being made. The headers are set when they have answered, which is before

@@ -9,8 +9,10 @@ import { readHeaders } from '#openwebui/headers.ts'
 import { CHAT_BODY_BYTES, check, parseJson, readBytes } from '../body.ts'
 import { writeJson } from '../errors.ts'
 import { stopWhenGone } from '../gone.ts'
+import { subUserOf } from './asking.ts'
 import type { Caller } from './door.ts'
 import { forwardedPerson, type ForwardParts } from './forwarded-person.ts'
+import { ChatBody, extraBeside, ignoredFields, userOf } from './read-ask.ts'
 
 /** As OpenAI has it. */
 const MOST_TEXTS = 2_048
@@ -34,7 +36,11 @@ export const EmbeddingBody = z.looseObject({
   ),
   encoding_format: z.enum(['float', 'base64']).nullish(),
   dimensions: z.number().int().positive().nullish(),
+  user: ChatBody.shape.user,
+  safety_identifier: ChatBody.shape.safety_identifier,
 })
+
+const extraOf = extraBeside(EmbeddingBody.shape)
 
 interface EmbeddingParts extends ForwardParts {
   embedTexts: EmbedTexts
@@ -72,12 +78,12 @@ export function embeddingHandler(on: EmbeddingParts) {
     const body = check(EmbeddingBody, parseJson(await readBytes(incoming, CHAT_BODY_BYTES)))
     const { model, dimensions } = body
     const texts = [body.input].flat()
+    const subUser = subUserOf(principal, userOf(body).user)
+    caller.ignored(ignoredFields(body))
     const wish = {
-      requestId,
-      keyId: principal.keyId,
-      model,
-      texts,
+      ...{ requestId, keyId: principal.keyId, model, texts, extra: extraOf(body), trail: caller },
       ...(dimensions == null ? {} : { dimensions }),
+      ...(subUser === undefined ? {} : { subUser }),
     }
     const ticket = on.limits.admit({
       ...{ requestId, kind: 'embedding', keyId: principal.keyId, keyLimits: principal.limits },

@@ -129,8 +129,6 @@ const WITHOUT_EFFECT = [
   'web_search_options',
 ] as const
 
-const NOT_PASSED_ON: ReadonlySet<string> = new Set([...Object.keys(ChatBody.shape), ...WITHOUT_EFFECT])
-
 /** The fields of a body that were read and change nothing. */
 export const ignoredFields = (body: Readonly<Record<string, unknown>>): string[] =>
   WITHOUT_EFFECT.filter((name) => body[name] != null)
@@ -224,16 +222,25 @@ export function askParts(body: ChatBody) {
   }
 }
 
-function userOf({ user, safety_identifier: identifier }: ChatBody): { user?: string } {
+export function userOf({
+  user,
+  safety_identifier: identifier,
+}: Pick<z.infer<typeof ChatBody>, 'user' | 'safety_identifier'>): { user?: string } {
   const named = user || identifier
   return named ? { user: named } : {}
 }
 
-function extraOf(body: ChatBody): Record<string, unknown> {
-  const extra: Record<string, unknown> = {}
-  for (const name in body) if (!NOT_PASSED_ON.has(name)) extra[name] = body[name]
-  return extra
+/** Makes what picks the fields that belong to the model server: those that the shape does not have, and that can mean something. */
+export function extraBeside(shape: object) {
+  const notPassedOn: ReadonlySet<string> = new Set([...Object.keys(shape), ...WITHOUT_EFFECT])
+  return (body: Readonly<Record<string, unknown>>): Record<string, unknown> => {
+    const extra: Record<string, unknown> = {}
+    for (const name in body) if (!notPassedOn.has(name)) extra[name] = body[name]
+    return extra
+  }
 }
+
+const extraOf = extraBeside(ChatBody.shape)
 
 type WireMessage = ChatBody['messages'][number]
 
