@@ -12,6 +12,7 @@ const THINKER = {
   capabilities: ['completion', 'thinking', 'tools'],
 }
 const PLAIN = { name: 'plain:1b', contextTokens: 8_192, capabilities: ['completion'] }
+const LATEST = { name: 'latest:latest', contextTokens: 4_096, capabilities: ['completion'] }
 const OTHER = { name: 'org/other-1b', contextTokens: 4_096, capabilities: ['completion'] }
 
 let ollama: FakeOllama
@@ -21,7 +22,7 @@ let mira: string
 let wideKey: string
 
 beforeAll(async () => {
-  ollama = await openFakeOllama({ models: [FAKE_MODEL, THINKER, PLAIN] })
+  ollama = await openFakeOllama({ models: [FAKE_MODEL, THINKER, PLAIN, LATEST] })
   openAi = await openFakeOpenAi({ models: [OTHER] })
   troupe = await openTestApp({ OLLAMA_BASE_URL: ollama.origin, OPENAI_API_BASE_URLS: openAi.url })
   mira = await troupe.importCard({ name: 'Mira' })
@@ -270,11 +271,22 @@ describe('base models', () => {
       'fake:1b',
       'thinker:7b',
       'plain:1b',
+      'latest:latest',
       'org/other-1b',
     ])
     expect(await list(CONNECTION_KEY)).toEqual([mira, 'troupe-task'])
     expect((await post({ model: 'fake:1b' }, { key: CONNECTION_KEY })).status).toBe(404)
     expect((await troupe.request('GET', '/v1/models/org%2Fother-1b', { key: wideKey })).status).toBe(200)
+  })
+
+  test('of an Ollama are known without their tag too, wherever they are named', async () => {
+    for (const name of ['latest', 'latest:latest']) {
+      const answer = await troupe.request('GET', `/v1/models/${name}`, { key: wideKey })
+      expect([answer.status, await answer.json()]).toMatchObject([200, { id: 'latest:latest' }])
+      expect((await post({ model: name })).status).toBe(200)
+    }
+    expect((await troupe.request('GET', '/v1/models/fake', { key: wideKey })).status).toBe(404)
+    expect((await troupe.request('GET', '/v1/models/latest', { key: CONNECTION_KEY })).status).toBe(404)
   })
 
   test('get what the client wrote and nothing else', async () => {

@@ -88,12 +88,14 @@ export function modelRoutes(on: ModelListParts) {
       .get('/:id{.+}', async (c) => {
         const id = c.req.param('id')
         const characters = await published(c.var.principal)
+        const baseModels = behind(c.var.principal, characters)
         const [found] = [
           ...characters.filter((character) => character.id === id).map(presentModel),
           ...(id === TASK_MODEL_ID ? [TASK_MODEL] : []),
-          ...behind(c.var.principal, characters)
-            .filter(({ name }) => name === id)
-            .map(presentBaseModel),
+          // Ollama lists its models with a tag, people name them without.
+          ...[id, `${id}:latest`].flatMap((wanted) =>
+            baseModels.filter(({ name }) => name === wanted).map(presentBaseModel),
+          ),
         ]
         if (found === undefined)
           throw new AppError('model_not_found', `There is no character "${id}"`, { param: 'model' })
