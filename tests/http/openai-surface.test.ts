@@ -318,6 +318,18 @@ describe('completions', () => {
     expect(lastOf(ollama)).toMatchObject({ prompt: 'Once', suffix: 'end', raw: false })
   })
 
+  test.each([
+    ['several texts', ['a', 'b'], /may hold one text; send one request for each/],
+    ['no text', undefined, /must be a text/],
+    ['numbers of tokens', [1, 2], /numbers of tokens are not taken/],
+  ])('%s: told what to do', async (_name, prompt, message) => {
+    const answer = await post({ prompt }, { path: 'completions' })
+    expect([answer.status, await answer.json()]).toMatchObject([
+      400,
+      { error: { param: 'prompt', message: expect.stringMatching(message) as string } },
+    ])
+  })
+
   test('a character answers to it, streamed as well', async () => {
     ollama.enqueue({ chunks: ['A ', 'storm.'] })
     const events = await readEvents(
@@ -400,14 +412,17 @@ describe('embeddings', () => {
   })
 
   test.each([
-    ['numbers of tokens', { input: [[1, 2, 3]] }, 400, 'invalid_request'],
-    ['an empty text', { input: '' }, 400, 'invalid_request'],
-    ['a text that is too long', { input: 'wave '.repeat(9_000) }, 400, 'context_length_exceeded'],
-    ['a model that nobody has', { model: 'nobody:1b', input: 'x' }, 404, 'model_not_found'],
-  ])('%s: a clear refusal', async (_name, body, status, code) => {
+    ['numbers of tokens', { input: [[1, 2, 3]] }, 400, 'invalid_request', /numbers of tokens/],
+    ['an empty text', { input: '' }, 400, 'invalid_request', /may not be empty/],
+    ['too many texts', { input: Array(2_049).fill('a') }, 400, 'invalid_request', /at most 2,048 texts/],
+    ['a text that is too long', { input: 'wave '.repeat(9_000) }, 400, 'context_length_exceeded', /./],
+    ['a model that nobody has', { model: 'nobody:1b', input: 'x' }, 404, 'model_not_found', /nobody:1b/],
+  ])('%s: a clear refusal', async (_name, body, status, code, message) => {
     const answer = await embed({ model: 'fake:1b', ...body })
     expect(answer.status).toBe(status)
-    expect(await bodyOf(answer)).toMatchObject({ error: { code } })
+    expect(await bodyOf(answer)).toMatchObject({
+      error: { code, message: expect.stringMatching(message) as string },
+    })
   })
 })
 

@@ -38,10 +38,12 @@ const shared = ChatBody.pick({
 
 export const CompletionBody = shared.extend({
   /** One text; lists of texts and of token numbers are refused. */
-  prompt: z.union([
-    z.string(),
-    z.array(z.string()).length(1, 'may hold one text; send one request for each'),
-  ]),
+  prompt: z.union([z.string(), z.array(z.string()).length(1)], {
+    error: ({ input }) =>
+      Array.isArray(input) && input.every((item) => typeof item === 'string')
+        ? 'may hold one text; send one request for each'
+        : 'must be a text; numbers of tokens are not taken',
+  }),
   suffix: z.string().nullish(),
   echo: z.boolean().nullish(),
   n: z.literal(1, 'may only be 1').nullish(),

@@ -22,18 +22,12 @@ const text = z.string().min(1, 'may not be empty')
 export const EmbeddingBody = z.looseObject({
   model: text,
   /** Texts; numbers of tokens mean something else to each model and are refused. */
-  input: z.union(
-    [
-      text,
-      z
-        .array(text)
-        .min(1)
-        .max(MOST_TEXTS, `may hold at most ${String(MOST_TEXTS)} texts`),
-    ],
-    {
-      error: 'must be a text or a list of texts; numbers of tokens are not taken',
-    },
-  ),
+  input: z.union([text, z.array(text).min(1).max(MOST_TEXTS)], {
+    error: ({ input }) =>
+      Array.isArray(input) && input.length > MOST_TEXTS
+        ? `may hold at most ${MOST_TEXTS.toLocaleString('en')} texts`
+        : 'must be a text or a list of texts; numbers of tokens are not taken',
+  }),
   encoding_format: z.enum(['float', 'base64']).nullish(),
   dimensions: z.number().int().positive().nullish(),
   user: ChatBody.shape.user,
