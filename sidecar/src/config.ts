@@ -105,7 +105,7 @@ const MOST_IN_POOL = 10
 
 /** Reads and checks the environment. Throws ConfigError with all faults. */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
-  const parsed = Environment.safeParse(env)
+  const parsed = Environment.safeParse(withoutEmpty(env))
   if (!parsed.success) {
     throw new ConfigError(parsed.error.issues.map((issue) => `${String(issue.path[0])} ${issue.message}`))
   }
@@ -190,6 +190,12 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     logLevel: values.TROUPE_LOG_LEVEL,
   }
 }
+
+/** What a compose file hands on without a value. Of model servers none may be wanted. */
+const withoutEmpty = (env: Readonly<Record<string, string | undefined>>) =>
+  Object.fromEntries(
+    Object.entries(env).filter(([name, value]) => value?.trim() !== '' || name === 'OLLAMA_BASE_URL'),
+  )
 
 function rerank({ RERANK_URL: url, RERANK_MODEL: model, RERANK_API_KEY: apiKey }: Values): Config['rerank'] {
   return url === undefined || model === undefined ? undefined : { url, model, apiKey }

@@ -28,6 +28,15 @@ export function dangers(values: Values): string[] {
   if ((values.TROUPE_POWER_PRICE === undefined) !== (values.TROUPE_POWER_WATTS.size === 0)) {
     faults.push('TROUPE_POWER_PRICE and TROUPE_POWER_WATTS belong together; set both or neither')
   }
+  if (
+    values.TROUPE_BUDGET_PER_MONTH !== undefined &&
+    values.TROUPE_PRICES.size === 0 &&
+    values.TROUPE_POWER_PRICE === undefined
+  ) {
+    faults.push(
+      'TROUPE_BUDGET_PER_MONTH is never reached while nothing has a price: set TROUPE_PRICES, or TROUPE_POWER_PRICE and TROUPE_POWER_WATTS',
+    )
+  }
   if (values.OPENWEBUI_API_KEY !== undefined && values.OPENWEBUI_URL === undefined) {
     faults.push('OPENWEBUI_API_KEY is set without OPENWEBUI_URL; set the address of that Open WebUI')
   }
@@ -85,6 +94,7 @@ const SECRETS = [
   'TROUPE_CONNECTION_KEY',
   'TROUPE_ADMIN_KEY',
   'TROUPE_PSEUDONYM_SECRET',
+  'TROUPE_FIELD_KEYS',
   'OPENWEBUI_JWT_SECRET',
 ] as const
 

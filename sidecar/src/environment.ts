@@ -29,17 +29,24 @@ const port = (otherwise: number) =>
     .max(65_535, 'must be 0 to 65535')
     .default(otherwise)
 
-const days = (otherwise: number) =>
-  z.coerce
-    .number({ error: 'is not a number' })
-    .int('must be a whole number')
-    .min(0, 'may not be below 0')
-    .default(otherwise)
-
-const positive = z.coerce
+/** From 0 on. */
+const count = z.coerce
   .number({ error: 'is not a number' })
   .int('must be a whole number')
-  .min(1, 'must be at least 1')
+  .min(0, 'may not be below 0')
+
+const positive = count.min(1, 'must be at least 1')
+
+/** A hundred years: before the beginning of our calendar nothing is older than anything. */
+const MOST_DAYS = 36_500
+const MOST_MONTHS = 1_200
+const days = count.max(MOST_DAYS, `may be at most ${String(MOST_DAYS)}, a hundred years`)
+
+/** A timer of Node cannot be set to more than 24 days, and then goes off at once. */
+const MOST_SECONDS = 7 * 86_400
+const TOO_MANY_SECONDS = `may be at most ${String(MOST_SECONDS)}, a week`
+const seconds = positive.max(MOST_SECONDS, TOO_MANY_SECONDS)
+const MOST_LOOKUP_MS = 60_000
 
 /** `100/60`: at most 100 in any 60 seconds; 0 is without a limit. */
 const rate = (otherwise: string) =>
@@ -67,12 +74,16 @@ export const secretList = (value: string): string[] =>
     .filter((part) => part !== '')
 const urlList = list.transform((items) => items.filter((item) => item !== '')).pipe(z.array(httpUrl))
 
+const HOST = /^(\[[\da-f:]+\]|[\w.-]+)(:\d{1,5})?$/i
+
 const databaseUrl = optional.refine(
   (value) => value === undefined || /^(file:.|postgres(ql)?:\/\/)/.test(value),
   {
     error: 'must begin with file: (SQLite) or postgres://',
   },
 )
+
+export const isPostgres = (url: string | undefined) => /^postgres(ql)?:\/\//.test(url ?? '')
 
 function isTimeZone(name: string): boolean {
   try {
@@ -104,10 +115,7 @@ export const Environment = z.object({
   TROUPE_PSEUDONYM_SECRET: secret.describe(
     'Secret of the pseudonyms in the records; default: made once in the data folder',
   ),
-  TROUPE_PSEUDONYM_DAYS: z.coerce
-    .number({ error: 'is not a number' })
-    .int('must be a whole number')
-    .min(0, 'may not be below 0')
+  TROUPE_PSEUDONYM_DAYS: days
     .default(0)
     .describe(
       'New pseudonyms in the records after so many days; 30 days later nobody can tell whose the old ones were; 0 for never',
@@ -120,6 +128,9 @@ export const Environment = z.object({
       error: 'has a secret that is shorter than 32 characters; make one with: openssl rand -base64 33',
     }),
   TROUPE_WEBHOOK_HOSTS: list
+    .refine((hosts) => hosts.every((host) => host === '' || HOST.test(host)), {
+      error: 'has an entry that is neither a host nor host:port, e.g. hooks.internal:8080',
+    })
     .default([])
     .describe(
       'Hosts (host or host:port, separated by ";") that webhooks may reach although they are private or without TLS',
@@ -144,19 +155,17 @@ export const Environment = z.object({
     .describe(
       'Calls that one model of one server gets in a second, from all processes together; others wait; 0 for no ceiling',
     ),
-  TROUPE_FIRST_TOKEN_SECONDS: positive
+  TROUPE_FIRST_TOKEN_SECONDS: seconds
     .default(300)
     .describe('How long a model may take to its first word; a cold one loads for minutes'),
-  TROUPE_IDLE_SECONDS: positive
+  TROUPE_IDLE_SECONDS: seconds
     .default(45)
     .describe('How long a model may be silent in the middle of an answer'),
-  TROUPE_ANSWER_SECONDS: positive
+  TROUPE_ANSWER_SECONDS: seconds
     .default(1_800)
     .describe('How long a whole answer may take; Open WebUI itself gives up after 300 s'),
-  TROUPE_DRAIN_SECONDS: z.coerce
-    .number({ error: 'is not a number' })
-    .int('must be a whole number')
-    .min(0, 'may not be below 0')
+  TROUPE_DRAIN_SECONDS: count
+    .max(MOST_SECONDS, TOO_MANY_SECONDS)
     .default(120)
     .describe(
       'How long running answers may go on after SIGTERM before they end with an error; a second signal ends them at once',
@@ -167,10 +176,7 @@ export const Environment = z.object({
     .min(-1, 'may not be below -1, which is for ever')
     .optional()
     .describe("How long an Ollama keeps a model without work, -1 for ever; default: the server's own time"),
-  TROUPE_WARM_CHARACTERS: z.coerce
-    .number({ error: 'is not a number' })
-    .int('must be a whole number')
-    .min(0, 'may not be below 0')
+  TROUPE_WARM_CHARACTERS: count
     .max(32, 'may be at most 32')
     .default(2)
     .describe(
@@ -213,6 +219,7 @@ export const Environment = z.object({
   RERANK_MODEL: optional.describe('Its model'),
   RERANK_API_KEY: optional.describe('Its key'),
   TROUPE_LOOKUP_MS: positive
+    .max(MOST_LOOKUP_MS, `may be at most ${String(MOST_LOOKUP_MS)}, a minute`)
     .default(150)
     .describe(
       'How long a turn waits for its documents, in milliseconds, a reranker (1,000 ms more) not counted; what is late is left out',
@@ -253,10 +260,7 @@ export const Environment = z.object({
     'Chat turns that one person may begin, as number/seconds: so many in any stretch of that length, over all sidecars; 0 for no limit',
   ),
   TROUPE_TASK_LIMIT: rate('400/60').describe('The same for titles, tags and other tasks of Open WebUI'),
-  TROUPE_PARALLEL_TURNS: z.coerce
-    .number({ error: 'is not a number' })
-    .int()
-    .min(0, 'may not be below 0')
+  TROUPE_PARALLEL_TURNS: count
     .default(4)
     .describe('Answers that one person may have written at the same time; 0 for no limit'),
   TROUPE_TURNS_PER_DAY: positive.optional().describe('Chat turns of one person in a day (UTC)'),
@@ -305,9 +309,11 @@ export const Environment = z.object({
       'For development on this machine: plain headers of Open WebUI name the user, without a signed token',
     ),
   NODE_OPTIONS: optional.describe("Node's own options; a debugger that others can reach is refused"),
-  ANALYTICS_REPLICA_URL: databaseUrl.describe(
-    'A standby of that database (postgres://…) that figures are read from while it is up to date',
-  ),
+  ANALYTICS_REPLICA_URL: optional
+    .refine((value) => value === undefined || isPostgres(value), {
+      error: 'must begin with postgres://; a file of SQLite has no standby',
+    })
+    .describe('A standby of that database (postgres://…) that figures are read from while it is up to date'),
   DATABASE_CONNECTIONS: positive
     .default(100)
     .describe('Connections to PostgreSQL that all replicas of the sidecar together may hold'),
@@ -319,10 +325,11 @@ export const Environment = z.object({
     'Folder in which records wait while PostgreSQL is away; default: in the data folder',
   ),
   ANALYTICS_OUTBOX_MB: positive.default(1_024).describe('The most that they may take there'),
-  ANALYTICS_RECORD_DAYS: days(90).describe(
-    'Days after which records of calls and pseudonyms are deleted; 0 records nothing',
-  ),
+  ANALYTICS_RECORD_DAYS: days
+    .default(90)
+    .describe('Days after which records of calls and pseudonyms are deleted; 0 records nothing'),
   ANALYTICS_ROLLUP_MONTHS: positive
+    .max(MOST_MONTHS, `may be at most ${String(MOST_MONTHS)}, a hundred years`)
     .default(25)
     .describe('Months after which the figures of hours, days and months are deleted'),
   ANALYTICS_PEOPLE: z
@@ -341,8 +348,6 @@ export const Environment = z.object({
 })
 
 export type Values = z.infer<typeof Environment>
-
-export const isPostgres = (url: string | undefined) => url?.startsWith('postgres') === true
 
 /** Pools that one process opens: characters and the search in knowledge, records and figures, the standby of the figures. */
 export function poolsOf(values: Values): number {

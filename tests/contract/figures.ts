@@ -427,6 +427,15 @@ export function describeFigures(url: () => string): void {
     expect(await store.db.select().from(store.t.peopleRollUps)).toEqual([])
   })
 
+  test('nothing goes where the time for which it is kept began before the calendar', async () => {
+    await record(calls)
+    const endless = rollUpOf({ retention: { recordDays: 36_500, months: 99_999 } })
+    await endless.run()
+    const before = await figure('overview', { fromMs: NOW - 58 * DAY_MS })
+    while (await endless.forget());
+    expect((await figure('overview', { fromMs: NOW - 58 * DAY_MS })).total).toEqual(before.total)
+  })
+
   test('the number of somebody who was erased goes out of every set, those of others stay', async () => {
     await record(['ann', 'bob'].map((person) => ({ id: person, person, startedAtMs: NOW - DAY_MS })))
     await rollUpOf().run()

@@ -283,6 +283,10 @@ describe('a wrong command line', () => {
     ['nothing to export', ['export'], 1, /Name the character/],
     ['a key without a name', ['keys', 'create'], 1, /Name the key/],
     ['no key to end', ['keys', 'revoke'], 1, /id of the key/],
+    ['two ends of a key', ['keys', 'create', 'x', '--days', '5', '--never-expires'], 1, /not both/],
+    ['a time as a number of backups', ['backup', 'there', '--keep', '14d'], 1, /from 1 on, not "14d"/],
+    ['no backup to keep', ['backup', 'there', '--keep', '0'], 1, /from 1 on/],
+    ['backups to keep beside a file', ['backup', 'there.age', '--keep', '3'], 1, /needs a folder/],
     ['no Open WebUI to sync with', ['sync'], 1, /OPENWEBUI_URL/],
   ])('%s', async (_name, args, code, message) => {
     const said = await troupeCommand(args)

@@ -136,6 +136,12 @@ describe('a dangerous setting is refused and named', () => {
       { TROUPE_CONNECTION_KEY: LONG, TROUPE_ADMIN_KEY: LONG },
       /TROUPE_ADMIN_KEY equals/,
     ],
+    ['a budget that nothing can reach', { TROUPE_BUDGET_PER_MONTH: '5' }, /set TROUPE_PRICES/],
+    [
+      'secrets of fields out of a document',
+      { TROUPE_FIELD_KEYS: 'change-me-'.repeat(4) },
+      /TROUPE_FIELD_KEYS/,
+    ],
     [
       'a secret out of a document',
       { TROUPE_ADMIN_KEY: 'change-me-change-me-change-me-change-me' },
@@ -168,6 +174,33 @@ describe('a dangerous setting is refused and named', () => {
   ])('%s', (_name, env, expected) => {
     expect(faults(env as Record<string, string>).join()).toMatch(expected)
   })
+})
+
+test('a variable without a value counts as absent, as a compose file hands it on; of Ollama it says none', () => {
+  const named = Object.keys(Environment.shape).filter((name) => name !== 'OLLAMA_BASE_URL')
+  expect(readConfig(Object.fromEntries(named.map((name) => [name, ''])))).toEqual(readConfig({}))
+  expect(readConfig({ OLLAMA_BASE_URL: '' }).ollamaUrls).toEqual([])
+})
+
+test.each([
+  ['more days than the calendar has', { ANALYTICS_RECORD_DAYS: '9999999' }, /at most 36500/],
+  ['more months than the calendar has', { ANALYTICS_ROLLUP_MONTHS: '99999' }, /at most 1200/],
+  ['seconds that no timer can wait', { TROUPE_ANSWER_SECONDS: '3000000' }, /at most 604800/],
+  ['seconds of a drain that no timer can wait', { TROUPE_DRAIN_SECONDS: '3000000' }, /at most 604800/],
+  ['a standby that is a file', { ANALYTICS_REPLICA_URL: 'file:/tmp/x.sqlite' }, /must begin with postgres/],
+  ['a host of webhooks that is an address', { TROUPE_WEBHOOK_HOSTS: 'https://foo.com/x' }, /neither a host/],
+  [
+    'a port of webhooks that is none',
+    { TROUPE_WEBHOOK_HOSTS: 'hooks.internal; 127.0.0.1:x' },
+    /neither a host/,
+  ],
+])('%s: refused', (_name, env, expected) => {
+  expect(faults(env)).toEqual([expect.stringMatching(expected)])
+})
+
+test('hosts of webhooks may be names and addresses, with a port or without', () => {
+  const hosts = ['hooks.internal', '127.0.0.1:8080', '[::1]:9000']
+  expect(readConfig({ TROUPE_WEBHOOK_HOSTS: hosts.join(';') }).webhookHosts).toEqual(hosts)
 })
 
 test('the table of settings in the README names every variable with its meaning', () => {

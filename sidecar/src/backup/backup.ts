@@ -62,7 +62,7 @@ const Manifest = z.object({
 /** Consistent while others write. An unfinished file never has the name of a finished one. */
 export async function makeBackup(house: House, file: string, key: BackupKey): Promise<Summary> {
   const encrypter = new Encrypter()
-  if (key.recipient !== undefined) encrypter.addRecipient(key.recipient)
+  if (key.recipient !== undefined) addRecipient(encrypter, key.recipient)
   else if (key.passphrase !== undefined) encrypter.setPassphrase(key.passphrase)
   else throw new AppError('invalid', 'A backup holds secrets: give a passphrase file or a recipient')
   const dumps = await openDumps(house)
@@ -97,6 +97,16 @@ export async function makeBackup(house: House, file: string, key: BackupKey): Pr
   } finally {
     await rm(unfinished, { force: true })
     await Promise.all(dumps.map(([, dump]) => dump.close()))
+  }
+}
+
+function addRecipient(encrypter: Encrypter, recipient: string): void {
+  try {
+    encrypter.addRecipient(recipient)
+  } catch (cause) {
+    throw new AppError('invalid', 'The recipient is no public key of age (age1…); age-keygen prints it', {
+      cause,
+    })
   }
 }
 

@@ -85,8 +85,13 @@ export interface Senseless {
 /** What makes no sense in `extensions.troupe` and counts as absent: values, names, or all of it. */
 export function senselessSettings({ extensions }: Pick<Card, 'extensions'>): Senseless[] {
   const given = extensions['troupe']
-  return given === undefined ? [] : differing('extensions.troupe', given, settingsOf({ extensions }))
+  if (given === undefined) return []
+  const all = differing('extensions.troupe', given, settingsOf({ extensions }))
+  return all.filter(({ path }) => !CARRIED.has(path))
 }
+
+/** No settings: the id under which the character was known, and what stood beside the card (`salvage.ts`). */
+const CARRIED: ReadonlySet<string> = new Set(['extensions.troupe.id', 'extensions.troupe.root'])
 
 /** What was read may have more than was given, and in another order. */
 function differing(path: string, given: unknown, read: unknown): Senseless[] {

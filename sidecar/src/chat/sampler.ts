@@ -33,7 +33,8 @@ export function createSampler(on: SamplerParts): Sampler {
   const { chance = Math.random } = on
   return {
     begin(ask, speaker) {
-      const sampling = speaker && ask.task === undefined ? settingsOf(speaker.card).sampling : undefined
+      const isTurn = ask.task === undefined && ask.isWarmUp !== true
+      const sampling = speaker && isTurn ? settingsOf(speaker.card).sampling : undefined
       if (speaker === undefined || sampling === undefined || chance() >= sampling.share) return undefined
       const { person, subUser, conversation } = ask
       const who = person?.id ?? subUser

@@ -32,14 +32,16 @@ export function refusal({ name, rule, period }: NamedRule, waitMs: number, nowMs
   const span = period?.name === 'day' ? 'today' : 'this month'
   return new AppError(
     'quota',
-    `${usedUp(name, rule.most)} of ${span} are used up. They begin anew in ${inWords(endsAtMs - nowMs)} (0:00 UTC).`,
+    `${usedUp(name, rule.most, span)} They begin anew in ${inWords(endsAtMs - nowMs)} (0:00 UTC).`,
     { facts: { retryAfterSeconds: retryAfterSeconds(endsAtMs - nowMs) } },
   )
 }
 
-function usedUp(name: string, most: number): string {
-  if (name === 'budget') return `The ${String(most / MICRO)} of your budget`
-  return `The ${String(most)} ${name === 'turns' ? 'messages' : 'tokens'}`
+function usedUp(name: string, most: number, span: string): string {
+  if (name === 'budget') return `The ${String(most / MICRO)} of your budget of ${span} are used up.`
+  if (name === 'turns') return `The ${String(most)} messages of ${span} are used up.`
+  // What an answer may need is reserved before it is asked for.
+  return `Of the ${String(most)} tokens of ${span} too few are left for this question and its answer.`
 }
 
 function inWords(ms: number): string {

@@ -198,6 +198,12 @@ describe('a quota', () => {
     expect(await refusalOf(limits)).toBeUndefined()
   })
 
+  test('of tokens is refused before it is used up, and says so', async () => {
+    const limits = open({ tokensPerDay: 100 })
+    const refused = await refusalOf(limits, { tokens: 450 })
+    expect(refused?.message).toMatch(/^Of the 100 tokens of today too few are left for this question/)
+  })
+
   test('in money counts by the price of the model, and refuses when it is used up', async () => {
     const limits = open({ budgetPerMonth: 1 })
     const spend = async (model: string, promptTokens: number) => {

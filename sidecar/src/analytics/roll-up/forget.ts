@@ -19,7 +19,8 @@ export async function forgetOlder(
   { store, calendar, now, retention }: RollUpParts,
   keptSinceMs: number,
 ): Promise<boolean> {
-  const rollUpsUntil = calendar.startOf('month', now() - retention.months * MONTH_MS)
+  // A calendar cannot tell years before Christ from those after.
+  const rollUpsUntil = calendar.startOf('month', Math.max(0, now() - retention.months * MONTH_MS))
   const { callRecords, loreHits, passageHits, ratings, personSets, people, rollUps, itemRollUps } = store.t
   const { peopleRollUps, cohortRollUps } = store.t
   const longer = ['day', 'month']

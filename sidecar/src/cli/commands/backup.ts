@@ -1,5 +1,5 @@
 /** Backup and restore. These work on the databases themselves: a backup beside a running sidecar, a restore without one. */
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 
 import { AppError } from '#base/errors.ts'
@@ -44,18 +44,18 @@ async function keyOf({ values, env }: Run): Promise<BackupKey> {
 async function backup(run: Run): Promise<number> {
   const { positionals, values, screen } = run
   const where = required(positionals, 'Name a file that ends in .age, or a folder')
-  const house = run.house()
   const isFile = where.endsWith('.age')
+  const keep = countToKeep(textOf(values, 'keep'), isFile)
+  const house = run.house()
   const stamp = new Date()
     .toISOString()
     .replace(/\.\d+Z$/, 'Z')
     .replaceAll(':', '-')
   const file = isFile ? where : path.join(where, `troupe-${stamp}.age`)
   const startedAtMs = performance.now()
+  await mkdir(path.dirname(file), { recursive: true })
   const summary = await makeBackup(house, file, await keyOf(run))
-  const keep = textOf(values, 'keep')
-  const deleted =
-    keep === undefined || isFile ? [] : await rotateBackups(where, Math.max(1, Number(keep) || 1))
+  const deleted = keep === undefined ? [] : await rotateBackups(where, keep)
   await copyErasures(house.dataDir, path.dirname(file))
   const rows = Object.values(summary.tables).reduce((sum, table) => sum + table.rows, 0)
   const seconds = Number(((performance.now() - startedAtMs) / 1_000).toFixed(1))
@@ -63,6 +63,15 @@ async function backup(run: Run): Promise<number> {
   for (const name of deleted) screen.line(`Deleted ${name}`)
   screen.result({ file, rows, files: summary.files, seconds, deleted })
   return 0
+}
+
+/** Before anything is written: what is not kept is deleted. */
+function countToKeep(keep: string | undefined, isFile: boolean): number | undefined {
+  if (keep === undefined) return undefined
+  if (!/^[1-9]\d*$/.test(keep))
+    throw new AppError('invalid', `--keep is a number of backups from 1 on, not "${keep}"`)
+  if (isFile) throw new AppError('invalid', '--keep needs a folder of backups, not a file')
+  return Number(keep)
 }
 
 async function restore(run: Run): Promise<number> {

@@ -41,6 +41,8 @@ function readLimits(values: Run['values']): { limits?: Record<string, number> } 
 }
 
 function readDays(values: Run['values']): { expiresInDays?: number | null } {
+  if (values['never-expires'] === true && values['days'] !== undefined)
+    throw new AppError('invalid', 'Give --days or --never-expires, not both')
   if (values['never-expires'] === true) return { expiresInDays: null }
   return values['days'] === undefined ? {} : { expiresInDays: Number(values['days']) }
 }

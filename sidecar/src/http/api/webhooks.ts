@@ -9,13 +9,13 @@ import { check, readJson } from '../body.ts'
 import type { AppEnv } from '../env.ts'
 import type { Operation } from '../openapi.ts'
 
-const NewWebhook = z.object({
+const NewWebhook = z.strictObject({
   name: z.string().trim().min(1).max(100),
   url: z.string().max(2_000),
   /** Left out or empty: all. */
   events: z.array(z.enum(WEBHOOK_EVENTS)).max(100).default([]),
 })
-const Switch = z.object({ isActive: z.boolean() })
+const Switch = z.strictObject({ isActive: z.boolean() })
 const Find = z.object({
   state: z.enum(['pending', 'delivered', 'dead']).optional(),
   limit: z.coerce.number().int().positive().max(500).default(50),
