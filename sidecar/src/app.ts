@@ -8,6 +8,7 @@ import { findLoads } from '#analytics/loads.ts'
 import { findRecord, recentCharacters } from '#analytics/queries.ts'
 import { openFigures } from '#analytics/thread.ts'
 import { remembering } from '#base/cache.ts'
+import { AppError } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
 import { createCostOf } from '#base/prices.ts'
@@ -99,7 +100,13 @@ const READ_AHEAD_MS = 60_000
 export async function openApp(config: Config, options: AppOptions): Promise<App> {
   const now = options.now ?? Date.now
   const log = options.log ?? createLog(config.logLevel)
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+    const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : ''
+    const remedy = 'name a folder that this process may write to'
+    throw new AppError('invalid', `TROUPE_DATA_DIR: ${config.dataDir} cannot be made${code}; ${remedy}`, {
+      cause,
+    })
+  })
   const secret = config.pseudonymSecret ?? (await keepSecret(config.dataDir, 'pseudonym-secret'))
 
   const vault = createVault(

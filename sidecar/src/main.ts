@@ -64,7 +64,7 @@ main().catch((error: unknown) => {
   // A fault of the configuration is text for people; everything else is for the maintainer, with its stack but
   // without foreign messages, which may quote a password.
   process.stderr.write(
-    error instanceof ConfigError
+    error instanceof ConfigError || (error instanceof AppError && error.code === 'invalid')
       ? `${error.message}\n`
       : `${error instanceof AppError ? error.message : 'Troupe could not start'}\n${JSON.stringify(describeError(error), null, 2)}\n`,
   )

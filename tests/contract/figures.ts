@@ -134,6 +134,7 @@ export function describeFigures(url: () => string): void {
     ).length
     expect(groups.rows.find(({ group }) => group === 'School')).toMatchObject({ calls: ofSchool })
     expect((await figure('usage', { ...whole, group: 'School' })).base.n).toBe(ofSchool)
+    await expect(figure('overview', { ...whole, by: 'model' })).rejects.toMatchObject({ param: 'by' })
     const errors = await figure('errors', whole)
     expect(errors.rows).toMatchObject([{ kind: 'turn', error: 'upstream', failures: 15 }])
   })

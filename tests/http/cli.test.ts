@@ -257,7 +257,9 @@ describe('the library', () => {
 })
 
 test('a key is shown once, listed without its secret, and ended', async () => {
-  const created = JSON.parse((await troupeCommand(['keys', 'create', 'club', '--json'])).out) as {
+  const created = JSON.parse(
+    (await troupeCommand(['keys', 'create', 'club', '--turns-per-day', '5', '--json'])).out,
+  ) as {
     id: string
     secret: string
   }
@@ -266,6 +268,7 @@ test('a key is shown once, listed without its secret, and ended', async () => {
   expect((await models()).status).toBe(200)
   const listed = await troupeCommand(['keys', 'list'])
   expect(listed.out).toContain(`${created.id}  active`)
+  expect(listed.out).toMatch(/turnsPerDay 5; until 20\d\d-/)
   expect(listed.out).not.toContain(created.secret)
   expect((await troupeCommand(['keys', 'revoke', created.id])).code).toBe(0)
   expect((await troupeCommand(['keys', 'list'])).out).toContain(`${created.id}  revoked`)

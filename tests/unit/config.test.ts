@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import path from 'node:path'
 
 import { describe, expect, test } from 'vitest'
 
+import { openApp } from '../../sidecar/src/app.ts'
 import { ConfigError, readConfig } from '../../sidecar/src/config.ts'
 import { Environment } from '../../sidecar/src/environment.ts'
 
@@ -209,4 +211,14 @@ test('the table of settings in the README names every variable with its meaning'
     const row = readme.split('\n').find((line) => line.startsWith(`| \`${name}\` `))
     expect(row, name).toContain(schema.description)
   }
+})
+
+test('a data folder that cannot be made is refused with the variable', async () => {
+  const config = readConfig({ TROUPE_DATA_DIR: path.resolve('README.md', 'data') })
+  await expect(openApp(config, { webDir: '.' })).rejects.toMatchObject({
+    code: 'invalid',
+    message: expect.stringMatching(
+      /^TROUPE_DATA_DIR: .* cannot be made \(ENOTDIR\); name a folder/,
+    ) as string,
+  })
 })

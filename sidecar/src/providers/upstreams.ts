@@ -70,6 +70,14 @@ const USUAL_CONTEXT_TOKENS = 8_192
 /** The name of a registry may have a port. */
 const HAS_TAG = /:[^/]*$/
 
+/** Where their addresses stand. */
+const SETTINGS: Readonly<Record<string, string>> = {
+  ollama: 'OLLAMA_BASE_URL',
+  openai: 'OPENAI_API_BASE_URLS (with /v1 at the end)',
+}
+const settingsOf = (providers: readonly Provider[]): string =>
+  [...new Set(providers.map(({ kind }) => SETTINGS[kind] ?? kind))].join(' and ')
+
 const RATIO_STEP = 0.05
 
 /** Of a shorter prompt the marks of the chat template are too large a part to tell anything of its words. */
@@ -192,7 +200,7 @@ export function openUpstreams(options: UpstreamsOptions): Upstreams {
       const names = providers.map((provider) => provider.name).join(', ')
       return new AppError(
         'unavailable',
-        `No model server answers (${names}); start one, or correct OLLAMA_BASE_URL`,
+        `No model server answers with its models (${names}); start one, or correct ${settingsOf(providers)}`,
       )
     }
     const wanted = name ?? options.defaultModel

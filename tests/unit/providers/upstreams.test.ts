@@ -145,3 +145,19 @@ test('a model may be called without its tag, as Ollama itself takes it; another 
   })
   await upstreams.close()
 })
+
+test.each([
+  ['ollama', /correct OLLAMA_BASE_URL$/],
+  ['openai', /correct OPENAI_API_BASE_URLS \(with \/v1 at the end\)$/],
+])('where no server answers, the setting of its kind is named: %s', async (kind, message) => {
+  const models = () => Promise.reject(new Error('down'))
+  const provider: Partial<Provider> = { kind, name: 'one', models, close: () => Promise.resolve() }
+  const upstreams = openUpstreams({
+    providers: [provider as Provider],
+    defaultModel: undefined,
+    contextTokens: 8_192,
+    now: () => 0,
+  })
+  await expect(upstreams.find(undefined)).rejects.toThrow(message)
+  await upstreams.close()
+})

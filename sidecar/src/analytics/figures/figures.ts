@@ -45,10 +45,17 @@ const SPEED: MeasureName[] = [
 const RATINGS: MeasureName[] = ['messages', 'up', 'down', 'satisfaction', 'regenerated', 'regenerateRate']
 const COSTS: MeasureName[] = ['calls', 'pricedCalls', 'promptTokens', 'completionTokens', 'cost']
 
-/** Throws AppError `invalid` for a filter that a figure does not have. */
+/** Their rows may be about something else than usual. */
+const WITH_ROWS_BY: ReadonlySet<FigureName> = new Set(['usage', 'speed', 'errors', 'ratings', 'costs'])
+
+/** Throws AppError `invalid` for a filter or rows that a figure does not have. */
 export async function makeFigure(query: FigureQuery, on: FigureParts): Promise<Figure> {
   if (query.fromMs >= query.toMs)
     throw new AppError('invalid', '"from" must be before "to"', { param: 'from' })
+  if (query.by !== undefined && !WITH_ROWS_BY.has(query.figure))
+    throw new AppError('invalid', `The rows of "${query.figure}" are always about the same; leave "by" out`, {
+      param: 'by',
+    })
   const [mark] = await on.store.db
     .select()
     .from(on.store.t.rollUpMarks)

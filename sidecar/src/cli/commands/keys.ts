@@ -12,6 +12,10 @@ const Key = z.looseObject({
   expiresAtMs: z.number().nullable(),
   revokedAtMs: z.number().nullable(),
   lastUsedAtMs: z.number().nullish(),
+  replacedBy: z.string().nullish(),
+  characterIds: z.array(z.string()).nullish(),
+  tags: z.array(z.string()).nullish(),
+  limits: z.record(z.string(), z.number()).nullish(),
 })
 
 function stateOf({ revokedAtMs, expiresAtMs }: z.infer<typeof Key>): string {
@@ -106,9 +110,25 @@ async function listKeys({ api, screen }: Run): Promise<number> {
     screen.line(
       `${key.id}  ${stateOf(key).padEnd(8)} ${key.scopes.join(',').padEnd(24)} ${used.padEnd(21)} ${key.name}`,
     )
+    const more = boundsOf(key)
+    if (more !== '') screen.line(`              ${more}`)
   }
   screen.result({ keys })
   return 0
+}
+
+/** What holds a key back, and how long it works. */
+function boundsOf(key: z.infer<typeof Key>): string {
+  const limits = Object.entries(key.limits ?? {}).map(([name, most]) => `${name} ${String(most)}`)
+  return [
+    key.characterIds && `characters ${key.characterIds.join(', ')}`,
+    key.tags && `tags ${key.tags.join(', ')}`,
+    ...limits,
+    key.replacedBy && `replaced by ${key.replacedBy}`,
+    key.expiresAtMs !== null && `until ${new Date(key.expiresAtMs).toISOString().slice(0, 16)}`,
+  ]
+    .filter((part) => typeof part === 'string')
+    .join('; ')
 }
 
 async function revokeKey({ positionals, api, screen }: Run): Promise<number> {
