@@ -185,7 +185,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
       log,
     }),
   }
-  const rebuilding = createRebuilding({ index: search.index, log })
+  const rebuilding = createRebuilding({ index: search.index, bases: knowledge.bases, log })
   const upkeep = keepUp({ library, imports, knowledge, log })
   const pool = createPool({
     now,
@@ -296,7 +296,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     knowledge,
     sources,
     exams: createExams({ store, retrieval: search, index: search.index, now }),
-    loading: createLoading({ loaders: plugins.loaders, documents: knowledge.documents }),
+    loading: createLoading({ loaders: plugins.loaders, ...knowledge }),
     rebuilding,
     exportArchive: () => exportArchive({ library, lorebooks }),
     upstreams,

@@ -230,6 +230,18 @@ test('trying a question shows what plugins bring for it, behind the documents, a
   await troupe.close()
 })
 
+test('the loader of a plugin fills no base that is not there', async () => {
+  const troupe = await open({ PLUGINS: path.resolve('tests/fixtures/plugins/functions.mjs') })
+  const loaded = await troupe.request('POST', '/troupe/api/knowledge/loaders/log', {
+    body: { base: 'nobase' },
+  })
+  expect([loaded.status, await loaded.text()]).toEqual([
+    404,
+    expect.stringContaining('There is no knowledge base'),
+  ])
+  await troupe.close()
+})
+
 test('a document never reaches a character that its base is not given to, however bases move', async () => {
   const troupe = await open({ EMBEDDING_MODEL: EMBEDDER.name })
   const characters = [

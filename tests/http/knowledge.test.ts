@@ -112,6 +112,13 @@ describe('the interface', () => {
     ['an unknown setting', 'PATCH', '/bases/harbour', { settings: { speed: 1 } }, 400],
     ['a mark that nobody makes', 'PATCH', '/bases/harbour', { settings: { spotlighting: 'datamark' } }, 400],
     ['no such base', 'GET', '/bases/nothing', undefined, 404],
+    ['no such base for a rebuild', 'POST', '/index', { base: 'nothing' }, 404],
+    ['no such base for an exam', 'GET', '/exams/nothing', undefined, 404],
+    ['no such base for the run of an exam', 'POST', '/exams/nothing/run', {}, 404],
+    ['no such base to look into', 'POST', '/test', { question: 'Why?', bases: ['harbour', 'nothing'] }, 404],
+    ['no base to look into', 'POST', '/test', { question: 'Why?', bases: [] }, 400],
+    ['no such character to look for', 'POST', '/test', { question: 'Why?', character: 'nobody' }, 404],
+    ['no such character', 'GET', '/characters/nobody', undefined, 404],
     ['no such document', 'POST', '/documents/nothing/retry', {}, 404],
     ['a passage that is no number', 'GET', '/chunks/first', undefined, 400],
     ['JSON where files are due', 'POST', '/bases/harbour/documents', {}, 400],
@@ -143,6 +150,8 @@ describe('the interface', () => {
   test('a base goes into the trash, comes back, and is deleted for good', async () => {
     await api('POST', '/bases', { name: 'Old', characterIds: ['pia'] }, 201)
     await api('DELETE', '/bases/old', undefined, 204)
+    await api('POST', '/test', { question: 'Why?', bases: ['old'] }, 409)
+    await api('POST', '/exams/old/run', {}, 409)
     expect(
       (await api<{ bases: KnowledgeBase[] }>('GET', '/bases?state=trash')).bases.map(({ id }) => id),
     ).toEqual(['old'])
@@ -293,6 +302,9 @@ describe('the command line', () => {
     ['nowhere to add to', ['add', 'README.md'], 1, /--to BASE/],
     ['what does not exist', ['add', 'missing.md', '--to', 'shed'], 1, /does not exist/],
     ['a base that is not there', ['add', 'README.md', '--to', 'nowhere'], 1, /no knowledge base/],
+    ['a question to a base that is not there', ['test', '--base', 'nowhere', 'Why?'], 1, /no knowledge base/],
+    ['a question to nobody', ['test', 'nobody', 'Why?'], 1, /no character "nobody"/],
+    ['the exam of a base that is not there', ['exam', 'nowhere'], 1, /no knowledge base/],
     ['an unknown option', ['list', '--loud'], 2, /--loud/],
     ['help', ['add', '--help'], 0, /FILE\|FOLDER/],
   ])('%s', async (_what, args, code, said) => {

@@ -1,6 +1,7 @@
 /** What a question brings into a prompt, for people who try it: with more time than a turn has, and all that was decided. */
 import { AppError } from '#base/errors.ts'
 import { settingsOf } from '#characters/settings.ts'
+import type { Bases } from '#knowledge/knowledge.ts'
 import { nothingFrom, type Passage, type RetrievalTrace } from '#knowledge/retrieval.ts'
 import type { Library } from '#library/library.ts'
 
@@ -27,12 +28,16 @@ export interface Tried {
 export interface TryingParts {
   library: Pick<Library, 'get' | 'version'>
   sources: SourceParts
+  knowledge: { bases: Pick<Bases, 'kept'> }
 }
 
 /** A person waits, and wants the whole truth. */
 const DEADLINE_MS = 5_000
 
-/** Throws AppError `not_found` for a character that is not there, `invalid` for one that has nothing to look into. */
+/**
+ * Throws AppError `not_found` for a character or base that is not there, `conflict` for a base in the trash, `invalid` for a
+ * character that has nothing to look into.
+ */
 export async function tryLookUp(trial: Trial, on: TryingParts, signal: AbortSignal): Promise<Tried> {
   const { baseIds, sources } = await placesOf(trial.in, on)
   const { text, previous } = trial
@@ -52,7 +57,10 @@ async function placesOf(
   place: Trial['in'],
   on: TryingParts,
 ): Promise<{ baseIds: readonly string[]; sources: readonly string[] }> {
-  if ('bases' in place) return { baseIds: place.bases, sources: [] }
+  if ('bases' in place) {
+    for (const id of place.bases) await on.knowledge.bases.kept(id)
+    return { baseIds: place.bases, sources: [] }
+  }
   const { publishedVersion, latestVersion } = await on.library.get(place.character)
   const { card } = await on.library.version(place.character, publishedVersion ?? latestVersion)
   const { sources } = settingsOf(card)

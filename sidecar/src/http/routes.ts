@@ -71,6 +71,7 @@ export interface RouteParts
     WebhookParts {
   keys: KeyRouteParts['keys']
   roles: RoleParts['roles']
+  knowledge: KnowledgeRouteParts['knowledge']
   pageSessions: SessionParts['pageSessions']
   now: () => number
   library: Library

@@ -153,7 +153,17 @@ export async function openBases(on: BaseParts): Promise<OpenBases> {
         .orderBy(bases.name)
       return present(rows, on)
     },
+    async ofCharacter(characterId) {
+      await on.nameOfCharacter(characterId)
+      const own = byCharacter.get(characterId) ?? []
+      return present(await store.db.select().from(bases).where(inArray(bases.id, own)).orderBy(bases.id), on)
+    },
     get,
+    async kept(id) {
+      const base = await get(id)
+      if (base.deletedAtMs === null) return base
+      throw new AppError('conflict', `The knowledge base "${id}" lies in the trash; restore it first`)
+    },
     create: (wish, by) => create(wish, by),
     async edit(id, { characterIds, ...changes }, by) {
       const before = await rowOf(id)

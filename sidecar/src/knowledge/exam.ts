@@ -39,7 +39,7 @@ export interface ExamRun {
 }
 
 export interface Exams {
-  /** Oldest first. */
+  /** Oldest first. Throws AppError `not_found` for an unknown base. */
   questions(baseId: string): Promise<ExamQuestion[]>
   add(
     wish: Pick<ExamQuestion, 'baseId' | 'question' | 'quote' | 'documentName'>,
@@ -48,7 +48,8 @@ export interface Exams {
   /** Throws AppError `not_found`. */
   remove(baseId: string, id: string): Promise<void>
   /**
-   * Asks every question. Throws AppError `invalid` for an exam without any, `unavailable` when none was answered in time,
+   * Asks every question. Throws AppError `not_found` for an unknown base, `conflict` for one in the trash, which would lose all
+   * that it finds, `invalid` for an exam without any question, `unavailable` when none was answered in time,
    * `cancelled` when `signal` aborts.
    */
   run(baseId: string, signal: AbortSignal): Promise<ExamRun>
@@ -69,7 +70,7 @@ interface ExamParts {
 
 export function createExams({ store, retrieval, index, now }: ExamParts): Exams {
   const { examQuestions, examRuns } = store.t
-  const questions = (baseId: string): Promise<ExamQuestion[]> =>
+  const questionsOf = (baseId: string): Promise<ExamQuestion[]> =>
     Promise.resolve(
       store.db
         .select()
@@ -102,20 +103,23 @@ export function createExams({ store, retrieval, index, now }: ExamParts): Exams 
   }
 
   /** Throws AppError `not_found`. */
-  async function fingerprintOf(baseId: string): Promise<string | null> {
+  async function baseOf(baseId: string) {
     const { knowledgeBases } = store.t
     const [base] = await store.db
-      .select({ fingerprint: knowledgeBases.fingerprint })
+      .select({ fingerprint: knowledgeBases.fingerprint, deletedAtMs: knowledgeBases.deletedAtMs })
       .from(knowledgeBases)
       .where(eq(knowledgeBases.id, baseId))
     if (base === undefined) throw new AppError('not_found', `There is no knowledge base "${baseId}"`)
-    return index.hasMeaning ? base.fingerprint : null
+    return base
   }
 
   return {
-    questions,
+    async questions(baseId) {
+      await baseOf(baseId)
+      return questionsOf(baseId)
+    },
     async add({ quote, ...wish }, { actor }) {
-      await fingerprintOf(wish.baseId)
+      await baseOf(wish.baseId)
       const row = {
         ...wish,
         id: createId(now()),
@@ -127,13 +131,16 @@ export function createExams({ store, retrieval, index, now }: ExamParts): Exams 
       return row
     },
     async remove(baseId, id) {
-      if (!(await questions(baseId)).some((each) => each.id === id))
+      if (!(await questionsOf(baseId)).some((each) => each.id === id))
         throw new AppError('not_found', `The exam of "${baseId}" has no question "${id}"`)
       const isIt = and(eq(examQuestions.baseId, baseId), eq(examQuestions.id, id))
       await store.atomically((db) => [db.delete(examQuestions).where(isIt)])
     },
     async run(baseId, signal) {
-      const asked = await questions(baseId)
+      const base = await baseOf(baseId)
+      if (base.deletedAtMs !== null)
+        throw new AppError('conflict', `The knowledge base "${baseId}" lies in the trash; restore it first`)
+      const asked = await questionsOf(baseId)
       if (asked.length === 0)
         throw new AppError(
           'invalid',
@@ -141,7 +148,7 @@ export function createExams({ store, retrieval, index, now }: ExamParts): Exams 
         )
       const before = await lastRanks(baseId)
       const ranks: ExamRanks = {}
-      const fingerprint = await fingerprintOf(baseId)
+      const fingerprint = index.hasMeaning ? base.fingerprint : null
       for (const question of asked) {
         if (signal.aborted) throw new AppError('cancelled', 'The exam was stopped; nothing of it is kept')
         const rank = await rankOf(question, signal)

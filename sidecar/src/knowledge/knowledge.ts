@@ -98,8 +98,12 @@ export interface Bases {
   of(characterId: string): readonly string[]
   /** By name; those in the trash only when asked. */
   list(find?: { isDeleted?: boolean }): Promise<KnowledgeBase[]>
+  /** Those of `of` as they are. Throws AppError `not_found` for a character that is not there. */
+  ofCharacter(characterId: string): Promise<KnowledgeBase[]>
   /** Throws AppError `not_found`. */
   get(id: string): Promise<KnowledgeBase>
+  /** As `get`. Throws AppError `conflict` for one in the trash, which answers nothing. */
+  kept(id: string): Promise<KnowledgeBase>
   /** The same name never overwrites. Throws AppError `not_found` for a character that is not there. */
   create(wish: BaseWish, by: By): Promise<KnowledgeBase>
   /** Other sizes of passages cut all documents anew, in the background. */

@@ -5,7 +5,7 @@ import { AppError } from '#base/errors.ts'
 import { cut, toName } from '#characters/text.ts'
 
 import { GuestDocument } from './guest-document.ts'
-import type { Added, By, Documents } from './knowledge.ts'
+import type { Added, Bases, By, Documents } from './knowledge.ts'
 
 /** Gives all documents that it knows, in the shape of LangChain's. */
 export type GuestLoader = () => Promise<unknown>
@@ -15,7 +15,7 @@ export interface Loading {
   readonly names: readonly string[]
   /**
    * A document of the same source replaces the one before; an equal one is skipped. Throws AppError `not_found` for an unknown
-   * loader, `unavailable` when it fails.
+   * loader or base, `conflict` for a base in the trash, `unavailable` when the loader fails.
    */
   load(baseId: string, loader: string, by: By): Promise<Added[]>
 }
@@ -28,9 +28,11 @@ const Loaded = z.array(GuestDocument).max(MOST_DOCUMENTS)
 
 export function createLoading({
   loaders,
+  bases,
   documents,
 }: {
   loaders: ReadonlyMap<string, GuestLoader>
+  bases: Pick<Bases, 'kept'>
   documents: Pick<Documents, 'add'>
 }): Loading {
   return {
@@ -38,6 +40,8 @@ export function createLoading({
     async load(baseId, name, by) {
       const loader = loaders.get(name)
       if (loader === undefined) throw noLoader(name, [...loaders.keys()])
+      // Before it is asked: that may take long, and nothing of it could be kept.
+      await bases.kept(baseId)
       const added: Added[] = []
       for (const [at, { pageContent, metadata }] of (await ask(name, loader)).entries()) {
         const source = fileName(metadata?.source ?? metadata?.title ?? String(at + 1))

@@ -2,6 +2,7 @@
 import { AppError, toAppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 
+import type { Bases } from './knowledge.ts'
 import type { SearchIndex } from './search-index.ts'
 
 export interface RebuildState {
@@ -14,8 +15,8 @@ export interface RebuildState {
 }
 
 export interface Rebuilding {
-  /** Of one base, or all. Throws AppError `conflict` while one runs. */
-  start(baseId?: string): RebuildState
+  /** Of one base, or all. Throws AppError `conflict` while one runs, `not_found` for an unknown base. */
+  start(baseId?: string): Promise<RebuildState>
   state(): RebuildState
   /** What was built stays. */
   stop(): Promise<RebuildState>
@@ -23,9 +24,11 @@ export interface Rebuilding {
 
 export function createRebuilding({
   index,
+  bases,
   log,
 }: {
   index: Pick<SearchIndex, 'rebuild'>
+  bases: Pick<Bases, 'get'>
   log: Log
 }): Rebuilding {
   let current: RebuildState = { state: 'idle', done: 0, total: 0, failure: null }
@@ -52,7 +55,8 @@ export function createRebuilding({
   }
 
   return {
-    start(baseId) {
+    async start(baseId) {
+      if (baseId !== undefined) await bases.get(baseId)
       if (running !== undefined)
         throw new AppError(
           'conflict',

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
 
+import { AppError } from '#base/errors.ts'
+import type { KnowledgeBase } from '#knowledge/knowledge.ts'
 import { createLoading, type GuestLoader } from '#knowledge/loading.ts'
 
 const by = { actor: 'admin' }
@@ -8,6 +10,12 @@ function open(loaders: Record<string, GuestLoader>) {
   const files: { base: string; name: string; text: string }[] = []
   const loading = createLoading({
     loaders: new Map(Object.entries(loaders)),
+    bases: {
+      kept: (id) =>
+        id === 'harbour'
+          ? Promise.resolve({ id } as KnowledgeBase)
+          : Promise.reject(new AppError('not_found', `There is no knowledge base "${id}"`)),
+    },
     documents: {
       async add(base, { name, bytes }) {
         const parts: Uint8Array[] = []
@@ -54,4 +62,11 @@ test('an unknown one is told with those that there are', async () => {
     /wiki/,
   )
   await expect(open({}).loading.load('harbour', 'web', by)).rejects.toThrow(/PLUGINS/)
+})
+
+test('is not asked for a base that is not there', async () => {
+  let asked = 0
+  const { loading } = open({ wiki: () => Promise.resolve([{ pageContent: String(++asked) }]) })
+  await expect(loading.load('nobase', 'wiki', by)).rejects.toMatchObject({ code: 'not_found' })
+  expect(asked).toBe(0)
 })

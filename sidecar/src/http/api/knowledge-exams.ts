@@ -22,7 +22,7 @@ const Test = z
     /** Looks into what this character may look into. */
     character: z.string().optional(),
     /** Or into these bases. */
-    bases: z.array(z.string()).max(100).optional(),
+    bases: z.array(z.string()).min(1).max(100).optional(),
   })
   .refine(({ character, bases }) => (character === undefined) !== (bases === undefined), {
     error: 'name a "character" or its "bases"',

@@ -61,6 +61,8 @@ export function loaderRoutes(on: KnowledgeSourceParts) {
 export function indexRoutes(on: KnowledgeSourceParts) {
   return new Hono<AppEnv>()
     .get('/', (c) => c.json(on.rebuilding.state()))
-    .post('/', async (c) => c.json(on.rebuilding.start((await readJson(Rebuild, c.env.incoming)).base), 202))
+    .post('/', async (c) =>
+      c.json(await on.rebuilding.start((await readJson(Rebuild, c.env.incoming)).base), 202),
+    )
     .delete('/', async (c) => c.json(await on.rebuilding.stop()))
 }

@@ -168,9 +168,7 @@ export function baseRoutes({ knowledge }: KnowledgeRouteParts) {
       return c.json({ documents: await knowledge.documents.list(id) })
     })
     .post('/:id/documents', async (c) => {
-      const { id, deletedAtMs } = await knowledge.bases.get(c.req.param('id'))
-      if (deletedAtMs !== null)
-        throw new AppError('conflict', 'This knowledge base lies in the trash; restore it first')
+      const { id } = await knowledge.bases.kept(c.req.param('id'))
       return c.json({ results: await addAll(c.env.incoming, knowledge.documents, id, by(c)) }, 202)
     })
 }
@@ -217,11 +215,7 @@ export function chunkRoutes({ knowledge }: KnowledgeRouteParts) {
 
 export function ownKnowledgeRoutes({ knowledge }: KnowledgeRouteParts) {
   return new Hono<AppEnv>()
-    .get('/:id', async (c) =>
-      c.json({
-        bases: await Promise.all(knowledge.bases.of(c.req.param('id')).map((id) => knowledge.bases.get(id))),
-      }),
-    )
+    .get('/:id', async (c) => c.json({ bases: await knowledge.bases.ofCharacter(c.req.param('id')) }))
     .post('/:id/documents', async (c) => {
       const base = await knowledge.bases.ownOf(c.req.param('id'), by(c))
       return c.json(
