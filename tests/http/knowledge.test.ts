@@ -128,6 +128,16 @@ describe('the interface', () => {
     expect(error.message).toMatch(/\w/)
   })
 
+  test.each([
+    ['neither a character nor bases', {}, /"character": name it, or the "bases"/],
+    ['both', { character: 'pia', bases: ['harbour'] }, /both named/],
+  ])('a question that names %s is told so', async (_what, where, said) => {
+    const { error } = await api<{ error: { message: string } }>(
+      ...(['POST', '/test', { question: 'Why?', ...where }, 400] as const),
+    )
+    expect(error.message).toMatch(said)
+  })
+
   test('an upload that breaks off leaves nothing', async () => {
     const head =
       '--b\r\ncontent-disposition: form-data; name="files"; filename="half.md"\r\ncontent-type: text/plain\r\n\r\n# Half'

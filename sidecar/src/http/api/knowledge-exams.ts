@@ -24,8 +24,12 @@ const Test = z
     /** Or into these bases. */
     bases: z.array(z.string()).min(1).max(100).optional(),
   })
-  .refine(({ character, bases }) => (character === undefined) !== (bases === undefined), {
-    error: 'name a "character" or its "bases"',
+  .refine(({ character, bases }) => character !== undefined || bases !== undefined, {
+    error: 'name it, or the "bases" to look into',
+    path: ['character'],
+  })
+  .refine(({ character, bases }) => character === undefined || bases === undefined, {
+    error: 'it and "bases" are both named; name the one to look into',
     path: ['character'],
   })
 
