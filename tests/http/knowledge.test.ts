@@ -157,6 +157,25 @@ describe('the interface', () => {
     expect(documents.map(({ file }) => file)).not.toContain('half.md')
   })
 
+  test('a setting that is not named stays, and null takes the default again', async () => {
+    const sizes = { chunkCharacters: 600, overlapCharacters: 60 }
+    await api('POST', '/bases', { name: 'Sizes', settings: sizes }, 201)
+    const set = (settings: object, status = 200) => api('PATCH', '/bases/sizes', { settings }, status)
+    expect(await set({ wholeBase: 'never' })).toMatchObject({
+      settings: { ...sizes, wholeBase: 'never' },
+      rebuilding: null,
+    })
+    expect(await set({ chunkCharacters: 200 })).toMatchObject({
+      settings: { ...sizes, chunkCharacters: 200, wholeBase: 'never' },
+    })
+    // The usual overlap of 200 would be all of it.
+    expect(await set({ overlapCharacters: null }, 400)).toMatchObject({
+      error: { message: expect.stringContaining('half of a passage') as string },
+    })
+    const usual = { chunkCharacters: null, overlapCharacters: null, wholeBase: null }
+    expect(await set(usual)).toHaveProperty('settings', {})
+  })
+
   test('a base goes into the trash, comes back, and is deleted for good', async () => {
     await api('POST', '/bases', { name: 'Old', characterIds: ['pia'] }, 201)
     await api('DELETE', '/bases/old', undefined, 204)

@@ -108,7 +108,7 @@ export async function openBases(on: BaseParts): Promise<OpenBases> {
         id,
         name,
         note,
-        settings,
+        settings: settingsWith({}, settings),
         generation: 1,
         buildingGeneration: null,
         cutVersion: CUT_VERSION,
@@ -165,11 +165,15 @@ export async function openBases(on: BaseParts): Promise<OpenBases> {
       throw new AppError('conflict', `The knowledge base "${id}" lies in the trash; restore it first`)
     },
     create: (wish, by) => create(wish, by),
-    async edit(id, { characterIds, ...changes }, by) {
+    async edit(id, { characterIds, settings, ...fields }, by) {
       const before = await rowOf(id)
+      const changes = {
+        ...fields,
+        ...(settings !== undefined && { settings: settingsWith(before.settings, settings) }),
+      }
       for (const characterId of characterIds ?? []) await on.nameOfCharacter(characterId)
-      const fields = [...Object.keys(changes), ...(characterIds === undefined ? [] : ['characterIds'])]
-      await change(id, { action: 'edit', detail: { fields } }, by, (db) => [
+      const named = [...Object.keys(changes), ...(characterIds === undefined ? [] : ['characterIds'])]
+      await change(id, { action: 'edit', detail: { fields: named } }, by, (db) => [
         ...(Object.keys(changes).length === 0 ? [] : [db.update(bases).set(changes).where(eq(bases.id, id))]),
         ...(characterIds === undefined ? [] : [db.delete(attachments).where(eq(attachments.baseId, id))]),
         ...attach(db, id, characterIds ?? []),
@@ -215,6 +219,21 @@ export async function openBases(on: BaseParts): Promise<OpenBases> {
       return get(id)
     },
   }
+}
+
+/** Throws AppError `invalid` where both together make no passages. */
+function settingsWith(
+  before: KnowledgeSettings,
+  wishes: NonNullable<BaseWish['settings']>,
+): KnowledgeSettings {
+  const after = Object.fromEntries(
+    Object.entries({ ...before, ...wishes }).filter(([, value]) => value !== null),
+  ) as KnowledgeSettings
+  const { size, overlap } = chunkingOf(after)
+  if (overlap <= size / 2) return after
+  throw new AppError('invalid', '"settings.overlapCharacters": at most half of a passage may be overlap', {
+    param: 'settings.overlapCharacters',
+  })
 }
 
 function isCutOtherwise(before: KnowledgeSettings, after: KnowledgeSettings): boolean {

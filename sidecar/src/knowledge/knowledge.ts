@@ -89,7 +89,8 @@ export interface Added {
 export interface BaseWish {
   name: string
   note?: string | null
-  settings?: KnowledgeSettings
+  /** What is not named stays as it is; null takes the default again. */
+  settings?: { [Name in keyof KnowledgeSettings]: KnowledgeSettings[Name] | null }
   characterIds?: string[]
 }
 
@@ -104,9 +105,12 @@ export interface Bases {
   get(id: string): Promise<KnowledgeBase>
   /** As `get`. Throws AppError `conflict` for one in the trash, which answers nothing. */
   kept(id: string): Promise<KnowledgeBase>
-  /** The same name never overwrites. Throws AppError `not_found` for a character that is not there. */
+  /**
+   * The same name never overwrites. Throws AppError `not_found` for a character that is not there, `invalid` for an overlap of
+   * more than half a passage.
+   */
   create(wish: BaseWish, by: By): Promise<KnowledgeBase>
-  /** Other sizes of passages cut all documents anew, in the background. */
+  /** Other sizes of passages cut all documents anew, in the background. Throws as `create`. */
   edit(id: string, changes: Partial<BaseWish>, by: By): Promise<KnowledgeBase>
   /** Into the trash: it answers nothing from now on. */
   delete(id: string, by: By): Promise<void>

@@ -51,16 +51,18 @@ async function set({ positionals, api, screen }: Run): Promise<number> {
   if (id === undefined) throw new AppError('invalid', 'Name the knowledge base; "knowledge list" shows them')
   let base = await api.call('GET', at('bases', id), Base)
   if (wishes.length > 0) {
-    const settings = { ...base.settings }
+    const settings: Record<string, unknown> = {}
     for (const wish of wishes) {
       const [name = '', value] = wish.split('=', 2)
       if (value === undefined)
         throw new AppError('invalid', `"${wish}" is no setting; write it as chunkCharacters=800`)
-      settings[name] = value === '' ? undefined : /^\d+$/.test(value) ? Number(value) : value
+      settings[name] = value === '' ? null : /^\d+$/.test(value) ? Number(value) : value
     }
     base = await api.call('PATCH', at('bases', id), Base, { settings })
   }
-  const told = Object.entries(base.settings).map(([name, value]) => `${name}=${String(value)}`)
+  const told = Object.entries(base.settings)
+    .map(([name, value]) => `${name}=${String(value)}`)
+    .sort()
   screen.line(`${base.id}: ${told.length === 0 ? 'as usual' : told.join(' ')}`)
   if (base.rebuilding !== null) screen.line('Its documents are cut anew; "knowledge list" shows how far.')
   screen.result(base)

@@ -22,22 +22,16 @@ const note = z.string().trim().max(2_000).nullable()
 const ids = z.array(z.string().min(1).max(100)).max(1_000)
 const Settings = z
   .strictObject({
-    chunkCharacters: z.number().int().min(200).max(4_000).optional(),
-    overlapCharacters: z.number().int().min(0).max(1_000).optional(),
-    wholeBase: z.enum(['auto', 'never']).optional(),
+    chunkCharacters: z.number().int().min(200).max(4_000).nullable().optional(),
+    overlapCharacters: z.number().int().min(0).max(1_000).nullable().optional(),
+    wholeBase: z.enum(['auto', 'never']).nullable().optional(),
   })
-  .refine(
-    ({ chunkCharacters = 1_000, overlapCharacters = 200 }) => overlapCharacters <= chunkCharacters / 2,
-    {
-      message: 'at most half of a passage may be overlap',
-      path: ['overlapCharacters'],
-    },
-  )
   .transform(withoutGaps)
 
 const New = z.strictObject({
   name,
   note: note.optional(),
+  /** What is not named stays; null takes the default again. */
   settings: Settings.optional(),
   characterIds: ids.optional(),
 })
