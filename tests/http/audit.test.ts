@@ -130,12 +130,12 @@ test('every route that changes something leaves its row, or is named with the re
   )
   const { id: question } = await does<{ id: string }>(
     'post /knowledge/exams/:base',
-    `/knowledge/exams/${base}`,
+    '/knowledge/exams/mira',
     {
-      ...{ question: 'What does it say?', quote: 'Paragraph one.', document: 'law.txt' },
+      ...{ question: 'What does it say?', quote: 'Her own words.', document: 'own.txt' },
     },
   )
-  await does('delete /knowledge/exams/:base/:question', `/knowledge/exams/${base}/${question}`)
+  await does('delete /knowledge/exams/:base/:question', `/knowledge/exams/mira/${question}`)
   await does('delete /knowledge/bases/:id', `/knowledge/bases/${base}`)
   await does('post /knowledge/bases/:id/restore', `/knowledge/bases/${base}/restore`)
   await does('post /knowledge/index', '/knowledge/index', {})

@@ -6,6 +6,7 @@ import { createId } from '#base/ids.ts'
 import type { ExamRanks } from '#store/exam-tables.ts'
 import type { Store } from '#store/store.ts'
 
+import { refuseUnfindable, squeeze } from './expected.ts'
 import type { Retrieval } from './retrieval.ts'
 import type { SearchIndex } from './search-index.ts'
 
@@ -41,6 +42,7 @@ export interface ExamRun {
 export interface Exams {
   /** Oldest first. Throws AppError `not_found` for an unknown base. */
   questions(baseId: string): Promise<ExamQuestion[]>
+  /** Throws AppError `not_found` for a base, or a document of it, that is not there; `invalid` for a quote that is not in it. */
   add(
     wish: Pick<ExamQuestion, 'baseId' | 'question' | 'quote' | 'documentName'>,
     by: { actor: string },
@@ -127,6 +129,7 @@ export function createExams({ store, retrieval, index, now }: ExamParts): Exams 
         createdBy: actor,
         createdAtMs: now(),
       }
+      await refuseUnfindable(row, store)
       await store.atomically((db) => [db.insert(examQuestions).values(row)])
       return row
     },
@@ -184,8 +187,6 @@ function scores(ranks: readonly (number | null)[]): { hitRate: number; ndcg: num
   const mean = (numbers: readonly number[]) => numbers.reduce((sum, each) => sum + each, 0) / ranks.length
   return { hitRate: mean(ranks.map((rank) => (rank === null ? 0 : 1))), ndcg: mean(gains) }
 }
-
-const squeeze = (text: string): string => text.replaceAll(/\s+/g, ' ').trim().toLowerCase()
 
 /** From the middle: the ends of a passage are what a new cut moves. */
 function quoteOf(text: string): string {

@@ -46,11 +46,31 @@ beforeEach(async () => {
       ...{ fingerprint: null, revision: 1, createdAtMs: 0, updatedAtMs: 0 },
     } as typeof store.t.knowledgeBases.$inferInsert),
   ])
+  await addDocument('log', 'log.md', LOG)
 })
 afterEach(async () => {
   await store.close()
   await rm(dataDir, { recursive: true, force: true })
 })
+
+type State = 'waiting' | 'ready' | 'failed'
+
+/** A document with these passages, which overlap by nothing. */
+async function addDocument(id: string, name: string, passages: readonly string[], state: State = 'ready') {
+  const { knowledgeDocuments, knowledgeChunks } = store.t
+  const document = { id, baseId: 'harbour', name, title: name, mediaType: 'text/plain', state, notes: [] }
+  const counts = { sizeBytes: 1, pagesRead: 0, chunksEmbedded: 0, createdAtMs: 0, updatedAtMs: 0 }
+  const chunks = passages.map((text, number) => ({
+    ...{ baseId: 'harbour', documentId: id, generation: 1, number, header: '', text },
+    ...{ startOffset: number, endOffset: number, textHash: text.slice(0, 9), isDisabled: false },
+  }))
+  await store.atomically((db) => [
+    db.insert(knowledgeDocuments).values({ ...document, ...counts, originalHash: id, createdBy: 'Tess' }),
+    ...chunks.map((chunk) => db.insert(knowledgeChunks).values(chunk)),
+  ])
+}
+
+const LOG = ['The lamp was lit on 3 March.', 'It burns whale oil.', 'Mira keeps it, and this one.']
 
 const add = (question: string, quote: string) =>
   exams.add({ baseId: 'harbour', question, quote, documentName: 'log.md' }, by)
@@ -109,7 +129,9 @@ test('an exam of which nothing was answered in time has no figures', async () =>
 
 test('keeps of a long passage some words from its middle, which a new cut leaves together', async () => {
   const words = Array.from({ length: 200 }, (_, at) => `word${String(at)}`)
-  const { quote } = await add('Which?', words.join(' '))
+  await addDocument('words', 'words.md', [words.join(' ')])
+  const wish = { baseId: 'harbour', question: 'Which?', quote: words.join(' '), documentName: 'words.md' }
+  const { quote } = await exams.add(wish, by)
   expect(quote.length).toBeLessThanOrEqual(200)
   expect(words.join(' ')).toContain(quote)
   expect(quote).toMatch(/^word\d+ .* word\d+$/)
@@ -134,4 +156,30 @@ test('one that is stopped leaves no run behind', async () => {
   await expect(exams.run('harbour', AbortSignal.abort())).rejects.toMatchObject({ code: 'cancelled' })
   found = { 'What burns?': ['It burns whale oil.'] }
   expect((await exams.run('harbour', signal)).questions[0]).not.toHaveProperty('rankBefore')
+})
+
+test('takes a quote across two passages, and of a document that is still being read', async () => {
+  await add('What of it?', 'on 3 March. It burns')
+  await addDocument('tides', 'tides.md', [], 'waiting')
+  const wish = { baseId: 'harbour', question: 'When?', quote: 'at noon', documentName: 'tides.md' }
+  await exams.add(wish, by)
+  // What answers until the new file is read does not say it.
+  await addDocument('newer', 'log.md', [], 'waiting')
+  await add('Who is it?', 'Nobody any more')
+  expect(await exams.questions('harbour')).toHaveLength(3)
+})
+
+test('refuses what could never be found, and says whether it is the document or the quote', async () => {
+  const wish = { baseId: 'harbour', question: 'When?', quote: 'on 3 March' }
+  await expect(exams.add({ ...wish, documentName: 'no.md' }, by)).rejects.toMatchObject({
+    ...{ code: 'not_found', param: 'document', message: expect.stringContaining('"no.md"') as string },
+  })
+  await expect(add('When?', 'on 4 March')).rejects.toMatchObject({ code: 'invalid', param: 'quote' })
+  await addDocument('scan', 'scan.pdf', [], 'failed')
+  await expect(exams.add({ ...wish, documentName: 'scan.pdf' }, by)).rejects.toMatchObject({
+    ...{ code: 'invalid', param: 'document', message: expect.stringContaining('not read') as string },
+  })
+  await store.atomically((db) => [db.update(store.t.knowledgeChunks).set({ isDisabled: true })])
+  await expect(add('When?', 'on 3 March')).rejects.toMatchObject({ param: 'quote' })
+  expect(await exams.questions('harbour')).toEqual([])
 })
