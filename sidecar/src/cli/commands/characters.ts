@@ -101,8 +101,11 @@ async function versions({ positionals, api, screen }: Run): Promise<number> {
   return 0
 }
 
+/** What was added has no `before`, what was removed no `after`. */
 const Diff = z.looseObject({
-  differences: z.array(z.looseObject({ path: z.string(), before: z.unknown(), after: z.unknown() })),
+  differences: z.array(
+    z.looseObject({ path: z.string(), before: z.unknown().optional(), after: z.unknown().optional() }),
+  ),
 })
 
 async function diff({ positionals, api, screen }: Run): Promise<number> {
