@@ -199,6 +199,21 @@ describe('the library', () => {
     expect(await saying('import', target)).toMatch(/skipped \d+\n$/)
   })
 
+  test('a value is a text where the field is one, and the version to publish is asked for', async () => {
+    await saying('import', await save('val.json', cardOf('Val')))
+    await saying('set', 'val', 'scenario=1984', 'personality=true', 'name=42', 'tags=["7"]', 'nickname="Al"')
+    const { card } = (await (
+      await troupe.request('GET', '/troupe/api/characters/val/versions/2')
+    ).json()) as { card: unknown }
+    expect(card).toMatchObject({
+      ...{ scenario: '1984', personality: 'true', name: '42', tags: ['7'], nickname: 'Al' },
+    })
+    expect((await troupeCommand(['publish', 'val'])).err).toMatch(/version to publish.*"versions val"/)
+    expect((await troupeCommand(['publish', 'val', 'first'])).err).toMatch(/"first" is no version/)
+    expect((await troupeCommand(['rollback', 'val', 'v1.5'])).err).toMatch(/"v1.5" is no version/)
+    expect(await saying('publish', 'val', 'v2')).toContain('val: ')
+  })
+
   test('a doctor reads cards without a sidecar, and its exit code tells whether all can be read', async () => {
     await save('ward/fine.json', cardOf('Fine'))
     await save('ward/README.md', Buffer.from('no card, and not called one'))
@@ -257,6 +272,43 @@ describe('the library', () => {
     await saying('lorebooks', 'delete', 'coast')
     expect(await saying('lorebooks', 'test', 'guide', '--say', 'the reef')).toBe('0 entries, 0 tokens\n')
   })
+
+  test('a lorebook goes to several characters, or to none', async () => {
+    for (const name of ['Tara', 'Tom']) await saying('import', await save(`${name}.json`, cardOf(name)))
+    const book = { name: 'Tarn', extensions: {}, entries: [] }
+    const file = await save('tarn.json', Buffer.from(JSON.stringify({ spec: 'lorebook_v3', data: book })))
+    await saying('lorebooks', 'import', file)
+    expect(await saying('lorebooks', 'attach', 'tarn', 'tara', 'tom')).toBe('tarn: tara, tom\n')
+    expect(await saying('lorebooks', 'attach', 'tarn', 'tom,')).toBe('tarn: tom\n')
+    expect(await saying('lorebooks', 'attach', 'tarn', '')).toBe('tarn: no character\n')
+    await saying('lorebooks', 'delete', 'tarn')
+  })
+})
+
+describe('files that cannot be used are named with the reason', () => {
+  const nowhere = '/nonexistent/x'
+  test.each([
+    ['a lorebook that is not there', ['lorebooks', 'import', '/nofile.json'], /nofile\.json does not exist/],
+    ['a lorebook to look at', ['lorebooks', 'lint', '/nofile.json'], /nofile\.json does not exist/],
+    ['a folder for a lorebook', ['lorebooks', 'import', 'characters'], /characters is a folder/],
+    ['a card to write', ['export', 'pia', '--out', nowhere], /no folder \/nonexistent/],
+    ['an archive to write', ['archive', '--out', nowhere], /no folder \/nonexistent/],
+    ['figures to write', ['analytics', 'usage', '--csv', nowhere], /no folder \/nonexistent/],
+  ])('%s', async (_name, args, message) => {
+    const said = await troupeCommand(args)
+    expect(said.code).toBe(1)
+    expect(said.out + said.err).toMatch(message)
+    expect(said.out + said.err).not.toMatch(/inside Troupe|download/)
+  })
+
+  test('the others are told of all the same', async () => {
+    const file = path.join(folder, 'beside.json')
+    const book = { name: 'Beside', extensions: {}, entries: [] }
+    await writeFile(file, JSON.stringify({ spec: 'lorebook_v3', data: book }))
+    const said = await troupeCommand(['lorebooks', 'import', file, path.join(folder, 'none.json')])
+    expect(said).toMatchObject({ code: 1, err: '' })
+    expect(said.out).toMatch(/created +beside[^]*failed +- +\(none\.json\)\n.*does not exist/)
+  })
 })
 
 test('a key is shown once, listed without its secret, and ended', async () => {
@@ -294,11 +346,25 @@ describe('a wrong command line', () => {
     ['no backup to keep', ['backup', 'there', '--keep', '0'], 1, /from 1 on/],
     ['backups to keep beside a file', ['backup', 'there.age', '--keep', '3'], 1, /needs a folder/],
     ['no Open WebUI to sync with', ['sync'], 1, /OPENWEBUI_URL/],
+    ['a word too many', ['unpublish', 'mac', 'sampy'], 2, /"sampy" is too much[^]*unpublish ID/],
+    ['words for a command that takes none', ['imports', 'list', 'a', 'b'], 2, /"a b" is too much/],
+    ['a word behind two forms', ['lorebooks', 'lint', 'pia', 'mac'], 2, /"mac" is too much/],
   ])('%s', async (_name, args, code, message) => {
     const said = await troupeCommand(args)
     expect(said.code).toBe(code)
     expect(said.out + said.err).toMatch(message)
   })
+})
+
+test('a reader that leaves ends a command quietly', async () => {
+  const gone = () =>
+    new Writable({
+      write(_chunk, _encoding, done) {
+        done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
+      },
+    })
+  const env = { TROUPE_URL: troupe.url, TROUPE_ADMIN_KEY: ADMIN_KEY }
+  expect(await runCli(['list'], { env, out: gone(), err: gone() })).toBe(0)
 })
 
 describe('where no sidecar answers as it should', () => {

@@ -1,5 +1,4 @@
 /** The sidecar's admin API as the command line uses it. */
-import { createReadStream, createWriteStream } from 'node:fs'
 import { rm, stat } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -7,6 +6,8 @@ import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
 import { splitLines } from '#base/ndjson.ts'
+
+import { fileFault, openToRead, openToWrite } from './files.ts'
 
 export interface AdminApi {
   /** Sends and parses JSON. Throws AppError with the sidecar's own message. */
@@ -98,18 +99,25 @@ export function openAdminApi({ url, key }: { url: string; key: string | undefine
       return read(await send('POST', path, { body }), schema)
     },
     async send(method, path, file, schema) {
-      const { size } = await stat(file)
-      const body = Readable.toWeb(createReadStream(file)) as BodyInit
-      const headers = { 'content-type': 'application/octet-stream', 'content-length': String(size) }
+      const { handle, sizeBytes } = await openToRead(file)
+      const body = Readable.toWeb(handle.createReadStream()) as BodyInit
+      const headers = { 'content-type': 'application/octet-stream', 'content-length': String(sizeBytes) }
       return read(await send(method, path, { headers, body }), schema)
     },
     async downloadTo(path, file) {
       const answer = await send('GET', path, {})
       if (!answer.ok || answer.body === null) return read(answer, z.never())
+      const { body } = answer
+      const target = await openToWrite(file).catch(async (fault: unknown) => {
+        await body.cancel()
+        throw fault
+      })
       try {
-        await pipeline(answer.body, createWriteStream(file))
+        await pipeline(body, target.createWriteStream())
       } catch (cause) {
         await rm(file, { force: true })
+        const fault = fileFault(cause, file)
+        if (fault !== undefined) throw fault
         throw new AppError('unavailable', `The download broke off; ${file} was not written`, { cause })
       }
       return (await stat(file)).size

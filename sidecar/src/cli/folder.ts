@@ -6,11 +6,16 @@ import { AppError } from '#base/errors.ts'
 import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
 import { kindOfName } from '#rag/kinds.ts'
 
+import { readNamed } from './files.ts'
+
 /** Beside the card of a character folder: documents that it can look up. */
 export const FOLDER_KNOWLEDGE = 'knowledge'
 
 /** What a card, or an archive of them, may be called. */
-const CARD_FILE = /\.(png|json|ya?ml|charx|jpe?g|webp|zip)$/i
+export const CARD_FILE = /\.(png|json|ya?ml|charx|jpe?g|webp|zip)$/i
+
+/** Whatever the case: programs for Windows write .ZIP. */
+export const isArchive = (name: string): boolean => /\.zip$/i.test(name)
 
 /** A folder with a card is one character; any other folder stands for the card files in it, as deep as it goes. */
 export async function cardFilesIn(name: string): Promise<string[]> {
@@ -28,9 +33,8 @@ export async function cardFilesIn(name: string): Promise<string[]> {
 /** Throws AppError `invalid` when nothing can be read there. */
 export async function readUpload(name: string): Promise<{ name: string; bytes: Uint8Array }> {
   const found = await stat(name).catch(() => undefined)
-  if (found === undefined) throw new AppError('invalid', `${name} does not exist`)
-  if (!found.isDirectory()) return { name: path.basename(name), bytes: await readFile(name) }
-  return readFolder(name)
+  if (found?.isDirectory() === true) return readFolder(name)
+  return { name: path.basename(name), bytes: await readNamed(name) }
 }
 
 async function readFolder(folder: string): Promise<{ name: string; bytes: Uint8Array }> {

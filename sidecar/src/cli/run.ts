@@ -7,7 +7,9 @@ import { AppError, toAppError } from '#base/errors.ts'
 import { openAdminApi } from './admin-api.ts'
 import type { Command, LocalHouse } from './command.ts'
 import { COMMANDS } from './commands.ts'
+import { fileFault } from './files.ts'
 import { createScreen } from './screen.ts'
+import { surplusWords } from './words.ts'
 
 /** Exit codes: 0 done, 1 something failed, 2 the command line is wrong. */
 const EXIT_FAILED = 1
@@ -44,12 +46,13 @@ export interface Terminal {
 
 /** Resolves with the exit code; whatever goes wrong is a sentence on `err`. */
 export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
+  for (const stream of [terminal.out, terminal.err]) stream.on('error', leaveQuietly)
   try {
     return await dispatch(argv, terminal)
   } catch (thrown) {
     const isUsage =
       thrown instanceof TypeError && 'code' in thrown && String(thrown.code).startsWith('ERR_PARSE_ARGS')
-    terminal.err.write(`${isUsage ? thrown.message : toAppError(thrown).message}\n`)
+    terminal.err.write(`${isUsage ? thrown.message : (fileFault(thrown) ?? toAppError(thrown)).message}\n`)
     return isUsage ? EXIT_USAGE : EXIT_FAILED
   }
 }
@@ -77,6 +80,11 @@ async function dispatch(
     out.write(`Usage: npm run troupe -- ${command.usage}\n\n${command.summary}\n${command.details ?? ''}`)
     return 0
   }
+  const surplus = surplusWords(positionals, command)
+  if (surplus.length > 0) {
+    err.write(`"${surplus.join(' ')}" is too much. Usage: npm run troupe -- ${command.usage}\n`)
+    return EXIT_USAGE
+  }
   const screen = createScreen({ json: values.json === true, out, err })
   const url = env['TROUPE_URL'] ?? 'http://127.0.0.1:8787'
   return command.run({
@@ -89,6 +97,11 @@ async function dispatch(
     house,
     env,
   })
+}
+
+/** Who reads has seen enough, as `head` has; what the command does goes on to its end. */
+function leaveQuietly(fault: NodeJS.ErrnoException): void {
+  if (fault.code !== 'EPIPE') throw fault
 }
 
 function noHouse(): never {

@@ -1,11 +1,11 @@
 /** Figures on the command line. */
-import { writeFile } from 'node:fs/promises'
 import { z } from 'zod'
 
 import { FIGURES } from '#analytics/figures/figure.ts'
 import { AppError } from '#base/errors.ts'
 
 import { query, textOf, type Command, type Run } from '../command.ts'
+import { writeNamed } from '../files.ts'
 
 const FILTERS = ['from', 'to', 'character', 'model', 'group', 'surface', 'by'] as const
 
@@ -34,7 +34,7 @@ async function show({ positionals, values, api, screen }: Run): Promise<number> 
   const file = textOf(values, 'csv')
   if (file !== undefined) {
     const { bytes } = await api.download(path + query({ ...filter, format: 'csv' }))
-    await writeFile(file, bytes)
+    await writeNamed(file, bytes)
     screen.line(`Wrote ${file}`)
     screen.result({ file })
     return 0

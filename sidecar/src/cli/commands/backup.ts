@@ -120,7 +120,7 @@ export const backupCommands: readonly Command[] = [
   },
   {
     name: 'restore',
-    usage: 'restore ID, or restore FILE.age [--passphrase-file FILE | --identity-file FILE] [--force]',
+    usage: 'restore ID|FILE.age [--passphrase-file FILE | --identity-file FILE] [--force]',
     summary: 'takes a character out of the trash; puts a backup back',
     details:
       '\nA backup goes into the databases of the settings, which may be of the other kind: SQLite or PostgreSQL. Whoever was erased after the backup\nstays erased. --force replaces what is there. The\nsidecar must not run meanwhile.\n',

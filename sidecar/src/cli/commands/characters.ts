@@ -1,5 +1,4 @@
 /** Looking at characters, and changing which version of them answers. */
-import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { z } from 'zod'
 
@@ -8,6 +7,7 @@ import { Card } from '#characters/card.ts'
 import { SETTINGS } from '#characters/settings.ts'
 
 import { characterPath, query, required, textOf, type Command, type Run } from '../command.ts'
+import { writeNamed } from '../files.ts'
 
 const Summary = z.looseObject({
   id: z.string(),
@@ -66,7 +66,7 @@ async function exportFile({ positionals, values, api, screen }: Run): Promise<nu
   const wanted = query({ format: textOf(values, 'format') ?? 'json', version: textOf(values, 'version') })
   const file = await api.download(characterPath(id, `/export${wanted}`))
   const target = textOf(values, 'out') ?? path.basename(file.name)
-  await writeFile(target, file.bytes)
+  await writeNamed(target, file.bytes)
   screen.line(`Wrote ${target} (${String(file.bytes.length)} bytes)`)
   screen.result({ file: target, sizeBytes: file.bytes.length })
   return 0
@@ -112,7 +112,8 @@ async function diff({ positionals, api, screen }: Run): Promise<number> {
   const [id, from, to] = positionals
   if (id === undefined || from === undefined || to === undefined)
     throw new AppError('invalid', 'Name the character and two versions, e.g. "diff mira 1 2"')
-  const answer = await api.call('GET', characterPath(id, `/diff${query({ from, to })}`), Diff)
+  const between = query({ from: versionOf(id, from), to: versionOf(id, to) })
+  const answer = await api.call('GET', characterPath(id, `/diff${between}`), Diff)
   for (const { path: where, before, after } of answer.differences) {
     screen.line(where)
     if (before !== undefined) screen.line(`  - ${shown(before)}`)
@@ -137,16 +138,28 @@ const change =
     return 0
   }
 
-const numberOf = (text: string | undefined): number | undefined =>
-  text === undefined ? undefined : Number(text)
+/** `2`, or `v2` as it is said. */
+function versionOf(id: string, word: string): number {
+  const [, number] = /^v?([1-9]\d*)$/.exec(word) ?? []
+  if (number === undefined)
+    throw new AppError('invalid', `"${word}" is no version; "versions ${id}" shows which there are`)
+  return Number(number)
+}
 
-const publish = change((id, [version], { values }) => ({
-  path: characterPath(id, '/publish'),
-  body: { version: numberOf(version), note: textOf(values, 'note') },
-}))
+const publish = change((id, [version], { values }) => {
+  if (version === undefined)
+    throw new AppError('invalid', `Name the version to publish; "versions ${id}" shows which there are`)
+  return {
+    path: characterPath(id, '/publish'),
+    body: { version: versionOf(id, version), note: textOf(values, 'note') },
+  }
+})
 const rollback = change((id, [version], { values }) => ({
   path: characterPath(id, '/rollback'),
-  body: { version: numberOf(version), note: textOf(values, 'note') },
+  body: {
+    version: version === undefined ? undefined : versionOf(id, version),
+    note: textOf(values, 'note'),
+  },
 }))
 const unpublish = change((id) => ({ path: characterPath(id, '/unpublish') }))
 /** With the backups: `restore` brings both back. */
@@ -219,14 +232,24 @@ interface Wish {
   value: unknown
 }
 
-/** `name=value`: JSON where it is some, else the text as it stands. */
+/** `name=value`. */
 function readWish(written: string): Wish {
   const [, name = '', text = ''] = /^([\w.]+)=([^]*)$/.exec(written) ?? []
   const path = name.split('.')
   const [top = ''] = path
   if (!SETTINGS.has(top) && (path.length > 1 || !(top in Card.shape) || top === 'extensions'))
     throw new AppError('invalid', `"${written}" names no field of a card and no option; see docs/prompt.md`)
-  return { path, value: text === '' ? null : jsonOr(text) }
+  return { path, value: text === '' ? null : valueOf(top, text) }
+}
+
+const FIELDS: Readonly<Record<string, z.ZodType>> = Card.shape
+
+/** JSON where it is some, else the text as it stands. What only looks like JSON is a text where the field is one: a scenario of 1984. */
+function valueOf(name: string, text: string): unknown {
+  const value = jsonOr(text)
+  const field = FIELDS[name]
+  if (field === undefined || value === null) return value
+  return !field.safeParse(value).success && field.safeParse(text).success ? text : value
 }
 
 function jsonOr(text: string): unknown {

@@ -1,12 +1,12 @@
 /** Lorebooks beside the cards, and the tests of any book. */
-import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { z } from 'zod'
 
-import { AppError } from '#base/errors.ts'
+import { AppError, toAppError } from '#base/errors.ts'
 import { readLorebook } from '#characters/lorebooks.ts'
 
 import { query, required, textOf, type Command, type Run } from '../command.ts'
+import { readNamed, writeNamed } from '../files.ts'
 
 const Stored = z.looseObject({
   id: z.string(),
@@ -41,14 +41,25 @@ async function list({ api, screen }: Run): Promise<number> {
   return 0
 }
 
+type Results = z.infer<typeof Imported>['results']
+
+/** A file that cannot be read is a result like any other: the rest goes on. */
+async function importOne(name: string, route: string, api: Run['api']): Promise<Results> {
+  const file = path.basename(name)
+  let bytes: Uint8Array
+  try {
+    bytes = await readNamed(name)
+  } catch (thrown) {
+    return [{ file, status: 'failed', notes: [{ message: toAppError(thrown).message }] }]
+  }
+  return (await api.upload(route, { name: file, bytes }, Imported)).results
+}
+
 async function importBooks({ positionals, values, api, screen }: Run): Promise<number> {
   if (positionals.length === 0) throw new AppError('invalid', 'Name at least one lorebook file')
-  const results: z.infer<typeof Imported>['results'] = []
   const route = `/troupe/api/lorebooks/import${query({ for: textOf(values, 'for') })}`
-  for (const name of positionals) {
-    const upload = { name: path.basename(name), bytes: await readFile(name) }
-    results.push(...(await api.upload(route, upload, Imported)).results)
-  }
+  const results: Results = []
+  for (const name of positionals) results.push(...(await importOne(name, route, api)))
   for (const { file, status, id, notes } of results) {
     screen.line(`${status.padEnd(8)} ${id ?? '-'}  (${file})`)
     for (const { message } of notes) screen.line(`           ${message}`)
@@ -64,20 +75,21 @@ async function exportBook({ positionals, values, api, screen }: Run): Promise<nu
   const id = required(positionals, 'Name the lorebook; "lorebooks list" shows them')
   const file = await api.download(at(id, '/export'))
   const target = textOf(values, 'out') ?? `${id}.json`
-  await writeFile(target, file.bytes)
+  await writeNamed(target, file.bytes)
   screen.line(`Wrote ${target} (${String(file.bytes.length)} bytes)`)
   screen.result({ file: target, sizeBytes: file.bytes.length })
   return 0
 }
 
 async function attach({ positionals, api, screen }: Run): Promise<number> {
-  const [id, wanted] = positionals
-  if (id === undefined || wanted === undefined)
+  const [id, ...wanted] = positionals
+  if (id === undefined || wanted.length === 0)
     throw new AppError(
       'invalid',
-      'Name the lorebook and its characters, e.g. "lorebooks attach coast mira,pia", or "all"',
+      'Name the lorebook and its characters, e.g. "lorebooks attach coast mira,pia", or "all", or "" for none',
     )
-  const characterIds = wanted === 'all' ? null : wanted.split(',').map((each) => each.trim())
+  const ids = wanted.flatMap((word) => word.split(',')).map((word) => word.trim())
+  const characterIds = wanted.join('') === 'all' ? null : ids.filter((each) => each !== '')
   const book = await api.call('PATCH', at(id), Stored, { characterIds })
   screen.line(`${book.id}: ${whoHas(book)}`)
   screen.result(book)
@@ -117,7 +129,7 @@ async function subject({ positionals, values }: Run) {
 }
 
 const bookIn = async (file: string) =>
-  (await readLorebook(await readFile(file), path.basename(file))).lorebook
+  (await readLorebook(await readNamed(file), path.basename(file))).lorebook
 
 const Findings = z.looseObject({
   findings: z.array(z.looseObject({ code: z.string(), message: z.string() })),
@@ -189,8 +201,8 @@ export const lorebookCommands: readonly Command[] = [
   },
   {
     name: 'lorebooks attach',
-    usage: 'lorebooks attach BOOK CHARACTER,CHARACTER|all',
-    summary: 'says which characters have a lorebook',
+    usage: 'lorebooks attach BOOK CHARACTER…|all',
+    summary: 'says which characters have a lorebook, and none else; "" for none',
     options: {},
     run: attach,
   },
