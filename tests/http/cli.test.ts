@@ -196,7 +196,44 @@ describe('the library', () => {
   test('leaves as one archive, which comes back without a change', async () => {
     const target = path.join(folder, 'library.zip')
     expect(await saying('archive', '--out', target)).toContain(target)
-    expect(await saying('import', target)).toMatch(/skipped \d+\n$/)
+    expect(await saying('import', target)).toMatch(/^Import \S+ \d+ files\nskipped \d+\n(skipped .*\n)+$/)
+    expect(await saying('doctor', target)).toMatch(/fine .*library\.zip:cards\/pia\/1\.json.* Pia/)
+  })
+
+  test('an archive tells what became of every card, with its notes, whatever its name looks like', async () => {
+    const archive = zipOf([
+      { name: 'plain.json', content: cardOf('Zipped Plain') },
+      { name: 'odd.json', content: cardOf('Zipped Odd', { tags: null }) },
+    ])
+    const loud = await save('CARDS.ZIP', archive)
+    const said = await saying('import', loud)
+    expect(said).toMatch(/created 2\n[^]*created +zipped-plain +\(plain\.json\)/)
+    expect(said).toMatch(/created +zipped-odd +\(odd\.json\)\n +\S+/)
+    expect(JSON.parse(await saying('import', loud, '--json'))).toMatchObject({
+      results: [{ status: 'skipped' }, { status: 'skipped' }],
+      imports: [{ name: 'CARDS.ZIP', totalFiles: 2, counts: { skipped: 2 } }],
+    })
+    expect(await saying('doctor', loud)).toMatch(/mended .*CARDS\.ZIP:odd\.json[^]*2 files: 0 cannot/)
+  })
+
+  test('what only a single card can have is refused for an archive, and nothing is sent', async () => {
+    const archive = await save('wish.zip', zipOf([{ name: 'a.json', content: cardOf('Wished') }]))
+    for (const wish of [
+      ['--into', 'pia'],
+      ['--note', 'new'],
+    ]) {
+      const said = await troupeCommand(['import', 'characters/pia', archive, '--draft', ...wish])
+      expect(said).toMatchObject({ code: 1, out: '' })
+      expect(said.err).toMatch(/wish\.zip is an archive.*--into and --note/)
+    }
+    expect((await troupeCommand(['versions', 'wished'])).err).toContain('no character "wished"')
+  })
+
+  test('a folder without cards is told', async () => {
+    await mkdir(path.join(folder, 'empty'), { recursive: true })
+    const said = await troupeCommand(['import', path.join(folder, 'empty')])
+    expect(said).toMatchObject({ code: 1 })
+    expect(said.out).toMatch(/failed.*empty[^]*holds no card/)
   })
 
   test('a value is a text where the field is one, and the version to publish is asked for', async () => {
@@ -288,6 +325,7 @@ describe('the library', () => {
 describe('files that cannot be used are named with the reason', () => {
   const nowhere = '/nonexistent/x'
   test.each([
+    ['an archive that is not there', ['import', '/nonexist.zip'], /nonexist\.zip does not exist/],
     ['a lorebook that is not there', ['lorebooks', 'import', '/nofile.json'], /nofile\.json does not exist/],
     ['a lorebook to look at', ['lorebooks', 'lint', '/nofile.json'], /nofile\.json does not exist/],
     ['a folder for a lorebook', ['lorebooks', 'import', 'characters'], /characters is a folder/],

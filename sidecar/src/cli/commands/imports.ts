@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 
 import { query, required, textOf, type Command, type Run } from '../command.ts'
-import { cardFilesIn, documentsIn, FOLDER_KNOWLEDGE, readUpload } from '../folder.ts'
+import { cardFilesIn, documentsIn, FOLDER_KNOWLEDGE, isArchive, readUpload } from '../folder.ts'
 
 import { sendDocument } from './knowledge-documents.ts'
 
@@ -34,15 +34,17 @@ async function importFiles({ positionals, values, api, screen }: Run): Promise<n
     into: textOf(values, 'into'),
     note: textOf(values, 'note'),
   })
-  const names = (await Promise.all(positionals.map(cardFilesIn))).flat()
+  const found = await Promise.all(
+    positionals.map(async (named) => ({ named, names: await cardFilesIn(named) })),
+  )
+  const names = found.flatMap((each) => each.names)
+  refuseForArchives(names, values)
   const bar = screen.progress('Importing', names.length)
-  const results: Result[] = []
+  const results = found.filter((each) => each.names.length === 0).map(({ named }) => noCards(named))
+  const imports: Job[] = []
   for (const name of names) {
-    results.push(
-      ...(name.endsWith('.zip')
-        ? await importArchive(name, { values, api, screen })
-        : await importOne(name, api, wish)),
-    )
+    if (isArchive(name)) results.push(...(await importArchive(name, { values, api, screen }, imports)))
+    else results.push(...(await importOne(name, api, wish)))
     bar.step()
   }
   bar.end()
@@ -50,11 +52,29 @@ async function importFiles({ positionals, values, api, screen }: Run): Promise<n
     screen.line(`${status.padEnd(8)} ${id ?? '-'}  (${file})`)
     for (const note of notes) screen.line(`           ${note.message}`)
   }
-  screen.result({ results })
+  screen.result({ results, imports })
   return results.some(({ status }) => status === 'failed' || status === 'stopped') ? 1 : 0
 }
 
+/** Each of its cards would become a version of that one character, or be described by the same words. */
+function refuseForArchives(names: readonly string[], { into, note }: Run['values']): void {
+  const archive = names.find(isArchive)
+  if (archive === undefined || (into === undefined && note === undefined)) return
+  throw new AppError('invalid', `${archive} is an archive of cards; --into and --note are for single cards`)
+}
+
+const noCards = (folder: string): Result => failed(folder, `${folder} holds no card, and no folder with one`)
+
+const failed = (name: string, message: string): Result => ({
+  ...{ file: path.basename(name), status: 'failed', notes: [{ message }] },
+})
+
 /** A file that cannot be read is a result like any other: the rest goes on. */
+function asResult(name: string, thrown: unknown): Result[] {
+  if (!(thrown instanceof AppError) || thrown.code === 'unavailable') throw thrown
+  return [failed(name, thrown.message)]
+}
+
 async function importOne(name: string, api: Run['api'], wish: string): Promise<Result[]> {
   try {
     const upload = await readUpload(name)
@@ -63,8 +83,7 @@ async function importOne(name: string, api: Run['api'], wish: string): Promise<R
     )
     return [...results, ...(await importKnowledge(name, results[0]?.id, api))]
   } catch (thrown) {
-    if (!(thrown instanceof AppError) || thrown.code === 'unavailable') throw thrown
-    return [{ file: path.basename(name), status: 'failed', notes: [{ message: thrown.message }] }]
+    return asResult(name, thrown)
   }
 }
 
@@ -112,11 +131,30 @@ type Job = z.infer<typeof Job>
 
 const doneOf = ({ counts }: Job) => Object.values(counts).reduce((sum, files) => sum + files, 0)
 
-/** The sidecar goes on by itself, also when this command is ended. */
+/** Adds the import to `imports` once it has begun. */
 async function importArchive(
   name: string,
-  { values, api, screen }: Pick<Run, 'values' | 'api' | 'screen'>,
+  on: Pick<Run, 'values' | 'api' | 'screen'>,
+  imports: Job[],
 ): Promise<Result[]> {
+  try {
+    const job = await followArchive(name, on)
+    imports.push(job)
+    const results = await resultsOf(job.id, on.api)
+    if (job.failure !== null) return [...results, failed(name, job.failure)]
+    if (job.state !== 'stopped') return results
+    const message = `Somebody stopped it; "imports resume ${job.id}" goes on`
+    return [...results, { file: path.basename(name), status: 'stopped', notes: [{ message }] }]
+  } catch (thrown) {
+    return asResult(name, thrown)
+  }
+}
+
+/** To its end. The sidecar goes on by itself, also when this command is ended. */
+async function followArchive(
+  name: string,
+  { values, api, screen }: Pick<Run, 'values' | 'api' | 'screen'>,
+): Promise<Job> {
   const wish = query({ name: path.basename(name), publish: values['draft'] === true ? 'false' : undefined })
   let job = await api.send('POST', `/troupe/api/imports${wish}`, name, Job)
   wasThere = true
@@ -129,27 +167,23 @@ async function importArchive(
     await sleep(POLL_MS)
   }
   bar.end()
-  if (job.failure !== null) throw new AppError('invalid', job.failure)
   const counts = Object.entries(job.counts).filter(([, files]) => files > 0)
   screen.line(counts.map(([status, files]) => `${status} ${String(files)}`).join(', '))
-  const failed = await failuresOf(job.id, api)
-  if (job.state !== 'stopped') return failed
-  const message = `Somebody stopped it; "imports resume ${job.id}" goes on`
-  return [...failed, { file: path.basename(name), status: 'stopped', notes: [{ message }] }]
+  return job
 }
 
-async function failuresOf(job: string, api: Run['api']): Promise<Result[]> {
-  const failed: Result[] = []
+async function resultsOf(job: string, api: Run['api']): Promise<Result[]> {
+  const results: Result[] = []
   for (let after: number | null = -1; after !== null;) {
     const page: z.infer<typeof Page> = await api.call(
       'GET',
-      `/troupe/api/imports/${job}/results${query({ status: 'failed', limit: '1000', after: String(after) })}`,
+      `/troupe/api/imports/${job}/results${query({ limit: '1000', after: String(after) })}`,
       Page,
     )
-    failed.push(...page.results)
+    results.push(...page.results)
     after = page.nextAfter
   }
-  return failed
+  return results
 }
 
 const Jobs = z.looseObject({ imports: z.array(Job) })
@@ -189,7 +223,8 @@ export const importCommands: readonly Command[] = [
     details:
       'A folder with card.json (and avatar.png) is one character; documents in its folder knowledge become what it can look\n' +
       'up. A zip archive is read in the background; an archive of\n' +
-      '"archive" brings a whole library. --draft does not publish; --into makes a new version of a character.\n',
+      '"archive" brings a whole library. --draft does not publish; --into makes a new version of a character, and --note says\n' +
+      'what is new in it; both are for single cards.\n',
     options: { draft: { type: 'boolean' }, into: { type: 'string' }, note: { type: 'string' } },
     run: importFiles,
   },
