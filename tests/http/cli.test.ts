@@ -320,6 +320,38 @@ describe('the library', () => {
     expect(await saying('lorebooks', 'attach', 'tarn', '')).toBe('tarn: no character\n')
     await saying('lorebooks', 'delete', 'tarn')
   })
+
+  test('a lorebook that is here is given to those whom an import names, and keeps those who have it', async () => {
+    for (const name of ['Una', 'Ulf']) await saying('import', await save(`${name}.json`, cardOf(name)))
+    const book = { name: 'Dale', extensions: {}, entries: [] }
+    const file = await save('dale.json', Buffer.from(JSON.stringify({ spec: 'lorebook_v3', data: book })))
+    const bring = (...args: string[]) => saying('lorebooks', 'import', file, ...args)
+    await bring('--for', 'una')
+    expect(await bring('--for', 'ulf')).toMatch(/updated +dale [^]*here already; ulf has it now too/)
+    expect(await saying('lorebooks', 'list')).toMatch(/Dale +\(una, ulf\)/)
+    expect(await bring('--for', 'ulf')).toMatch(/skipped +dale/)
+    expect(await bring('--for', 'all')).toMatch(/updated +dale [^]*all characters have it now too/)
+    expect(await saying('lorebooks', 'list')).toMatch(/Dale +\(all characters\)/)
+    expect(await bring('--for', 'una')).toMatch(/skipped +dale/)
+    await saying('lorebooks', 'delete', 'dale')
+  })
+
+  test('a renamed lorebook is exported under its name, and known when it comes back', async () => {
+    const book = { name: 'Fen', extensions: {}, entries: [] }
+    const file = await save('fen.json', Buffer.from(JSON.stringify({ spec: 'lorebook_v3', data: book })))
+    await saying('lorebooks', 'import', file)
+    await saying('lorebooks', 'change', 'fen', '--name', 'Marsh')
+    const target = path.join(folder, 'marsh.json')
+    const exported = async () => {
+      await saying('lorebooks', 'export', 'fen', '--out', target)
+      return JSON.parse(await readFile(target, 'utf8')) as unknown
+    }
+    expect(await exported()).toMatchObject({ data: { name: 'Marsh' } })
+    expect(await saying('lorebooks', 'import', target)).toMatch(/skipped +fen/)
+    await saying('lorebooks', 'change', 'fen', '--file', file)
+    expect(await exported()).toMatchObject({ data: { name: 'Marsh' } })
+    await saying('lorebooks', 'delete', 'fen')
+  })
 })
 
 describe('files that cannot be used are named with the reason', () => {

@@ -38,7 +38,9 @@ export interface Lorebooks {
    * and loses none. `alongside` is committed with it.
    */
   restore(archived: Omit<StoredLorebook, 'updatedAtMs'>, by: By, alongside: Alongside): Promise<Imported>
-  /** Throws AppError `not_found`, `invalid`. */
+  /** Those of them that it lacks get it too; null is all. False when none does. Throws AppError `not_found`. */
+  give(id: string, characterIds: string[] | null, by: By): Promise<boolean>
+  /** Its name stands in the book too from then on: what is exported is called what it is called here. Throws AppError `not_found`, `invalid`. */
   edit(
     id: string,
     changes: { name?: string; book?: unknown; characterIds?: string[] | null },
@@ -118,8 +120,8 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
           const row = { id, name, book, characterIds, createdAtMs, updatedAtMs: now() }
           if (await insert(row, by, (db) => alongside(db, imported))) return imported
         } else if (isSameBook(here.book, book)) {
-          const all = together(here.characterIds, characterIds)
-          const isMore = all?.length !== here.characterIds?.length
+          const more = withMore(here, characterIds)
+          const isMore = more !== undefined
           const imported: Imported = {
             status: isMore ? 'updated' : 'skipped',
             id,
@@ -127,17 +129,25 @@ export async function openLorebooks({ store, now }: { store: Store; now: () => n
             isLorebook: true,
           }
           const commit = (db: Db) => alongside(db, imported)
-          if (isMore) await update({ ...here, characterIds: all, updatedAtMs: now() }, by, commit)
+          if (isMore) await update({ ...more, updatedAtMs: now() }, by, commit)
           else await store.atomically(commit)
           return imported
         }
       }
       throw new AppError('conflict', `There are too many lorebooks called ${name}; delete some and try again`)
     },
+    async give(id, characterIds, by) {
+      const more = withMore(get(id), characterIds)
+      if (more !== undefined) await update({ ...more, updatedAtMs: now() }, by)
+      return more !== undefined
+    },
     async edit(id, { book, ...changes }, by) {
       const before = get(id)
       const parsed = book === undefined ? before.book : parseBook(book)
-      const row = { ...before, ...changes, book: parsed, updatedAtMs: now() }
+      const { name = before.name } = changes
+      const isRenamed = name !== before.name || book !== undefined
+      const called = isRenamed ? { ...parsed, name } : parsed
+      const row = { ...before, ...changes, book: called, updatedAtMs: now() }
       await update(row, by)
       return row
     },
@@ -186,6 +196,12 @@ const ID_TRIES = 1_000
 function* idsFrom(wanted: string): Generator<string> {
   yield wanted
   for (let number = 2; number <= ID_TRIES; number++) yield numbered(wanted, number)
+}
+
+/** Undefined when it has them all. */
+function withMore(here: StoredLorebook, characterIds: string[] | null): StoredLorebook | undefined {
+  const all = together(here.characterIds, characterIds)
+  return all?.length === here.characterIds?.length ? undefined : { ...here, characterIds: all }
 }
 
 /** Null is all. */

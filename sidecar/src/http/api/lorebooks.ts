@@ -153,6 +153,12 @@ const ALREADY_HERE = {
   message: 'A lorebook with the same entries is here already.',
 }
 
+const givenTo = (ids: readonly string[] | null) => ({
+  code: 'more_characters',
+  path: 'characterIds',
+  message: `A lorebook with the same entries is here already; ${ids === null ? 'all characters have' : `${ids.join(', ')} ${ids.length === 1 ? 'has' : 'have'}`} it now too.`,
+})
+
 /** As in SillyTavern, a book that was brought is nobody's until somebody says whose it is. */
 function idsIn(wanted: string | undefined): string[] | null {
   if (wanted === 'all') return null
@@ -171,7 +177,13 @@ async function importFile(
   try {
     const { name, lorebook, notes } = await cards.readLorebook(file.bytes, file.name)
     const twin = lorebooks.twin(lorebook)
-    if (twin !== undefined) return { file: file.name, status: 'skipped', id: twin.id, notes: [ALREADY_HERE] }
+    if (twin !== undefined) {
+      const isMore = await lorebooks.give(twin.id, characterIds, { actor })
+      const became = isMore
+        ? { status: 'updated', notes: [givenTo(characterIds)] }
+        : { status: 'skipped', notes: [ALREADY_HERE] }
+      return { file: file.name, id: twin.id, ...became }
+    }
     const { id } = await lorebooks.add({ name, book: lorebook, characterIds }, { actor })
     return { file: file.name, status: 'created', id, notes }
   } catch (thrown) {
