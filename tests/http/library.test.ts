@@ -363,6 +363,7 @@ test('the room of a character says what is spent before anybody speaks, and how 
       'talker.json',
     ],
   )
+  await importFiles([cardFile({ name: 'Teller', extensions: { troupe: { summary: true } } }), 'teller.json'])
   const roomOf = async (query: string) => {
     const answer = await troupe.request('GET', `/troupe/api/prompt/room?${query}`)
     return { status: answer.status, ...((await answer.json()) as Record<string, number>) } as Record<
@@ -375,6 +376,13 @@ test('the room of a character says what is spent before anybody speaks, and how 
   expect((talker['personaTokens'] ?? 0) - (roomy['personaTokens'] ?? 0)).toBeGreaterThan(900)
   expect(talker['turns']).toBeGreaterThan(0)
   expect(roomy['personaTokens']).toBeGreaterThan(50)
+  const previewed = await troupe.request('POST', '/troupe/api/prompt/preview', {
+    body: { model: 'teller', messages: [{ role: 'user', content: 'Hello' }] },
+  })
+  const { prompt } = (await previewed.json()) as { prompt: { budget: { historyTokens: number } } }
+  const teller = await roomOf('character=teller')
+  expect(teller['historyTokens']).toBeLessThan(roomy['historyTokens'] ?? 0)
+  expect(teller['historyTokens']).toBe(prompt.budget.historyTokens)
   expect(await roomOf('character=nobody')).toMatchObject({ status: 404 })
   expect(await roomOf('character=roomy&model=nothing')).toMatchObject({ status: 404 })
 })

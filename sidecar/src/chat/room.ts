@@ -48,7 +48,7 @@ export async function roomOf(
 ): Promise<Room> {
   const { publishedVersion, latestVersion } = await on.library.get(character)
   const { card, number } = await on.library.version(character, publishedVersion ?? latestVersion)
-  const { model: own, options } = settingsOf(card)
+  const { model: own, options, summary } = settingsOf(card)
   const upstream = await on.upstreams.find(model ?? own)
   const ask = {
     model: character,
@@ -60,6 +60,8 @@ export async function roomOf(
     speaker: { characterId: character, version: number, card },
     books: on.lorebooks.of(character),
     userName: 'User',
+    // None is written yet, but their room is kept free from the first turn on.
+    ...(summary && { summaries: [] }),
   }
   const looked = await lookUp(ask, told, on.upstreams.profile(upstream), on.sources)
   const materials = { ...told, ...(looked !== undefined && { knowledge: looked.knowledge }) }
