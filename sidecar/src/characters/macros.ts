@@ -100,13 +100,13 @@ type Quote = Evaluation['quote']
 /** What the person wrote, and the model's name, are no text of the author: macros in them stay as they are. */
 const AS_IT_IS: ReadonlySet<FieldName> = new Set(['persona', 'model'])
 
-/** Quoted texts quote no further text, and what they set stays with them. */
+/** Quoted texts quote no further text and replace none, and what they set stays with them. */
 const quoter =
   (values: MacroValues): Quote =>
   (name) => {
     const text = values.fields?.[name]
     if (text === undefined || AS_IT_IS.has(name)) return text
-    const { variables, ...others } = values
+    const { variables, original: _original, ...others } = values
     const copy = variables === undefined ? others : { variables: new Map(variables), ...others }
     return hasMacros(text) ? new Pass(text, copy, () => undefined).run() : plain(text)
   }

@@ -216,7 +216,8 @@ function renderPrefix(materials: Materials, clientSystem: string, variables: Var
     .filter((section) => section.text.trim() !== '')
     .map(({ kind, label, heading, text, reason }) => {
       const values = {
-        original,
+        // All other texts replace nothing.
+        original: kind === 'system_prompt' ? original : '',
         ...macroValues(materials, REPEATED.has(kind) ? `${kind} ${label}` : kind, 'day', shared),
       }
       const body = bodyOf(kind, text, values)

@@ -63,6 +63,20 @@ describe('the cache layout', () => {
     expect(texts(messages)[0]).toMatch(/^system: Speak in rhyme\. You are Mira Holt/)
   })
 
+  test('what replaces nothing quotes nothing', () => {
+    const { messages } = composed([user('Hello')], {
+      ...{ system_prompt: 'Be brief. {{description}}', description: 'Tall{{original}}.' },
+      ...{ scenario: 'Rain{{original}}.', first_mes: 'Hi{{original}}.' },
+      character_book: {
+        extensions: {},
+        entries: [sampleEntry({ constant: true, content: 'Sea{{original}}.' })],
+      },
+    })
+    const [prefix = ''] = texts(messages)
+    expect(prefix).toMatch(/Be brief\. Tall\.[^]*Tall\.[^]*Rain\.[^]*Sea\.[^]*Hi\./)
+    expect(prefix).not.toContain('in conversation with')
+  })
+
   test('the post-history instructions stand before the words in the last user message, not in a second system message', () => {
     const { messages } = composed([user('One'), assistant('Two'), user('Three')], {
       post_history_instructions: 'Answer {{user}} briefly.',
