@@ -418,4 +418,78 @@ describe('the inspector', () => {
     expect(textOf('post_history')).toBe('Ask {{user}} back.')
     expect(textOf('user')).toBeUndefined()
   })
+
+  describe('never gives back a text that was not sent', () => {
+    const word = 'the unsaid-word'
+    const entry = (name: string, content: string, over = {}) =>
+      sampleEntry({ constant: false, keys: ['unsaid-word'], name, content, ...over })
+    const shelve = async (name: string, entries: unknown[], characterId: string) => {
+      const body = { name, book: { extensions: {}, entries }, characterIds: [characterId] }
+      expect((await troupe.request('POST', '/troupe/api/lorebooks', { body })).status).toBe(201)
+    }
+    const partsAfter = async (model: string, meanwhile = () => Promise.resolve()) => {
+      const answer = await ask({ body: { model, messages: [{ role: 'user', content: word }] } })
+      await meanwhile()
+      const path = `/troupe/api/requests/${answer.headers.get('x-request-id') ?? ''}?text=true`
+      const { anatomy } = (await (await troupe.request('GET', path)).json()) as {
+        anatomy: { parts: { kind: string; label: string; text?: string }[] }
+      }
+      return anatomy.parts
+    }
+    const lore = (parts: { kind: string; label: string; text?: string }[]) =>
+      parts.filter(({ kind }) => kind === 'lore').map(({ label, text }) => [label, text])
+
+    test('of entries with one label', async () => {
+      const entries = [
+        entry('', 'FIRST TEXT.'),
+        entry('', 'SECOND TEXT.'),
+        entry('Alone', '@@depth 2\nThird.'),
+      ]
+      const id = await troupe.importCard({ name: 'Doubled', character_book: { extensions: {}, entries } })
+      expect(lore(await partsAfter(id))).toEqual([
+        ['unsaid-word', undefined],
+        ['unsaid-word', undefined],
+        ['Alone', 'Third.'],
+      ])
+    })
+
+    test('of lorebooks beside the card, which may change', async () => {
+      const id = await troupe.importCard({
+        name: 'Shelved',
+        character_book: { extensions: {}, entries: [entry('Both', 'In the card.')] },
+      })
+      await shelve('Beside Shelved', [entry('Both', 'Beside it.'), entry('Mine', 'On the shelf.')], id)
+      const before = await partsAfter(id)
+      expect(lore(before)).toEqual([
+        ['Both', undefined],
+        ['Both', undefined],
+        ['Mine', 'On the shelf.'],
+      ])
+      const after = await partsAfter(id, async () => {
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        const book = { extensions: {}, entries: [entry('Mine', 'Another text.')] }
+        await troupe.request('PATCH', '/troupe/api/lorebooks/beside-shelved', { body: { book } })
+      })
+      expect(lore(after)).toContainEqual(['Mine', undefined])
+    })
+
+    test('of texts that ask for more than names', async () => {
+      const id = await troupe.importCard({
+        ...{
+          name: 'Boxed',
+          description: '{{char}} has {{outlet::box}}.',
+          scenario: '{{char}} meets {{user}}.',
+        },
+      })
+      const filled = entry('Box', 'a rope', {
+        constant: true,
+        extensions: { position: 7, outlet_name: 'box' },
+      })
+      await shelve('Beside Boxed', [filled], id)
+      const parts = await partsAfter(id)
+      const textOf = (wanted: string) => parts.find(({ kind }) => kind === wanted)?.text
+      expect(textOf('persona')).toBe('{{char}} has {{outlet::box}}.')
+      expect(textOf('scenario')).toContain('Boxed meets User.')
+    })
+  })
 })

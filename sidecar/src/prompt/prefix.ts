@@ -173,12 +173,21 @@ const isSteady = (card: Card, books: readonly Lorebook[]): boolean => [card, ...
 function asksForNamesOnly(source: Card | Lorebook): boolean {
   const known = steady.get(source)
   if (known !== undefined) return known
-  const isIt = !JSON.stringify(source).replaceAll(NAMES, '').includes('{{')
+  const isIt = hasNamesOnly(JSON.stringify(source))
   steady.set(source, isIt)
   return isIt
 }
 
+const hasNamesOnly = (text: string): boolean => !text.replaceAll(NAMES, '').includes('{{')
+
 const NAMES = /\{\{\s*(?:char|user|original)\s*\}\}/gi
+
+/**
+ * Texts of the prefix as their author wrote them, where their macros ask for more than names: what lorebooks, variables, dice and
+ * clocks gave is not known afterwards.
+ */
+export const unsteadyTexts = (materials: Materials): Pick<Section, 'kind' | 'label' | 'text'>[] =>
+  sections(materials, '').filter(({ text }) => !hasNamesOnly(text))
 
 interface Printed {
   /** The system message that the parts make. */

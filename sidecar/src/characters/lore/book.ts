@@ -55,6 +55,10 @@ export function compileBook(book: Lorebook, shelf = ''): LoreBook {
   }
 }
 
+/** What people know it by; several may have the same. */
+export const labelOf = ({ name, comment, keys }: LorebookEntry, index: number): string =>
+  name || comment || keys[0] || `Entry ${String(index + 1)}`
+
 function compileEntry(
   entry: LorebookEntry,
   id: string,
@@ -73,7 +77,7 @@ function compileEntry(
   const usesSecondary = entry.selective ?? dialect === 'st'
   return {
     id,
-    label: entry.name || entry.comment || entry.keys[0] || `Entry ${String(index + 1)}`,
+    label: labelOf(entry, index),
     content: text,
     wording: new LoreText(text),
     keys: compile(entry.keys),

@@ -73,6 +73,6 @@ export function requestRoutes(on: PromptParts) {
     const record = await on.findRecord(c.req.param('id'))
     if (record === undefined) throw new AppError('not_found', 'There is no record with this id')
     const { text } = check(Texts, c.req.query())
-    return c.json(text ? await withTexts(record, on.library) : record)
+    return c.json(text ? await withTexts(record, on) : record)
   })
 }
