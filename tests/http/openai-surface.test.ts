@@ -213,6 +213,13 @@ describe('what a client may say', () => {
     expect(lastOf(openAi)).toMatchObject({ top_a: 0.2 })
   })
 
+  test('a length in the words of llama.cpp never gets over what Troupe decides, and is told', async () => {
+    const answer = await post({ model: 'org/other-1b', n_predict: 99_999, max_tokens: 7 })
+    expect(answer.headers.get('x-ignored-params')).toBe('n_predict')
+    expect(lastOf(openAi)).toMatchObject({ max_tokens: 7 })
+    expect(lastOf(openAi)).not.toHaveProperty('n_predict')
+  })
+
   test('whom a key speaks for tells its figures apart, and is nowhere to be read', async () => {
     const recordOf = async (body: object, path = 'chat/completions') => {
       const answer = await post({ ...body }, { path })

@@ -3,11 +3,20 @@ import { type ChatMessage, messageText } from '#prompt/ask.ts'
 
 import type { ModelCall } from './provider.ts'
 
+/** llama.cpp's server believes them and not `max_tokens` and `n`, which Troupe decides. */
+const OVERRULED = { n_predict: undefined, n_cmpl: undefined }
+const OVERRULED_NAMES = Object.keys(OVERRULED)
+
+/** Fields of the client's request that stay here. */
+export const ignoredIn = ({ extra }: Pick<ModelCall, 'extra'>): string[] =>
+  OVERRULED_NAMES.filter((name) => name in extra)
+
 /** What the client sent beyond our words goes along, but never over what Troupe decides. */
 export function toChatBody(call: ModelCall, isVllm = false): Record<string, unknown> {
   const { sampling } = call
   return Object.assign({}, call.extra, thinkingOf(call), {
     model: call.model,
+    ...OVERRULED,
     ...(call.prompt === undefined
       ? { messages: call.messages.map(toMessage) }
       : { prompt: call.prompt.text, suffix: call.prompt.suffix }),

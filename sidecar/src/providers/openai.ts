@@ -7,7 +7,7 @@ import type { StopSignal } from '#base/stopping.ts'
 import { type Connection, openConnection, parseJson } from './connection.ts'
 import { createReader, createWholeReader } from './openai-answer.ts'
 import { countTokens, listModels } from './openai-models.ts'
-import { toChatBody } from './openai-request.ts'
+import { ignoredIn, toChatBody } from './openai-request.ts'
 import type { EmbedCall, Embedding, Provider, ProviderDriver } from './provider.ts'
 import { refusalError } from './refusal.ts'
 
@@ -42,6 +42,7 @@ const driver: ProviderDriver = {
           },
           signal,
         ),
+      ignores: ignoredIn,
       embed: (call, signal) => embed(connection, api, call, signal),
       countTokens: (model, text, signal) => countTokens(connection, model, text, signal),
       close: () => connection.close(),

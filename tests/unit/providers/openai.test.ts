@@ -51,10 +51,11 @@ describe('the request', () => {
 
   test('what the client sent beyond our words goes along, but never over what is ours', () => {
     const extra = { top_a: 0.5, model: 'other', stream: false, max_tokens: 9, messages: 'none' }
-    expect(body({ extra })).toMatchObject({
+    expect(body({ extra: { ...extra, n_predict: 99_999, n_cmpl: 8 } })).toEqual({
       top_a: 0.5,
       model: 'mira:1b',
       stream: true,
+      stream_options: { include_usage: true },
       max_tokens: 300,
       messages: [],
     })
