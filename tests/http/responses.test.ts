@@ -272,7 +272,15 @@ describe('a request that cannot be answered', () => {
     ['work in the background', { background: true }, 'background', /keeps no/],
     ['a stored prompt', { prompt: { id: 'pmpt_1' } }, 'prompt', /keeps no/],
     ['no input', { input: undefined }, 'input', /text or a list/],
-    ['nothing said by the user', { input: [] }, 'input', /no message of the user/],
+    ['nothing said', { input: [] }, 'input', /at least one message/],
+    ['nothing but thoughts', { input: [{ type: 'reasoning' }] }, 'input', /at least one message/],
+    ['nothing but instructions', { input: [], instructions: 'Go on.' }, 'input', /at least one message/],
+    [
+      'nothing said by the user',
+      { input: [{ role: 'developer', content: 'Be brief.' }] },
+      'input',
+      /no message of the user/,
+    ],
     ['a reference', { input: [{ type: 'item_reference', id: 'msg_1' }] }, 'input.0', /send the item/],
     ['a reference without its type', { input: [{ id: 'msg_1' }] }, 'input.0', /send the item/],
     ['an item of another kind', { input: [{ type: 'web_search_call' }] }, 'input.0', /web_search_call/],
@@ -283,6 +291,12 @@ describe('a request that cannot be answered', () => {
       /string/,
     ],
     ['a remote picture', { input: userSays(picture('https://a/b.png')) }, 'input.0.content.0', /data: URLs/],
+    [
+      'a text for a picture',
+      { input: userSays(picture('data:text/plain;base64,QQ==')) },
+      'input.0.content.0',
+      /"text\/plain" is no picture/,
+    ],
     [
       'a picture from a tool',
       {

@@ -289,6 +289,11 @@ function readParts(content: WireMessage['content'], index: number): ContentPart[
 /** Throws AppError `invalid` with `param` for anything but a `data:` URL of a picture. */
 export function pictureUrl(url: unknown, param: string): string {
   if (typeof url === 'string' && url.startsWith('data:image/')) return url
+  const [, type] = typeof url === 'string' ? (/^data:([^;,]{0,100})/.exec(url) ?? []) : []
+  if (type !== undefined)
+    throw new AppError('invalid', `A data: URL of type "${type}" is no picture; send "data:image/…"`, {
+      param,
+    })
   throw new AppError('invalid', 'Pictures must be sent as data: URLs; remote addresses are not fetched', {
     param,
   })

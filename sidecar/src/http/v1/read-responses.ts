@@ -113,9 +113,7 @@ export function toChatBody(body: ResponsesBody): ChatBody {
     model: body.model,
     messages: [
       ...(body.instructions ? [{ role: 'system' as const, content: body.instructions }] : []),
-      ...(typeof body.input === 'string'
-        ? [{ role: 'user' as const, content: body.input }]
-        : readItems(body.input)),
+      ...readInput(body.input),
     ],
     tools: body.tools?.map(readTool),
     tool_choice: readToolChoice(body.tool_choice),
@@ -183,6 +181,13 @@ const MessageItem = z.looseObject({
 })
 const CallItem = z.looseObject({ call_id: text, name: text, arguments: text })
 const OutputItem = z.looseObject({ call_id: text, output: Content })
+
+function readInput(input: ResponsesBody['input']): ChatMessage[] {
+  if (typeof input === 'string') return [{ role: 'user', content: input }]
+  const messages = readItems(input)
+  if (messages.length > 0) return messages
+  throw new AppError('invalid', '"input": must hold at least one message', { param: 'input' })
+}
 
 function readItems(items: Items): ChatMessage[] {
   const messages: ChatMessage[] = []
