@@ -213,6 +213,20 @@ describe('what a client may say', () => {
     expect(lastOf(openAi)).toMatchObject({ top_a: 0.2 })
   })
 
+  test('how closely to look goes with a picture; names beside messages go nowhere, which is told', async () => {
+    const url = 'data:image/png;base64,AAAA'
+    const shown = (detail?: unknown) => ({ type: 'image_url', image_url: { url, detail } })
+    const content = [{ type: 'text', text: 'Look' }, shown('high'), shown(), shown(7)]
+    const seen = await post({ model: 'org/other-1b', messages: [{ role: 'user', name: 'ann', content }] })
+    expect(seen.headers.get('x-ignored-params')).toBe('messages.name')
+    const plain = { type: 'image_url', image_url: { url } }
+    expect(lastOf(openAi)['messages']).toEqual([
+      { role: 'user', content: [content[0], shown('high'), plain, plain] },
+    ])
+    const heard = await post({ messages: [{ role: 'user', name: 'ann', content: 'Hi' }] })
+    expect(heard.headers.get('x-ignored-params')).toBe('messages.name')
+  })
+
   test('a length in the words of llama.cpp never gets over what Troupe decides, and is told', async () => {
     const answer = await post({ model: 'org/other-1b', n_predict: 99_999, max_tokens: 7 })
     expect(answer.headers.get('x-ignored-params')).toBe('n_predict')

@@ -153,7 +153,7 @@ describe('the input', () => {
         role: 'user',
         content: [
           { type: 'input_text', text: 'And this?' },
-          { type: 'input_image', image_url: picture, detail: 'auto' },
+          { type: 'input_image', image_url: picture, detail: 'low' },
         ],
       },
     ]
@@ -163,7 +163,10 @@ describe('the input', () => {
     expect(messages[0]?.['content']).toMatch(/lighthouse.*Be brief\.\s+Speak of the sea\./s)
     expect(messages[1]?.['content']).toBe('Who are you?')
     expect(messages[2]?.['content']).toBe('Mira.')
-    expect(JSON.stringify(messages[3])).toContain(picture)
+    expect(messages[3]?.['content']).toContainEqual({
+      type: 'image_url',
+      image_url: { url: picture, detail: 'low' },
+    })
   })
 
   test('goes round with the calls of tools: what came out goes in again, and answers follow', async () => {

@@ -9,6 +9,8 @@ export interface TextPart {
 export interface ImagePart {
   type: 'image'
   url: string
+  /** How closely the model is to look, in OpenAI's words; for `/v1` servers only. */
+  detail?: string
 }
 export type ContentPart = TextPart | ImagePart
 

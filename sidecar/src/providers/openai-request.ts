@@ -71,7 +71,7 @@ function toContent(message: Extract<ChatMessage, { role: 'user' }>): unknown {
   return message.content.map((part) =>
     part.type === 'text'
       ? { type: 'text', text: part.text }
-      : { type: 'image_url', image_url: { url: part.url } },
+      : { type: 'image_url', image_url: { url: part.url, detail: part.detail } },
   )
 }
 

@@ -10,7 +10,7 @@ import { writeJson } from '../errors.ts'
 import { stopWhenGone } from '../gone.ts'
 import { admit, completeAsk, type AskingParts } from './asking.ts'
 import type { Caller } from './door.ts'
-import { askParts, ignoredFields, readChatBody, type ChatBody } from './read-ask.ts'
+import { askParts, ignoredFields, ignoredInMessages, readChatBody, type ChatBody } from './read-ask.ts'
 import { writeStream } from './stream.ts'
 import { collect, createChunks, type Envelope } from './wire.ts'
 
@@ -42,7 +42,7 @@ async function answer(
   const { outgoing } = caller
   const answers = body.n ?? 1
   const deltas = inTurn(on.turn, ask, answers, stopWhenGone(outgoing), ticket)
-  caller.ignored(ignoredFields(body))
+  caller.ignored([...ignoredFields(body), ...ignoredInMessages(body)])
   const envelope: Envelope = {
     requestId: ask.requestId,
     model: ask.model,

@@ -39,6 +39,8 @@ const Message = z.object({
   content: z.union([text, z.array(Part)]).nullish(),
   tool_calls: z.array(z.object({ id: text, function: z.object({ name: text, arguments: text }) })).nullish(),
   tool_call_id: text.nullish(),
+  /** Read to be told as ignored. */
+  name: z.unknown().optional(),
 })
 
 const Tool = z.looseObject({ type: z.literal('function'), function: z.looseObject({ name: text }) })
@@ -132,6 +134,10 @@ const WITHOUT_EFFECT = [
 /** The fields of a body that were read and change nothing. */
 export const ignoredFields = (body: Readonly<Record<string, unknown>>): string[] =>
   WITHOUT_EFFECT.filter((name) => body[name] != null)
+
+/** A character talks with one person, and messages of theirs that follow each other become one: names beside them go nowhere. */
+export const ignoredInMessages = ({ messages }: ChatBody): string[] =>
+  messages.some(({ name }) => name != null) ? ['messages.name'] : []
 
 /** Throws AppError `invalid` with the field's path. */
 export function readChatBody(value: unknown): ChatBody {
@@ -273,7 +279,7 @@ function readParts(content: WireMessage['content'], index: number): ContentPart[
   if (typeof content === 'string') return [{ type: 'text', text: content }]
   return (content ?? []).map((part, at): ContentPart => {
     if ('text' in part && typeof part.text === 'string') return { type: 'text', text: part.text }
-    const url = imageUrl(part)
+    const { url, detail } = imageOf(part)
     const param = `messages.${String(index)}.content.${String(at)}`
     if (url === undefined) {
       const what =
@@ -282,7 +288,7 @@ function readParts(content: WireMessage['content'], index: number): ContentPart[
           : `Content of type "${part.type}" is not understood`
       throw new AppError('invalid', `${what}; send text and pictures`, { param })
     }
-    return { type: 'image', url: pictureUrl(url, param) }
+    return { type: 'image', url: pictureUrl(url, param), ...(detail == null ? {} : { detail }) }
   })
 }
 
@@ -299,12 +305,13 @@ export function pictureUrl(url: unknown, param: string): string {
   })
 }
 
-function imageUrl(part: z.infer<typeof Part>): string | undefined {
-  if (!('image_url' in part)) return undefined
+const ImageUrl = z.object({ url: text, detail: name })
+
+function imageOf(part: z.infer<typeof Part>): Partial<z.infer<typeof ImageUrl>> {
+  if (!('image_url' in part)) return {}
   const value: unknown = part.image_url
-  if (typeof value === 'string') return value
-  const parsed = z.looseObject({ url: text }).safeParse(value)
-  return parsed.success ? parsed.data.url : undefined
+  if (typeof value === 'string') return { url: value }
+  return ImageUrl.safeParse(value).data ?? {}
 }
 
 function readSampling(body: ChatBody): Sampling {

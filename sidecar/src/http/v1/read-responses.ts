@@ -259,7 +259,10 @@ function readContent(
     const param = `${where}.${String(index)}`
     if (TEXT_PARTS.has(part.type)) return { type: 'text', text: check(text, part['text'], `${param}.text`) }
     if (part.type === 'input_image' && mayShowPictures)
-      return { type: 'image_url', image_url: { url: pictureUrl(part['image_url'], param) } }
+      return {
+        type: 'image_url',
+        image_url: { url: pictureUrl(part['image_url'], param), detail: part['detail'] },
+      }
     throw new AppError('invalid', `Content of type "${part.type}" is not supported here`, { param })
   })
 }
