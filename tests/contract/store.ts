@@ -207,22 +207,28 @@ export function describeStore(url: () => string): void {
   test('tells the loads of models and their causes, a load that several waited for once', async () => {
     const recorder = openRecorder({ store, log: silentLog, now: () => 7 })
     const upstream = 'http://loading'
-    const call = (id: string, startedAtMs: number, contextTokens: number, loadMs: number | null = 1) =>
-      recorder.add(sampleRecord({ id, upstream, startedAtMs, contextTokens, loadMs, totalMs: 5_000 }))
+    const call = (
+      id: string,
+      startedAtMs: number,
+      contextTokens: number,
+      loadMs: number | null = 1,
+      kind: 'turn' | 'warm_up' = 'turn',
+    ) =>
+      recorder.add(sampleRecord({ id, kind, upstream, startedAtMs, contextTokens, loadMs, totalMs: 5_000 }))
     const beginMs = 1_800_000_000_000
     await call('first', beginMs, 4_096, 3_000)
     await call('waits for the same', beginMs + 1_000, 4_096, 2_000)
     await call('warm', beginMs + 10_000, 4_096)
     await call('another window', beginMs + 20_000, 8_192, 3_000)
-    await call('after a break', beginMs + 400_000, 8_192, 3_000)
+    await call('after a break', beginMs + 400_000, 8_192, 3_000, 'warm_up')
     await call('silent server', beginMs + 409_000, 8_192, null)
     await call('another program', beginMs + 410_000, 8_192, 3_000)
     const loads = await findLoads(store, beginMs)
-    expect(loads.map(({ requestId, cause }) => [requestId, cause])).toEqual([
-      ['another program', 'elsewhere'],
-      ['after a break', 'idle'],
-      ['another window', 'window'],
-      ['first', 'first'],
+    expect(loads.map(({ requestId, cause, surface }) => [requestId, cause, surface])).toEqual([
+      ['another program', 'elsewhere', 'api'],
+      ['after a break', 'idle', null],
+      ['another window', 'window', 'api'],
+      ['first', 'first', 'api'],
     ])
     expect(await findLoads(store, beginMs + 405_000)).toHaveLength(1)
     await recorder.close()

@@ -25,8 +25,10 @@ export type LoadCause = 'first' | 'window' | 'idle' | 'elsewhere'
 
 export interface ModelLoad extends Pick<
   CallRecord,
-  'kind' | 'task' | 'surface' | 'keyId' | 'characterId' | 'contextTokens'
+  'kind' | 'task' | 'keyId' | 'characterId' | 'contextTokens'
 > {
+  /** Null for what Troupe asked of itself. */
+  surface: CallRecord['surface'] | null
   requestId: string
   atMs: number
   server: string
@@ -56,7 +58,9 @@ export async function findLoads(store: Store, sinceMs: number): Promise<ModelLoa
 }
 
 const shown = ({ kind, task, surface, keyId, characterId, contextTokens }: Row) => ({
-  ...{ kind: kind as CallRecord['kind'], surface: surface as CallRecord['surface'] },
+  kind: kind as CallRecord['kind'],
+  // Recorded as one of Open WebUI, whose cache it fills; nobody there asked.
+  surface: kind === 'warm_up' ? null : (surface as CallRecord['surface']),
   ...{ task, keyId, characterId, contextTokens },
 })
 
