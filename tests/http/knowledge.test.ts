@@ -227,7 +227,7 @@ describe('the command line', () => {
     await writeFile(path.join(folder, 'one.md'), '# One\n\nThe first.')
     await writeFile(path.join(folder, 'deep/two.csv'), 'name,price\nWick,2\n')
     await writeFile(path.join(folder, 'deep/three.json'), '{')
-    await writeFile(path.join(folder, 'deep/picture.png'), 'no document')
+    await writeFile(path.join(folder, 'deep/picture.png'), Buffer.from('89504E470D0A1A0A0000', 'hex'))
     expect(await troupeCommand('knowledge', 'create', 'Shed')).toMatchObject({
       code: 0,
       out: 'shed: made  (no character)\n',
@@ -261,6 +261,27 @@ describe('the command line', () => {
     expect((await troupeCommand('knowledge', 'remove', '--base', 'shed')).out).toContain('30 days')
     expect((await troupeCommand('knowledge', 'list', '--trash')).out).toContain('shed')
     expect((await troupeCommand('knowledge', 'restore', 'shed')).out).toBe('shed: 2 ready\n')
+  })
+
+  test('a folder gives all that can be read whatever it is called, and names what it leaves out', async () => {
+    const mixed = path.join(folder, '..', `${path.basename(folder)}-mixed`)
+    await mkdir(path.join(mixed, '.git'), { recursive: true })
+    const files = {
+      ...{ 'notes.xyz': 'The tide turns at nine.', 'old.rtf': '{\\rtf1 Old.}', '.git/config': 'no document' },
+      ...{ 'slides.odp': Buffer.from('504B0304000000', 'hex'), 'moon.bin': Buffer.from([1, 0, 2]) },
+    }
+    for (const [name, content] of Object.entries(files)) await writeFile(path.join(mixed, name), content)
+    await api('POST', '/bases', { name: 'Mixed' }, 201)
+    const added = await troupeCommand('knowledge', 'add', mixed, '--to', 'mixed', '--json')
+    await rm(mixed, { recursive: true, force: true })
+    const { results } = JSON.parse(added.out) as { results: Added[] }
+    expect(results.map(({ file, status, notes }) => [file, status, notes[0]?.message])).toEqual([
+      ['moon.bin', 'skipped', expect.stringContaining('no document that can be read')],
+      ['old.rtf', 'skipped', 'This is RTF; save it as DOCX or PDF'],
+      ['slides.odp', 'skipped', expect.stringContaining('This is an archive')],
+      ['notes.xyz', 'created', undefined],
+    ])
+    expect(added.code).toBe(0)
   })
 
   test('shows, corrects and disables a passage, and sets how a base is cut', async () => {

@@ -1,10 +1,10 @@
 /** Files and folders as a person names them. A character folder (card.json, avatar.png) becomes one PNG card. */
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { open, readdir, readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 
 import { AppError } from '#base/errors.ts'
 import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
-import { kindOfName } from '#rag/kinds.ts'
+import { kindOfName, sniff } from '#rag/kinds.ts'
 
 import { readNamed } from './files.ts'
 
@@ -51,18 +51,52 @@ export interface DocumentFile {
   name: string
 }
 
+export interface FoundDocuments {
+  documents: DocumentFile[]
+  /** Files of a folder that no reader takes, with what to do about each. */
+  skipped: (DocumentFile & { why: string })[]
+}
+
 /**
- * Documents of a folder by the names that readers take, as deep as it goes; a file that is named itself is one whatever it is
- * called. Throws AppError `invalid` for what does not exist.
+ * A file that is named itself is a document whatever it is called. Of a folder, as deep as it goes, those that readers take by
+ * their names, and others by their bytes; never hidden ones. Throws AppError `invalid` for what does not exist.
  */
-export async function documentsIn(named: string): Promise<DocumentFile[]> {
+export async function documentsIn(named: string): Promise<FoundDocuments> {
   const found = await stat(named).catch(() => undefined)
   if (found === undefined) throw new AppError('invalid', `${named} does not exist`)
-  if (!found.isDirectory()) return [{ file: named, name: path.basename(named) }]
+  if (!found.isDirectory()) return { documents: [{ file: named, name: path.basename(named) }], skipped: [] }
   const entries = await readdir(named, { withFileTypes: true, recursive: true })
-  return entries
-    .filter((entry) => entry.isFile() && !entry.name.startsWith('.') && kindOfName(entry.name) !== undefined)
+  const files = entries
+    .filter((entry) => entry.isFile())
     .map((entry) => path.join(entry.parentPath, entry.name))
     .sort()
     .map((file) => ({ file, name: path.relative(named, file).split(path.sep).join('/') }))
+    .filter(({ name }) => !name.split('/').some((part) => part.startsWith('.')))
+  const all: FoundDocuments = { documents: [], skipped: [] }
+  for (const each of files) {
+    const why = kindOfName(each.name) === undefined ? await whyNotRead(each) : undefined
+    if (why === undefined) all.documents.push(each)
+    else all.skipped.push({ ...each, why })
+  }
+  return all
+}
+
+/** As much as `sniff` looks at. */
+const HEAD_BYTES = 8_192
+
+async function whyNotRead({ file, name }: DocumentFile): Promise<string | undefined> {
+  const opened = await open(file)
+  try {
+    const head = Buffer.alloc(HEAD_BYTES)
+    const { bytesRead } = await opened.read(head, 0, HEAD_BYTES, 0)
+    // Whether it is a document, only the whole file tells; most that are called otherwise are not.
+    if (sniff(name, head.subarray(0, bytesRead)) === 'zip')
+      return 'This is an archive; unpack it, or name the file itself if it is a document'
+    return undefined
+  } catch (thrown) {
+    if (thrown instanceof AppError) return thrown.message
+    throw thrown
+  } finally {
+    await opened.close()
+  }
 }

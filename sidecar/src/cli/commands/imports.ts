@@ -8,7 +8,7 @@ import { AppError } from '#base/errors.ts'
 import { query, required, textOf, type Command, type Run } from '../command.ts'
 import { cardFilesIn, documentsIn, FOLDER_KNOWLEDGE, isArchive, readUpload } from '../folder.ts'
 
-import { sendDocument } from './knowledge-documents.ts'
+import { sendDocument, skippedResults } from './knowledge-documents.ts'
 
 const Note = z.looseObject({ message: z.string() })
 const Result = z.looseObject({
@@ -93,10 +93,10 @@ async function importKnowledge(
   character: string | undefined,
   api: Run['api'],
 ): Promise<Result[]> {
-  const documents = await documentsIn(path.join(folder, FOLDER_KNOWLEDGE)).catch(() => [])
-  if (character === undefined) return []
-  const results: Result[] = []
-  for (const document of documents)
+  const found = await documentsIn(path.join(folder, FOLDER_KNOWLEDGE)).catch(() => undefined)
+  if (character === undefined || found === undefined) return []
+  const results: Result[] = skippedResults(found)
+  for (const document of found.documents)
     results.push(...(await patiently(() => sendDocument({ character }, document, api))))
   return results
 }

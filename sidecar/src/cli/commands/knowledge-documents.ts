@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { AppError } from '#base/errors.ts'
 
 import { query, required, textOf, type Command, type Run } from '../command.ts'
-import { documentsIn, type DocumentFile } from '../folder.ts'
+import { documentsIn, type DocumentFile, type FoundDocuments } from '../folder.ts'
 import {
   at,
   Base,
@@ -50,17 +50,22 @@ export async function sendDocument(
   return (await api.upload(target, { name, bytes: await readFile(file) }, Added)).results
 }
 
+/** Told like what was sent: a folder never loses a file in silence. */
+export const skippedResults = ({ skipped }: FoundDocuments): Result[] =>
+  skipped.map(({ name, why }) => ({ file: name, status: 'skipped', notes: [{ message: why }] }))
+
 async function add(run: Run): Promise<number> {
   const { positionals, values, api, screen } = run
   if (positionals.length === 0) throw new AppError('invalid', 'Name at least one document or folder')
   const [base, character] = [textOf(values, 'to'), textOf(values, 'for')]
   if ((base === undefined) === (character === undefined))
     throw new AppError('invalid', 'Say where to: --to BASE for a knowledge base, or --for CHARACTER')
-  const files = (await Promise.all(positionals.map(documentsIn))).flat()
-  if (files.length === 0)
+  const found = await Promise.all(positionals.map(documentsIn))
+  const files = found.flatMap(({ documents }) => documents)
+  const results = found.flatMap(skippedResults)
+  if (files.length + results.length === 0)
     throw new AppError('invalid', 'There is no document in these folders that can be read')
   const bar = screen.progress('Sending', files.length)
-  const results: Result[] = []
   for (const file of files) {
     results.push(
       ...(await sendDocument(base === undefined ? { character: character ?? '' } : { base }, file, api)),
@@ -77,7 +82,7 @@ async function add(run: Run): Promise<number> {
     )
   screen.result({ results, documents })
   const isFailed = results.some(({ status }) => status === 'failed')
-  return isFailed || documents.some(({ state }) => state !== 'ready') ? 1 : 0
+  return isFailed || files.length === 0 || documents.some(({ state }) => state !== 'ready') ? 1 : 0
 }
 
 function show({ screen }: Run, { file, status, id, notes }: Result, document: Document | undefined): void {
@@ -204,7 +209,8 @@ export const documentCommands: readonly Command[] = [
     usage: 'knowledge add FILE|FOLDER… --to BASE | --for CHARACTER [--no-wait]',
     summary: 'adds documents and waits until they are found',
     details:
-      'PDF, DOCX, EPUB, HTML, Markdown, text, CSV and JSON; of a folder all of these, as deep as it goes. --for adds to the\n' +
+      'PDF, DOCX, EPUB, HTML, Markdown, text, CSV and JSON; of a folder all that can be read, as deep as it\n' +
+      'goes, and what is left out is named. --for adds to the\n' +
       'base of one character alone, which is made when needed. A file of the same name is replaced once the new one is ready.\n',
     options: { to: { type: 'string' }, for: { type: 'string' }, 'no-wait': { type: 'boolean' } },
     run: add,
