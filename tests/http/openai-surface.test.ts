@@ -182,6 +182,17 @@ describe('what a client may say', () => {
     }
   })
 
+  test('a format that vLLM alone knows goes on to a /v1 server, and an Ollama is told not to know it', async () => {
+    const response_format = { type: 'structural_tag', structures: [], triggers: ['<a>'] }
+    const passed = await post({ model: OTHER.name, response_format })
+    expect(passed.headers.get('x-ignored-params')).toBeNull()
+    expect(lastOf(openAi)).toMatchObject({ response_format })
+    const told = await post({ model: FAKE_MODEL.name, response_format })
+    expect(told.headers.get('x-ignored-params')).toBe('response_format')
+    const plain = await post({ model: FAKE_MODEL.name, response_format: { type: 'text' } })
+    expect(plain.headers.get('x-ignored-params')).toBeNull()
+  })
+
   test('of several tools a named one is offered alone, and that it must be called is told to be a wish', async () => {
     const tools = [LOOK, { type: 'function', function: { name: 'wait', parameters: { type: 'object' } } }]
     const answer = await post({ model: FAKE_MODEL.name, tools, tool_choice: named('look') })

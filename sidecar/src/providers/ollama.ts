@@ -74,11 +74,12 @@ const driver: ProviderDriver = {
           signal,
         ),
       loaded: (signal) => listLoaded(connection, signal),
-      ignores({ model, extra, toolChoice, thinking = false }) {
+      ignores({ model, extra, toolChoice, responseFormat, thinking = false }) {
         const cannotThink = descriptions.known(model)?.capabilities?.includes('thinking') === false
         return [
           ...Object.keys(extra),
           ...(isKept(toolChoice) ? [] : ['tool_choice']),
+          ...(isFormat(responseFormat) ? [] : ['response_format']),
           ...(thinking !== false && cannotThink ? ['reasoning_effort'] : []),
         ]
       },
@@ -203,6 +204,13 @@ const ResponseFormat = z.union([
     .object({ type: z.literal('json_schema'), json_schema: z.object({ schema: z.unknown() }) })
     .transform((format) => format.json_schema.schema),
 ])
+
+const isFormat = (responseFormat: unknown): boolean =>
+  responseFormat === undefined ||
+  PlainText.safeParse(responseFormat).success ||
+  ResponseFormat.safeParse(responseFormat).success
+
+const PlainText = z.object({ type: z.literal('text') })
 
 function toFormat(responseFormat: unknown): unknown {
   const format = ResponseFormat.safeParse(responseFormat)

@@ -192,7 +192,7 @@ export interface Provider {
    */
   stream(call: ModelCall, signal: StopSignal): AsyncGenerator<Delta, void, undefined>
   /** Fields of the client's request that its servers have no word for; absent where they take everything. */
-  ignores?(call: Pick<ModelCall, 'model' | 'extra' | 'toolChoice' | 'thinking'>): string[]
+  ignores?(call: Pick<ModelCall, 'model' | 'extra' | 'toolChoice' | 'responseFormat' | 'thinking'>): string[]
   /**
    * How many tokens a text is for a model; undefined where the server does not tell. Throws as `models` does. Absent where
    * no server of the kind tells.

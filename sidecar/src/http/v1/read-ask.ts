@@ -47,7 +47,8 @@ const Tool = z.looseObject({ type: z.literal('function'), function: z.looseObjec
 
 const ResponseFormat = z.union(
   [
-    z.looseObject({ type: z.enum(['text', 'json_object']) }),
+    // The last is vLLM's; Ollama names it as ignored.
+    z.looseObject({ type: z.enum(['text', 'json_object', 'structural_tag']) }),
     z.looseObject({
       type: z.literal('json_schema'),
       json_schema: z.looseObject({ schema: z.record(text, z.unknown()) }),
