@@ -197,6 +197,11 @@ test('an import that is begun, stopped and gone on with, and the library read ou
   })
 })
 
+test('a page that is asked for by no cursor of ours is refused', async () => {
+  const answer = await troupe.request('GET', '/troupe/api/audit?cursor=bogus')
+  expect([answer.status, await answer.json()]).toMatchObject([400, { error: { param: 'cursor' } }])
+})
+
 test('what was refused leaves no row', async () => {
   const before = await audit()
   for (const path of ['/imports/nobody/stop', '/knowledge/documents/nobody/stop', '/webhooks/nobody/test'])

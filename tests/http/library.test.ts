@@ -274,6 +274,22 @@ test('the preview shows parts, messages, what is read again and every entry, wit
   expect(server.chats()).toHaveLength(before)
 })
 
+test('a draft is previewed as it would be, answers nobody, and in the trash is not there', async () => {
+  await importFiles([cardFile({ name: 'Drafted' }), 'drafted.json'])
+  await troupe.request('POST', '/troupe/api/characters/drafted/unpublish')
+  await troupe.request('PATCH', '/troupe/api/characters/drafted', {
+    body: { card: { scenario: 'A calm.' } },
+  })
+  const body = { model: 'drafted', messages: [{ role: 'user', content: 'Hello' }] }
+  const looked = await troupe.request('POST', '/troupe/api/prompt/preview', { body })
+  expect(looked.status).toBe(200)
+  expect(await looked.text()).toContain('A calm.')
+  const asked = await troupe.request('POST', '/v1/chat/completions', { key: CONNECTION_KEY, body })
+  expect(asked.status).toBe(404)
+  await troupe.request('DELETE', '/troupe/api/characters/drafted')
+  expect((await troupe.request('POST', '/troupe/api/prompt/preview', { body })).status).toBe(404)
+})
+
 test('a lorebook beside the card is called up in its chats, and in no others', async () => {
   await importFiles([cardFile({ name: 'Has' }), 'has.json'], [cardFile({ name: 'Not' }), 'not.json'])
   const entry = {

@@ -44,7 +44,10 @@ const Diff = z.object({ from: number, to: number })
 const Delete = z.object({ forever: z.stringbool().default(false) })
 const Audit = z.object({
   target: z.string().optional(),
-  cursor: z.string().optional(),
+  cursor: z
+    .string()
+    .regex(/^[0-9A-HJKMNP-TV-Z]{26}$/, 'must be the nextCursor of an earlier answer')
+    .optional(),
   limit: number.max(500).optional(),
 })
 

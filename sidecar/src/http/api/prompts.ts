@@ -56,13 +56,24 @@ export interface PromptParts extends Omit<GatherParts, 'library'> {
 export function previewRoutes(on: PromptParts) {
   return new Hono<AppEnv>().post('/preview', async (c) => {
     const body = readChatBody(parseJson(await readBytes(c.env.incoming, CHAT_BODY_BYTES)))
-    const parts = askParts(body)
-    const task = taskOf(parts)
+    const asked = askParts(body)
+    const task = taskOf(asked)
     const { requestId, principal } = c.var
-    const ask = { ...parts, requestId, keyId: principal.keyId, surface: 'api' as const, conversation: {} }
-    return c.json(await preview(task === undefined ? ask : { ...ask, task }, on))
+    const ask = { ...asked, requestId, keyId: principal.keyId, surface: 'api' as const, conversation: {} }
+    const parts = { ...on, library: withDrafts(on.library) }
+    return c.json(await preview(task === undefined ? ask : { ...ask, task }, parts))
   })
 }
+
+/** An author looks at a character before anybody can talk to it: at its newest version. */
+const withDrafts = (library: PromptParts['library']): GatherParts['library'] => ({
+  async published(id) {
+    const version = await library.published(id)
+    if (version !== undefined) return version
+    const draft = await library.get(id).catch(() => undefined)
+    return draft?.deletedAtMs === null ? library.version(id, draft.latestVersion) : undefined
+  },
+})
 
 export function roomRoutes(on: PromptParts) {
   return new Hono<AppEnv>().get('/', async (c) => c.json(await roomOf(check(Asked, c.req.query()), on)))
