@@ -100,13 +100,7 @@ const READ_AHEAD_MS = 60_000
 export async function openApp(config: Config, options: AppOptions): Promise<App> {
   const now = options.now ?? Date.now
   const log = options.log ?? createLog(config.logLevel)
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-    const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : ''
-    const remedy = 'name a folder that this process may write to'
-    throw new AppError('invalid', `TROUPE_DATA_DIR: ${config.dataDir} cannot be made${code}; ${remedy}`, {
-      cause,
-    })
-  })
+  await makeDataDir(config.dataDir)
   const secret = config.pseudonymSecret ?? (await keepSecret(config.dataDir, 'pseudonym-secret'))
 
   const vault = createVault(
@@ -429,3 +423,14 @@ const embedThrough =
     const { contextTokens } = upstreams.profile(upstream)
     return (await provider.embed({ model: model.name, texts, contextTokens }, signal)).vectors
   }
+
+/** Throws AppError `invalid` with the setting. */
+async function makeDataDir(dataDir: string): Promise<void> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : ''
+    const remedy = 'name a folder that this process may write to'
+    throw new AppError('invalid', `TROUPE_DATA_DIR: ${dataDir} cannot be made${code}; ${remedy}`, { cause })
+  }
+}

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 
 import type { Card } from './card.ts'
+import { isObject } from './mend.ts'
 
 const share = z.number().min(0).max(1).optional().catch(undefined)
 const numeral = z.number().optional().catch(undefined)
@@ -99,9 +100,6 @@ function differing(path: string, given: unknown, read: unknown): Senseless[] {
     return Object.entries(given).flatMap(([name, value]) => differing(`${path}.${name}`, value, read[name]))
   return JSON.stringify(given) === JSON.stringify(read) ? [] : [{ path, value: given }]
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** A turn asks a dozen times. Cards are never changed in place. */
 const read = new WeakMap<Card['extensions'], CharacterSettings>()

@@ -4,6 +4,7 @@ import { and, eq, inArray, isNotNull, lt } from 'drizzle-orm'
 import { AppError, toAppError } from '#base/errors.ts'
 import { Card } from '#characters/card.ts'
 import { contentHash, diffCards } from '#characters/content.ts'
+import { isObject } from '#characters/mend.ts'
 import { senselessSettings } from '#characters/settings.ts'
 import type { Db, Store, Write } from '#store/store.ts'
 
@@ -324,9 +325,6 @@ function withSensibleSettings(card: Card, before: Card): Card {
     param,
   })
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** The version that was published last before the present one. */
 async function publishedBefore({ shelf }: ImportParts, id: string): Promise<number> {
