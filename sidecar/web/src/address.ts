@@ -1,8 +1,12 @@
 /** What is being looked at, as the query of an address. */
 import type { Filter } from './finding.ts'
 
+const PAGES = ['characters', 'lorebooks'] as const
+
+export type Page = (typeof PAGES)[number]
+
 export interface View {
-  page: 'characters' | 'lorebooks'
+  page: Page
   search: string
   filter: Filter
   /** The character that is open. */
@@ -15,7 +19,7 @@ export function readView(query: string): View {
   const fields = new URLSearchParams(query)
   const lorebookId = fields.get('lorebook')
   return {
-    page: fields.get('page') === 'lorebooks' || lorebookId !== null ? 'lorebooks' : 'characters',
+    page: lorebookId === null ? readPage(fields) : 'lorebooks',
     search: fields.get('q') ?? '',
     filter: readFilter(fields),
     characterId: fields.get('character'),
@@ -26,7 +30,7 @@ export function readView(query: string): View {
 /** An address relative to the page; without anything to say it is the page itself. */
 export function writeView({ page, search, filter, characterId, lorebookId }: View): string {
   const fields = new URLSearchParams()
-  if (page === 'lorebooks') fields.set('page', page)
+  if (page !== 'characters') fields.set('page', page)
   if (search !== '') fields.set('q', search)
   if (filter.kind === 'tag') fields.set('tag', filter.tag)
   if (filter.kind === 'attention') fields.set('show', 'attention')
@@ -34,6 +38,9 @@ export function writeView({ page, search, filter, characterId, lorebookId }: Vie
   if (lorebookId !== null) fields.set('lorebook', lorebookId)
   return fields.size === 0 ? import.meta.env.BASE_URL : `?${fields.toString()}`
 }
+
+const readPage = (fields: URLSearchParams): Page =>
+  PAGES.find((page) => page === fields.get('page')) ?? 'characters'
 
 function readFilter(fields: URLSearchParams): Filter {
   const tag = fields.get('tag')

@@ -1,5 +1,5 @@
 /** Which characters a search and a filter leave, and which filters are worth offering. */
-import type { Character } from './api.ts'
+import type { Character } from './api/characters.ts'
 import { folded } from './words.ts'
 
 export type Filter = { kind: 'all' } | { kind: 'attention' } | { kind: 'tag'; tag: string }

@@ -1,5 +1,6 @@
 /** The characters on the page, and whether the sidecar can be reached. */
-import { ApiError, deleteCharacter, listCharacters, restoreCharacter, type Character } from './api.ts'
+import { ApiError } from './api/calling.ts'
+import { deleteCharacter, listCharacters, restoreCharacter, type Character } from './api/characters.ts'
 import { RETRY_MS, type Session } from './session.svelte.ts'
 
 export class Library {

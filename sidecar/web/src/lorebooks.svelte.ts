@@ -1,14 +1,7 @@
 /** The lorebooks on the page, and those on their way in. */
-import {
-  ApiError,
-  attachLorebook,
-  deleteLorebook,
-  importLorebook,
-  listLorebooks,
-  UPLOAD_LIMIT_BYTES,
-  type ImportStatus,
-  type Lorebook,
-} from './api.ts'
+import { ApiError } from './api/calling.ts'
+import { importLorebook, UPLOAD_LIMIT_BYTES, type ImportStatus } from './api/imports.ts'
+import { attachLorebook, deleteLorebook, listLorebooks, type Lorebook } from './api/lorebooks.ts'
 import type { Session } from './session.svelte.ts'
 import { size } from './words.ts'
 

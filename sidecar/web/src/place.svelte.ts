@@ -1,5 +1,5 @@
 /** What is being looked at, kept in the address: reload, Back and a copied link show the same. */
-import { readView, writeView, type View } from './address.ts'
+import { readView, writeView, type Page, type View } from './address.ts'
 
 /** Browsers refuse more than about 100 changes of the address in 30 s, and typing is faster. */
 const SETTLE_MS = 300
@@ -32,7 +32,7 @@ export class Place {
     this.#step({ page: 'lorebooks', characterId: null, lorebookId })
   }
 
-  goTo(page: View['page']): void {
+  goTo(page: Page): void {
     if (page !== this.view.page) this.#step({ page, characterId: null, lorebookId: null })
   }
 
@@ -60,7 +60,7 @@ export class Place {
     return writeView({ ...this.view, lorebookId })
   }
 
-  addressOfPage(page: View['page']): string {
+  addressOfPage(page: Page): string {
     return writeView({ ...this.view, page, characterId: null, lorebookId: null })
   }
 }

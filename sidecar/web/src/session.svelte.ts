@@ -1,5 +1,6 @@
 /** Who is looking, as Open WebUI tells it. */
-import { ApiError, beginSession } from './api.ts'
+import { ApiError } from './api/calling.ts'
+import { beginSession, reaches, type Role } from './api/session.ts'
 
 /** A sidecar that restarts is back in seconds; asking more often helps nobody. */
 export const RETRY_MS = 5_000
@@ -10,13 +11,20 @@ export class Session {
   standing = $state<Standing>('checking')
   /** What the sidecar said, when it let nobody in. */
   message = $state('')
+  role = $state<Role>('viewer')
   openWebUiUrl = $state<string | null>(null)
 
   #retry: ReturnType<typeof setTimeout> | undefined
 
+  may(demanded: Role): boolean {
+    return reaches(this.role, demanded)
+  }
+
   async check(): Promise<void> {
     try {
-      this.openWebUiUrl = (await beginSession()).openWebUiUrl
+      const visitor = await beginSession()
+      this.role = visitor.role
+      this.openWebUiUrl = visitor.openWebUiUrl
       this.standing = 'open'
     } catch (error) {
       this.#refuse(error)

@@ -1,12 +1,12 @@
 /** Cards on their way in: one request per file, so that progress is honest and one bad file stops nothing. */
+import { ApiError } from './api/calling.ts'
 import {
-  ApiError,
   importCard,
   UPLOAD_LIMIT_BYTES,
   type ImportResult,
   type ImportStatus,
   type Note,
-} from './api.ts'
+} from './api/imports.ts'
 import type { Library } from './library.svelte.ts'
 import type { Session } from './session.svelte.ts'
 import { size } from './words.ts'

@@ -1,0 +1,69 @@
+/** How the pages ask the admin API, and what they hear when it refuses. */
+import { fields, text, webAddress } from './reading.ts'
+
+export const ROOT = `${import.meta.env.BASE_URL}api`
+
+/** Sent with every change: a foreign site cannot add a header of its own without our consent. */
+export const REQUEST_MARK = { 'x-troupe-request': '1' }
+
+/** A list or a deletion that takes longer than this has stalled. Uploads have no such bound: they show their progress. */
+const ANSWER_TIMEOUT_MS = 20_000
+
+/** Anything but the wished answer. The message can be shown as it is; `status` is 0 when no answer came at all. */
+export class ApiError extends Error {
+  readonly status: number
+  readonly openWebUiUrl: string | null
+
+  constructor(message: string, status: number, openWebUiUrl: string | null = null) {
+    super(message)
+    this.name = 'ApiError'
+    this.status = status
+    this.openWebUiUrl = openWebUiUrl
+  }
+}
+
+export async function call(
+  path: string,
+  init: RequestInit = {},
+  timeoutMs = ANSWER_TIMEOUT_MS,
+): Promise<Response> {
+  let response: Response
+  try {
+    response = await fetch(ROOT + path, { ...init, signal: AbortSignal.timeout(timeoutMs) })
+  } catch {
+    // A browser does not tell a page why; that there was no answer is all there is to know.
+    throw new ApiError('Troupe does not answer.', 0)
+  }
+  if (!response.ok) throw readError(parsed(await response.text()), response.status)
+  return response
+}
+
+export const sent = (body: object): RequestInit => ({
+  method: 'POST',
+  headers: { ...REQUEST_MARK, 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+})
+
+export async function json(response: Response): Promise<unknown> {
+  const value = parsed(await response.text())
+  if (value === undefined)
+    throw new ApiError('Something else than Troupe answered at this address.', response.status)
+  return value
+}
+
+export function readError(body: unknown, status: number): ApiError {
+  const message = text(fields(fields(body)['error'])['message'])
+  return new ApiError(
+    message || `Troupe could not answer (status ${status}).`,
+    status,
+    webAddress(fields(body)['openWebUiUrl']),
+  )
+}
+
+export function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body) as unknown
+  } catch {
+    return undefined // not JSON: a page of some proxy, which says nothing to us
+  }
+}
