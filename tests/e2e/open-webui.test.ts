@@ -5,6 +5,7 @@ import path from 'node:path'
 
 import { AxeBuilder } from '@axe-core/playwright'
 import sharp from 'sharp'
+import { expectAccessible, SCREENS } from '../support/pages.ts'
 import { readRecords, type StoredRecord } from '../support/records.ts'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -279,13 +280,6 @@ describe('an ordinary user with Ollama', () => {
   })
 })
 
-const SCREENS = [
-  ['light', 1280],
-  ['dark', 1280],
-  ['light', 390],
-  ['dark', 390],
-] as const
-
 describe('an admin of Open WebUI', () => {
   test('drops a card on the pages, sees it in the gallery, and the ordinary user has it in the picker within 10 s', async () => {
     const { context, page: pages } = await signInByForm(browser, stack.openWebUiUrl, stack.admin)
@@ -445,22 +439,13 @@ describe('an admin of Open WebUI', () => {
     await dialog.getByRole('button', { name: 'Try', exact: true }).click()
     await dialog.getByText('its dice said no').waitFor()
     await dialog.getByText('"reef" in the newest message').waitFor()
-    const accessible = async () => {
-      for (const [colorScheme, width] of SCREENS) {
-        await pages.emulateMedia({ colorScheme })
-        await pages.setViewportSize({ width, height: 850 })
-        const { violations } = await new AxeBuilder({ page: pages }).analyze()
-        expect(violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html ?? ''}`)).toEqual([])
-        expect(await pages.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width)
-      }
-    }
-    await accessible()
+    await expectAccessible(pages)
     // The address shows the same again.
     await pages.reload()
     expect(await dialog.getByLabel('Pia').isChecked()).toBe(true)
     await dialog.getByRole('button', { name: 'Close' }).click()
     await pages.getByRole('list', { name: 'Lorebooks' }).getByText('Pia').waitFor()
-    await accessible()
+    await expectAccessible(pages)
     await pages.getByRole('list', { name: 'Lorebooks' }).getByText('Harbour').click()
     await dialog.getByRole('button', { name: 'Delete' }).click()
     await pages.getByRole('alertdialog').getByRole('button', { name: 'Delete' }).click()
