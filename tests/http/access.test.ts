@@ -100,6 +100,25 @@ describe('a key', () => {
     expect(await errorOf(await chatBy(secret, 'bo'))).toMatchObject({ code: 'model_not_found' })
   })
 
+  test('names only characters that there are, and keeps one that was deleted since', async () => {
+    const make = (characterIds: string[]) =>
+      troupe.request('POST', '/troupe/api/keys', { body: { name: 'club', scopes: ['chat'], characterIds } })
+    const change = (id: string, characterIds: string[]) =>
+      troupe.request('PATCH', `/troupe/api/keys/${id}`, { body: { characterIds } })
+    const refused = await make(['mira', 'mirra'])
+    expect(refused.status).toBe(400)
+    expect(await errorOf(refused)).toMatchObject({
+      param: 'characterIds',
+      message: 'There is no character "mirra"; GET /troupe/api/characters lists the ids',
+    })
+    const gone = await troupe.importCard({ name: 'Gone' })
+    const { id } = await makeKey({ characterIds: ['mira', gone] })
+    await troupe.request('DELETE', `/troupe/api/characters/${gone}`)
+    expect((await change(id, ['bo', gone])).status).toBe(200)
+    expect((await change(id, ['bo', 'mirra'])).status).toBe(400)
+    expect((await make([gone])).status).toBe(400)
+  })
+
   test('has limits of its own, and a quota that is used up says when it begins anew', async () => {
     const { secret } = await makeKey({ limits: { turnsPerMinute: 100, turnsPerDay: 4 } })
     for (let at = 0; at < 4; at++) expect((await chatBy(secret)).status).toBe(200)

@@ -6,6 +6,7 @@ import { AppError } from '#base/errors.ts'
 import type { QuotasOf } from '#gateway/key-quotas.ts'
 import { KEEP_ALIVES, SCOPES, type KeyChange, type Keys, type Principal, type Scope } from '#gateway/keys.ts'
 import { reaches } from '#gateway/roles.ts'
+import type { Library } from '#library/library.ts'
 
 import type { NoteAction } from '../audited.ts'
 import { readJson } from '../body.ts'
@@ -109,12 +110,13 @@ const OWNERS_SCOPES: readonly Scope[] = ['admin', 'forward-user']
 
 export interface KeyRouteParts {
   keys: Keys
+  library: Pick<Library, 'list'>
   quotasOf: QuotasOf
   noteAction: NoteAction
   now: () => number
 }
 
-export function keyRoutes({ keys, quotasOf, noteAction, now }: KeyRouteParts) {
+export function keyRoutes({ keys, library, quotasOf, noteAction, now }: KeyRouteParts) {
   const endOf = (expiresInDays: number | null) =>
     expiresInDays === null ? null : now() + expiresInDays * DAY_MS
   return new Hono<AppEnv>()
@@ -131,6 +133,7 @@ export function keyRoutes({ keys, quotasOf, noteAction, now }: KeyRouteParts) {
       const wish = await readJson(NewKey, c.env.incoming)
       const { expiresInDays, name, scopes, characterIds, tags, limits, keepAlive, origins } = wish
       refuseAbove(principal, scopes)
+      refuseUnknown(characterIds ?? [], await library.list())
       const key = await keys.create({
         name,
         scopes,
@@ -151,6 +154,9 @@ export function keyRoutes({ keys, quotasOf, noteAction, now }: KeyRouteParts) {
       const { expiresInDays, limits, ...wish } = await readJson(ChangedKey, c.env.incoming)
       const old = (await keys.list()).find((key) => key.id === id)
       refuseAbove(principal, [...(old?.scopes ?? []), ...(wish.scopes ?? [])])
+      // Those that it has already may have been deleted since.
+      const added = wish.characterIds?.filter((name) => old?.characterIds?.includes(name) !== true)
+      refuseUnknown(added ?? [], await library.list())
       const change: KeyChange = {
         ...present(wish),
         ...(limits !== undefined && { limits: limits && present(limits) }),
@@ -188,6 +194,17 @@ function refuseAbove({ role }: Principal, scopes: readonly Scope[]): void {
   throw new AppError(
     'forbidden',
     `Only an owner makes or changes keys with the scope "${above.join('", "')}"`,
+  )
+}
+
+function refuseUnknown(ids: readonly string[], characters: readonly { id: string }[]): void {
+  const known = new Set(characters.map(({ id }) => id))
+  const unknown = ids.filter((id) => !known.has(id))
+  if (unknown.length === 0) return
+  throw new AppError(
+    'invalid',
+    `There is no character "${unknown.join('", "')}"; GET /troupe/api/characters lists the ids`,
+    { param: 'characterIds' },
   )
 }
 
