@@ -6,9 +6,10 @@ import { and, asc, eq, isNull, sql } from 'drizzle-orm'
 
 import { createCache } from '#base/cache.ts'
 import { AppError } from '#base/errors.ts'
-import type { Card } from '#characters/card.ts'
+import { spokenName, type Card } from '#characters/card.ts'
 import { contentHash } from '#characters/content.ts'
 import { greetingOffers } from '#characters/greetings.ts'
+import { expand } from '#characters/macros.ts'
 import { plainWords } from '#characters/text.ts'
 import { prefixParts } from '#prompt/prefix.ts'
 import type { Store } from '#store/store.ts'
@@ -196,10 +197,12 @@ export function summaryOf(card: Card): CardSummary {
   }
 }
 
-/** Of the creator's notes, which are written for users; else of the description. */
+/** Of the creator's notes, which are written for users; else of the description. Whoever reads it is "you". */
 function firstSentence(card: Card): string {
   const text = plainWords(card.creator_notes) || plainWords(card.description)
-  return /^.*?[.!?](?=\s|$)/.exec(text)?.[0] ?? text
+  const sentence = /^.*?[.!?](?=\s|$)/.exec(text)?.[0] ?? text
+  // Afterwards: "Dr. Mira" ends no sentence.
+  return expand(sentence, { char: spokenName(card), user: 'you' })
 }
 
 const shortened = (text: string, most: number) => (text.length <= most ? text : `${text.slice(0, most - 1)}…`)

@@ -32,7 +32,8 @@ async function readCharacter(
   return {
     id,
     name,
-    tagline,
+    // Those that were kept by older releases hold the macros of the author.
+    tagline: expand(tagline, names),
     tags,
     groups,
     greetings: greetingOffers(card).map(({ prompt, greeting }) => ({

@@ -8,11 +8,12 @@ import { sampleCard } from '../../support/samples.ts'
 test.each([
   ['A *calm* keeper. And more.', 'A calm keeper.'],
   ['![](https://x.example/beacon.png) <b>Calm</b> keeper.', 'Calm keeper.'],
-  ['<script>alert("Hi. There.")</script><style>p { color: red }</style>', '{{char}} keeps a lighthouse.'],
+  ['<script>alert("Hi. There.")</script><style>p { color: red }</style>', 'Dr. Mira keeps a lighthouse.'],
+  ['For {{user}}: {{Char}} at sea.', 'For you: Dr. Mira at sea.'],
   ['See [her page](https://x.example/mira).', 'See her page.'],
   ['<img src="https://x.example/a.png"', 'img src="https://x.example/a.png"'],
-])('the line for pickers of %j is plain words', (creator_notes, tagline) => {
-  const card = sampleCard({ creator_notes, description: '{{char}} keeps a lighthouse.' })
+])('the line for pickers of %j is plain words with names in them', (creator_notes, tagline) => {
+  const card = sampleCard({ name: 'Dr. Mira', creator_notes, description: '{{char}} keeps a lighthouse.' })
   expect(summaryOf(card).tagline).toBe(tagline)
 })
 

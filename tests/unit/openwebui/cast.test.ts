@@ -10,16 +10,22 @@ import { sampleCard } from '../../support/samples.ts'
 interface Entry {
   id: string
   card: Partial<Card>
+  tagline?: string
   pictureHash?: string
   isPublished?: boolean
 }
 
 /** A library of the given characters. A picture is its hash and width, as bytes; the picture `lost` is gone. */
 function libraryOf(...entries: Entry[]) {
-  const summary = ({ id, card, isPublished = true }: Entry): CharacterSummary => ({
+  const summary = ({
+    id,
+    card,
+    tagline = `The tagline of ${id}.`,
+    isPublished = true,
+  }: Entry): CharacterSummary => ({
     id,
     name: sampleCard(card).name,
-    tagline: `The tagline of ${id}.`,
+    tagline,
     tags: ['Companion'],
     greetings: [],
     publishedVersion: isPublished ? 1 : null,
@@ -82,6 +88,13 @@ test('the cast is what is published, as people see it', async () => {
       portrait: Buffer.from('h1 256'),
     },
   ])
+})
+
+test('a tagline that an older release kept as it was written has names for its macros', async () => {
+  const cast = await readCast(
+    libraryOf({ id: 'mira', card: { name: 'Mira' }, tagline: '{{char}} greets <USER>.' }),
+  )
+  expect(cast.map(({ tagline }) => tagline)).toEqual(['Mira greets you.'])
 })
 
 test('a lost picture leaves its place empty and keeps nobody from being shown', async () => {
