@@ -405,6 +405,13 @@ describe('a wrong command line', () => {
     ['no command', [], 0, /Usage/],
     ['--help', ['--help'], 0, /Usage/],
     ['help for one command', ['sync', '--help'], 0, /sync \[--dry-run\]/],
+    [
+      'help for one topic',
+      ['keys', '--help'],
+      0,
+      /options\]\s+keys create NAME [^]*keys revoke ID(?![^]*backup)/,
+    ],
+    ['a topic without a command', ['keys'], 2, /Unknown command "keys"[^]*keys revoke ID(?![^]*backup)/],
     ['an unknown command', ['dance'], 2, /Unknown command "dance"/],
     ['an unknown option', ['sync', '--loud'], 2, /--loud/],
     ['nothing to import', ['import'], 1, /at least one/],
@@ -426,6 +433,12 @@ describe('a wrong command line', () => {
   })
 })
 
+test('the list of all commands is a line for each that a terminal has room for', async () => {
+  const { out } = await troupeCommand(['--help'])
+  for (const line of out.split('\n')) expect(line.length).toBeLessThanOrEqual(120)
+  expect(out).toMatch(/^ {2}keys revoke +ends an API key$/m)
+})
+
 test('a reader that leaves ends a command quietly', async () => {
   const gone = () =>
     new Writable({
@@ -437,9 +450,38 @@ test('a reader that leaves ends a command quietly', async () => {
   expect(await runCli(['list'], { env, out: gone(), err: gone() })).toBe(0)
 })
 
+describe('without a key in the environment', () => {
+  const env = () => ({ TROUPE_ADMIN_KEY: '', TROUPE_DATA_DIR: folder })
+  const keep = (text: string) => writeFile(path.join(folder, 'secrets.json'), text)
+
+  test('the one that scripts/up keeps in the data folder is taken', async () => {
+    await keep(JSON.stringify({ adminKey: ADMIN_KEY, adminPassword: 'x' }))
+    expect((await troupeCommand(['list'], env())).code).toBe(0)
+  })
+
+  test.each([
+    ['a damaged file', '{"adminKey"', {}],
+    ['a file without it', '{}', {}],
+    [
+      'another machine',
+      JSON.stringify({ adminKey: ADMIN_KEY }),
+      { TROUPE_URL: 'http://troupe.invalid:8787' },
+    ],
+    ['an address that is none', JSON.stringify({ adminKey: ADMIN_KEY }), { TROUPE_URL: 'troupe' }],
+  ])('%s has none', async (_name, text, more) => {
+    await keep(text)
+    const said = await troupeCommand(['list'], { ...env(), ...more })
+    expect(said).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('Set TROUPE_ADMIN_KEY') as string,
+    })
+  })
+})
+
 describe('where no sidecar answers as it should', () => {
   test.each([
-    ['no key', { TROUPE_ADMIN_KEY: '' }, /TROUPE_ADMIN_KEY/],
+    ['no key', { TROUPE_ADMIN_KEY: '', TROUPE_DATA_DIR: '/nowhere' }, /TROUPE_ADMIN_KEY/],
     ['a wrong key', { TROUPE_ADMIN_KEY: 'wrong-key-that-is-long-enough-0123456789' }, /key/],
     ['nobody there', { TROUPE_URL: 'http://127.0.0.1:9' }, /No sidecar answers/],
   ])('%s', async (_name, env, message) => {

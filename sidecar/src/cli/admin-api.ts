@@ -34,10 +34,10 @@ function toJson(text: string): unknown {
 const ErrorBody = z.looseObject({ error: z.looseObject({ message: z.string() }) })
 
 export function openAdminApi({ url, key }: { url: string; key: string | undefined }): AdminApi {
-  if (key === undefined || key === '') {
+  if (key === undefined) {
     throw new AppError(
       'unauthenticated',
-      'Set TROUPE_ADMIN_KEY; scripts/up keeps it in data/secrets.json as "adminKey"',
+      'Set TROUPE_ADMIN_KEY, or TROUPE_DATA_DIR to the data folder of ./scripts/up, whose secrets.json has it as "adminKey"',
     )
   }
   const headers = { authorization: `Bearer ${key}` }

@@ -8,6 +8,7 @@ import { openAdminApi } from './admin-api.ts'
 import type { Command, LocalHouse } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { fileFault } from './files.ts'
+import { keptAdminKey } from './kept-key.ts'
 import { createScreen } from './screen.ts'
 import { surplusWords } from './words.ts'
 
@@ -15,15 +16,22 @@ import { surplusWords } from './words.ts'
 const EXIT_FAILED = 1
 const EXIT_USAGE = 2
 
-function usage(): string {
-  const width = Math.max(...COMMANDS.map((command) => command.usage.length))
+/** All commands by their names, or those of one topic with what they take. */
+function usage(topic: string | undefined): string {
+  const ofTopic = COMMANDS.filter(({ name }) => topic !== undefined && name.startsWith(`${topic} `))
+  const width = Math.max(...COMMANDS.map(({ name }) => name.length))
+  const commands =
+    ofTopic.length === 0
+      ? COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`)
+      : ofTopic.map(({ usage, summary }) => `  ${usage}\n      ${summary}`)
   return [
     'Usage: npm run troupe -- <command> [options]',
     '',
-    ...COMMANDS.map((command) => `  ${command.usage.padEnd(width)}  ${command.summary}`),
+    ...commands,
     '',
-    'Every command takes --json (one JSON value on stdout) and --help.',
-    'TROUPE_URL (default http://127.0.0.1:8787) names the sidecar, TROUPE_ADMIN_KEY a key with the scope "admin".',
+    'Every command takes --help, which tells its options, and --json (one JSON value on stdout).',
+    'TROUPE_URL (default http://127.0.0.1:8787) names the sidecar, TROUPE_ADMIN_KEY a key with the scope "admin"; for a',
+    'sidecar on this machine that ./scripts/up started, the one in its data folder (TROUPE_DATA_DIR) is taken.',
     '',
   ].join('\n')
 }
@@ -66,8 +74,8 @@ async function dispatch(
   const found = find(words)
   if (found === undefined) {
     const isAsked = argv.includes('--help') || argv.length === 0
-    if (isAsked) out.write(usage())
-    else err.write(`Unknown command "${words.join(' ')}".\n\n${usage()}`)
+    if (isAsked) out.write(usage(words[0]))
+    else err.write(`Unknown command "${words.join(' ')}".\n\n${usage(words[0])}`)
     return isAsked ? 0 : EXIT_USAGE
   }
   const { command } = found
@@ -86,12 +94,12 @@ async function dispatch(
     return EXIT_USAGE
   }
   const screen = createScreen({ json: values.json === true, out, err })
-  const url = env['TROUPE_URL'] ?? 'http://127.0.0.1:8787'
+  const url = env['TROUPE_URL'] || 'http://127.0.0.1:8787'
   return command.run({
     positionals,
     values,
     get api() {
-      return openAdminApi({ url, key: env['TROUPE_ADMIN_KEY'] })
+      return openAdminApi({ url, key: env['TROUPE_ADMIN_KEY'] || keptAdminKey(url, env) })
     },
     screen,
     house,
