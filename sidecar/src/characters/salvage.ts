@@ -193,7 +193,8 @@ function specOf(spec: unknown, version: unknown, mend: Mender): CardSpec {
   return number !== undefined && number >= NEWEST_VERSION ? 'v3' : 'v2'
 }
 
-const LOREBOOK = 'This is a lorebook, not a character; attach it to a character instead'
+const LOREBOOK =
+  'This is a lorebook, not a character; add it with the lorebooks, and say there which characters have it'
 
 /** JSON that other programs write and that is no card. */
 const OTHER_KINDS: readonly { is: (value: Fields) => boolean; message: string }[] = [
