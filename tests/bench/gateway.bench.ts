@@ -3,7 +3,8 @@
  * minutes, or half an hour with `--full`. `--with portkey,litellm,ollama` and `--peers FILE` (see gateway/peers.ts) add
  * targets, and so does `--before FOLDER`, a checkout that was built. `--slots saturation,ramp`, `--rounds N` and
  * `--out FILE` (one JSON line for each slot) do what they say. `--bodies` also asks with chats of 19 and 140 kB; `--soak MINUTES`
- * does nothing but keep all features busy, and tells how their memory grows.
+ * does nothing but keep all features busy, and tells how their memory grows. `--profile` tells at the end whose code the main thread
+ * runs while it is full.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -17,6 +18,7 @@ import type { Report } from '../../scripts/bench.mjs'
 import { buildParts, chooseCores, type Part, startPart } from './gateway/parts.ts'
 import { EXTRAS, readPeers } from './gateway/peers.ts'
 import { bodySlots, FULL, type Plan, QUICK, soakFor } from './gateway/plan.ts'
+import { profileAll } from './gateway/profile.ts'
 import { composeReport, composeTable } from './gateway/report.ts'
 import { measureAll, probe } from './gateway/runner.ts'
 import {
@@ -37,6 +39,7 @@ const OPTIONS = {
   slots: { type: 'string' },
   bodies: { type: 'boolean', default: false },
   soak: { type: 'string' },
+  profile: { type: 'boolean', default: false },
   rounds: { type: 'string' },
   out: { type: 'string' },
   'mock-port': { type: 'string', default: '0' },
@@ -84,6 +87,7 @@ export async function measure(args: readonly string[] = []): Promise<Report> {
     say(`\n${composeTable(records, names, notes).join('\n')}`)
     say('  + added to direct   ! the benchmark itself was the limit   ~ others used the machine')
     say(`  Every slot: ${file}`)
+    if (values.profile) say(`\n${(await profileAll(load, able)).join('\n')}`)
     return composeReport(records, `Gateway: median of ${plan.rounds} rounds`)
   } finally {
     for (const { stop } of targets) await stop?.()

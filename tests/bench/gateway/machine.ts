@@ -27,8 +27,11 @@ export function cpuMsOf(pid: number): number {
   return sum(processTree(pid).map((each) => ticksOf(each) * TICK_MS))
 }
 
-function ticksOf(pid: number): number {
-  const stat = readOr(`/proc/${pid}/stat`)
+/** CPU time of the thread that runs the event loop, in milliseconds. */
+export const mainThreadMsOf = (pid: number): number => ticksOf(`${pid}/task/${pid}`) * TICK_MS
+
+function ticksOf(task: number | string): number {
+  const stat = readOr(`/proc/${task}/stat`)
   // The name may hold spaces and brackets; the fields begin behind its last bracket.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return Number(fields[11] ?? 0) + Number(fields[12] ?? 0)

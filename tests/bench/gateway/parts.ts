@@ -62,8 +62,13 @@ export async function startPart(
   name: 'mock-server' | 'load-client' | 'control',
   core: number | undefined,
   args: readonly string[] = [],
+  inspectPort = 0,
 ): Promise<Part> {
-  const [execPath, ...execArgv] = onCore(core, [process.execPath])
+  const [execPath, ...execArgv] = onCore(core, [
+    process.execPath,
+    `--inspect-port=${inspectPort}`,
+    '--inspect-publish-uid=http',
+  ])
   const child = fork(path.join(BUILT, `${name}.js`), args, { execPath, execArgv })
   const [greeting] = (await Promise.race([
     once(child, 'message'),

@@ -49,7 +49,7 @@ export interface Bench {
 
 const LoadReply = z.custom<LoadResult>((value) => typeof value === 'object' && value !== null)
 
-async function carryOut(load: Part, { url, headers, body }: Target, what: Load): Promise<LoadResult> {
+export async function carryOut(load: Part, { url, headers, body }: Target, what: Load): Promise<LoadResult> {
   const order: Order = { ...what, url, headers, body }
   load.child.send(order)
   const [reply] = (await once(load.child, 'message')) as [unknown]

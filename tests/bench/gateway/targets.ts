@@ -21,6 +21,8 @@ export interface Target {
   body: Record<string, unknown>
   /** Of its process, where we may look at it. */
   pid?: number
+  /** Where it can be told to open its inspector. */
+  inspectPort?: number
   stop?: () => Promise<void>
 }
 
@@ -53,9 +55,18 @@ export const startDirect: StartTarget = ({ mockUrl }) =>
 const Address = z.object({ port: z.number() })
 
 export const startControl: StartTarget = async ({ mockUrl, core }) => {
-  const { pid, child, greeting } = await startPart('control', core, [mockUrl])
+  const inspectPort = await freePort()
+  const { pid, child, greeting } = await startPart('control', core, [mockUrl], inspectPort)
   const url = chatUrl(`http://127.0.0.1:${Address.parse(greeting).port}`)
-  return { name: CONTROL, url, headers: {}, body: {}, pid, stop: () => Promise.resolve(void child.kill()) }
+  return {
+    name: CONTROL,
+    url,
+    headers: {},
+    body: {},
+    pid,
+    inspectPort,
+    stop: () => Promise.resolve(void child.kill()),
+  }
 }
 
 // -- Troupe -----------------------------------------------------------------------------------------------------------
@@ -67,12 +78,12 @@ const NEVER_REACHED = 1_000_000
 
 /** A model of the server behind, under its own name: nothing is added. */
 export const startPassThrough: StartTarget = async (place) => {
-  const { url, pid, stop } = await startTroupe('pass-through', openAiServer(place), place)
+  const { url, ...running } = await startTroupe('pass-through', openAiServer(place), place)
   const key = await createKey(url, [
     ['chat', 'models', 'base-models'],
     ['chat', 'models'],
   ])
-  return { name: PASS_THROUGH, url: chatUrl(url), headers: bearer(key), body: { model: MODEL }, pid, stop }
+  return { name: PASS_THROUGH, url: chatUrl(url), headers: bearer(key), body: { model: MODEL }, ...running }
 }
 
 /** A character with a persona and a lorebook, records, limits: what people use. */
@@ -98,10 +109,10 @@ const openAiServer = ({ mockUrl }: Place) => ({
 })
 
 async function startCharacter(name: string, servers: Record<string, string>, place: Place): Promise<Target> {
-  const { url, pid, stop } = await startTroupe(name.replaceAll(/\W+/g, '-'), servers, place)
+  const { url, ...running } = await startTroupe(name.replaceAll(/\W+/g, '-'), servers, place)
   const model = await importCharacter(url)
   const key = await createKey(url, [['chat', 'models']])
-  return { name, url: chatUrl(url), headers: bearer(key), body: { model }, pid, stop }
+  return { name, url: chatUrl(url), headers: bearer(key), body: { model }, ...running }
 }
 
 async function startTroupe(
@@ -112,7 +123,9 @@ async function startTroupe(
   const url = `http://127.0.0.1:${await freePort()}`
   const dataDir = path.join(folder, name)
   mkdirSync(dataDir)
-  const [command, ...args] = onCore(core, [process.execPath, path.join(checkout, 'dist', 'main.js')])
+  const inspectPort = await freePort()
+  const main = path.join(checkout, 'dist', 'main.js')
+  const [command, ...args] = onCore(core, [process.execPath, `--inspect-port=${inspectPort}`, main])
   const server = startProcess({
     name: 'Troupe',
     url,
@@ -140,7 +153,7 @@ async function startTroupe(
     },
   })
   await waitUntilUp(server, { path: '/readyz', timeoutMs: START_MS })
-  return { url, pid: server.pid, stop: () => server.stop() }
+  return { url, pid: server.pid, inspectPort, stop: () => server.stop() }
 }
 
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` })
