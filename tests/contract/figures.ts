@@ -65,6 +65,7 @@ export function describeFigures(url: () => string): void {
     chat: `chat-${String(at % 50)}`,
     message: `message-${String(at)}`,
     userMessage: `user-${String(at)}`,
+    keyId: at % 5 === 1 ? 'script' : 'connection',
     characterId: at % 4 === 0 ? 'pia' : 'mira',
     characterVersion: at < 150 ? 2 : 1,
     kind: at % 10 === 9 ? 'task' : 'turn',
@@ -128,6 +129,13 @@ export function describeFigures(url: () => string): void {
     ])
     const versions = await figure('usage', { ...whole, by: 'version', character: 'pia' })
     expect(versions.rows.map(({ version }) => version).sort()).toEqual([1, 2])
+    const keys = await figure('usage', { ...whole, by: 'key' })
+    const ofScript = calls.filter(({ keyId, kind }) => keyId === 'script' && kind === 'turn').length
+    expect(keys.rows.find(({ key }) => key === 'script')).toMatchObject({ calls: ofScript })
+    expect((await figure('costs', { ...whole, key: 'script', character: 'pia' })).base.n).toBe(
+      calls.filter(({ keyId, characterId }) => keyId === 'script' && characterId === 'pia').length,
+    )
+    await expect(figure('people', { ...whole, key: 'script' })).rejects.toMatchObject({ param: 'key' })
     const groups = await figure('usage', { ...whole, by: 'group' })
     const ofSchool = calls.filter(
       ({ groups: some, kind }) => some?.includes('School') && kind === 'turn',

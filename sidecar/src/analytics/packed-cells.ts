@@ -14,7 +14,18 @@ export interface Dimensions {
   /** Empty where no model was asked. */
   baseModel: string
   surface: string
+  /** Id of the API key; empty in roll-ups from before keys were told apart. */
+  keyId: string
 }
+
+type PackedDimensions = [
+  kind: string,
+  characterId: string,
+  characterVersion: number,
+  baseModel: string,
+  surface: string,
+  keyId?: string,
+]
 
 /** Times are places of the histogram, each followed by its number of calls. */
 type Packed = [sums: number[], times: number[], people: number[], errors?: Record<string, number>]
@@ -29,8 +40,8 @@ export interface PackedCell extends Dimensions {
 
 /** A line for each cell: its dimensions, and its numbers behind them, which nobody reads who looks for other cells. */
 export const packCells = (cells: Iterable<Dimensions & { cell: Cell }>): string =>
-  Array.from(cells, ({ cell, kind, characterId, characterVersion, baseModel, surface }) => {
-    const of = JSON.stringify([kind, characterId, characterVersion, baseModel, surface])
+  Array.from(cells, ({ cell, kind, characterId, characterVersion, baseModel, surface, keyId }) => {
+    const of = JSON.stringify([kind, characterId, characterVersion, baseModel, surface, keyId])
     return `${of}${DIMENSIONS_END}${pack(cell)}`
   }).join(CELL_END)
 
@@ -43,14 +54,10 @@ function pack({ sums, times, people, errors }: Cell): string {
 export const unpackCells = (text: string): PackedCell[] =>
   text.split(CELL_END).map((line) => {
     const end = line.indexOf(DIMENSIONS_END)
-    const [kind, characterId, characterVersion, baseModel, surface] = JSON.parse(line.slice(0, end)) as [
-      string,
-      string,
-      number,
-      string,
-      string,
-    ]
-    return { kind, characterId, characterVersion, baseModel, surface, packed: line.slice(end + 1) }
+    const [kind, characterId, characterVersion, baseModel, surface, keyId = ''] = JSON.parse(
+      line.slice(0, end),
+    ) as PackedDimensions
+    return { kind, characterId, characterVersion, baseModel, surface, keyId, packed: line.slice(end + 1) }
   })
 
 /** Adds the numbers of a packed cell to a cell. */

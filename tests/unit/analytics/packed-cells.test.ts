@@ -6,7 +6,14 @@ import { mergePacked, packCells, unpackCells } from '#analytics/packed-cells.ts'
 
 import { countedCall } from '../../support/counted-call.ts'
 
-const OF = { kind: 'turn', characterId: 'mira', characterVersion: 2, baseModel: 'base', surface: 'api' }
+const OF = {
+  kind: 'turn',
+  characterId: 'mira',
+  characterVersion: 2,
+  baseModel: 'base',
+  surface: 'api',
+  keyId: 'key',
+}
 
 const ms = fc.option(fc.double({ min: 0, max: 1e8, noNaN: true }))
 const calls = fc.array(
@@ -55,4 +62,11 @@ test('the order of calls changes nothing of what is written', () => {
       expect(back).toBe(there)
     }),
   )
+})
+
+test('cells from before keys were told apart are read as those of no key', () => {
+  const [line = ''] = packCells([{ ...OF, cell: cellOf([{}]) }]).split('\n')
+  const old = line.replace(',"key"]', ']')
+  expect(old).not.toBe(line)
+  expect(unpackCells(old)).toMatchObject([{ ...OF, keyId: '' }])
 })

@@ -26,6 +26,12 @@ export const KEYS: Record<Dimension, { key: (row: Row) => Record<string, Value>;
     key: ({ surface }) => ({ surface }),
     columns: [{ key: 'surface', unit: 'name', means: 'Where it was asked: Open WebUI or the API' }],
   },
+  key: {
+    key: ({ keyId }) => ({ key: keyId }),
+    columns: [
+      { key: 'key', unit: 'name', means: 'Id of the API key; empty for days before keys were told apart' },
+    ],
+  },
   group: {
     key: ({ groupName }) => ({ group: groupName }),
     columns: [{ key: 'group', unit: 'name', means: 'A group of Open WebUI; who is in two counts in both' }],

@@ -18,7 +18,7 @@ export const FIGURES = [
 ] as const
 export type FigureName = (typeof FIGURES)[number]
 
-export const DIMENSIONS = ['character', 'version', 'model', 'surface', 'group', 'kind'] as const
+export const DIMENSIONS = ['character', 'version', 'model', 'surface', 'key', 'group', 'kind'] as const
 export type Dimension = (typeof DIMENSIONS)[number]
 
 export interface FigureQuery {
@@ -29,6 +29,8 @@ export interface FigureQuery {
   model?: string | undefined
   group?: string | undefined
   surface?: string | undefined
+  /** Id of an API key. */
+  key?: string | undefined
   /** What each row of `usage`, `errors`, `ratings` and `costs` is about. */
   by?: Dimension | undefined
   /** What leaves the house has to have everything that was recorded: a standby is not asked. */

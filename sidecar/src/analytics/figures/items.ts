@@ -15,7 +15,7 @@ import { baseOf, refuse, totalOf } from './told.ts'
 export async function items(context: Context, kind: 'lore' | 'document'): Promise<Figure> {
   const { store, query, period, calendar } = context
   const why = 'lore and documents are counted by character only'
-  for (const name of ['model', 'surface', 'group'] as const) refuse(query, name, why)
+  for (const name of ['model', 'surface', 'key', 'group'] as const) refuse(query, name, why)
   const { itemRollUps: t } = store.t
   const daily = period.grain === 'hour' ? { ...period, grain: 'day' as const } : period
   const ranges = coverOf(

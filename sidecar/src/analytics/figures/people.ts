@@ -10,6 +10,7 @@ export async function people(context: Context): Promise<Figure> {
   const { store, query, period, calendar } = context
   refuse(query, 'model', NO_MODEL)
   refuse(query, 'surface', NO_MODEL)
+  refuse(query, 'key', NO_MODEL)
   const { peopleRollUps: t } = store.t
   const rows = await store.db
     .select()

@@ -10,6 +10,7 @@ export async function retention(context: Context): Promise<Figure> {
   const { store, query, period, calendar } = context
   refuse(query, 'model', NO_MODEL)
   refuse(query, 'surface', NO_MODEL)
+  refuse(query, 'key', NO_MODEL)
   const { cohortRollUps: t } = store.t
   const rows = await store.db
     .select()

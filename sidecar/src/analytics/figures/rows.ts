@@ -32,13 +32,14 @@ const NEEDS_CELLS: ReadonlySet<Dimension | undefined> = new Set<Dimension>([
   'version',
   'model',
   'surface',
+  'key',
 ])
 
 export async function load({ store, query }: Context, { ranges, kinds, by }: Wish): Promise<Row[]> {
   const { rollUps: t } = store.t
-  const { character, model, group, surface } = query
+  const { character, model, group, surface, key } = query
   const wanted = by === 'group' && group === undefined ? ne(t.groupName, ALL) : eq(t.groupName, group ?? ALL)
-  const isFiltered = character !== undefined || model !== undefined || surface !== undefined
+  const isFiltered = [character, model, surface, key].some((filter) => filter !== undefined)
   const cells = isFiltered || NEEDS_CELLS.has(by) ? t.cells : t.totals
   // One statement for each stretch of the index.
   const found = await Promise.all(
@@ -56,6 +57,7 @@ export async function load({ store, query }: Context, { ranges, kinds, by }: Wis
       if (character !== undefined && cell.characterId !== character) continue
       if (model !== undefined && cell.baseModel !== model) continue
       if (surface !== undefined && cell.surface !== surface) continue
+      if (key !== undefined && cell.keyId !== key) continue
       rows.push({ atMs, groupName, ...cell })
     }
   return rows

@@ -48,7 +48,7 @@ export function tellPeople(count: number, smallest: number | null): number | nul
   return count < smallest ? null : roundCount(count, smallest)
 }
 
-export function refuse(query: FigureQuery, name: 'model' | 'surface' | 'group', why: string): void {
+export function refuse(query: FigureQuery, name: 'model' | 'surface' | 'key' | 'group', why: string): void {
   if (query[name] !== undefined)
     throw new AppError('invalid', `"${query.figure}" cannot be filtered by ${name}: ${why}`, { param: name })
 }

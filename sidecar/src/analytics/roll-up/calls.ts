@@ -44,7 +44,16 @@ function readPiece({ db, t: { callRecords: r } }: Store, sinceMs: number, sinceI
     sql<string | null>`cast(${column} as text)`
   return db
     .select({
-      ...{ id, startedAtMs: r.startedAtMs, kind, surface, person, groups: text(r.groups), turn },
+      ...{
+        id,
+        startedAtMs: r.startedAtMs,
+        kind,
+        surface,
+        keyId: r.keyId,
+        person,
+        groups: text(r.groups),
+        turn,
+      },
       ...{ characterId, characterVersion, baseModel, status, errorCode, promptTokens: r.promptTokens },
       ...{ completionTokens: r.completionTokens, reasoningTokens: r.reasoningTokens },
       ...{ cachedTokens: r.cachedTokens, queueMs: r.queueMs, loadMs: r.loadMs, prefillMs: r.prefillMs },

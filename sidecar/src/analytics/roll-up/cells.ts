@@ -18,12 +18,12 @@ export type Cells = Map<string, OfGroup>
 export function cellOf(cells: Cells, groupName: string, of: Dimensions): Cell {
   let ofGroup = cells.get(groupName)
   if (ofGroup === undefined) cells.set(groupName, (ofGroup = new Map<string, Dimensions & { cell: Cell }>()))
-  const { kind, characterId, characterVersion, baseModel, surface } = of
-  const key = `${characterId}\0${baseModel}\0${String(characterVersion)}\0${kind}\0${surface}`
+  const { kind, characterId, characterVersion, baseModel, surface, keyId } = of
+  const key = `${characterId}\0${baseModel}\0${String(characterVersion)}\0${kind}\0${surface}\0${keyId}`
   const known = ofGroup.get(key)
   if (known !== undefined) return known.cell
   const cell = emptyCell()
-  ofGroup.set(key, { kind, characterId, characterVersion, baseModel, surface, cell })
+  ofGroup.set(key, { kind, characterId, characterVersion, baseModel, surface, keyId, cell })
   return cell
 }
 
@@ -39,7 +39,7 @@ export const toRows = (grain: Grain, atMs: number, cells: Cells): RollUpRow[] =>
 function byKind(cells: OfGroup): OfGroup {
   const kinds: OfGroup = new Map()
   for (const { kind, cell } of cells.values()) {
-    const none = { characterId: '', characterVersion: 0, baseModel: '', surface: '' }
+    const none = { characterId: '', characterVersion: 0, baseModel: '', surface: '', keyId: '' }
     const known = kinds.get(kind) ?? { kind, ...none, cell: emptyCell() }
     mergeCell(known.cell, cell)
     kinds.set(kind, known)

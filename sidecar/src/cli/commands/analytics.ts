@@ -7,7 +7,7 @@ import { AppError } from '#base/errors.ts'
 import { query, textOf, type Command, type Run } from '../command.ts'
 import { writeNamed } from '../files.ts'
 
-const FILTERS = ['from', 'to', 'character', 'model', 'group', 'surface', 'by'] as const
+const FILTERS = ['from', 'to', 'character', 'model', 'group', 'surface', 'key', 'by'] as const
 
 const Value = z.union([z.string(), z.number(), z.null()])
 const Figure = z.looseObject({
@@ -83,9 +83,9 @@ export const analyticsCommands: readonly Command[] = [
   {
     name: 'analytics',
     usage:
-      'analytics [FIGURE] [--from DAY] [--to DAY] [--character ID] [--model NAME] [--group NAME] [--by WHAT] [--csv FILE]',
+      'analytics [FIGURE] [--from DAY] [--to DAY] [--character ID] [--model NAME] [--group NAME] [--key ID] [--by WHAT] [--csv FILE]',
     summary: 'shows figures about use, speed and people',
-    details: `Figures: ${FIGURES.join(', ')}.\n--by: character, version, model, surface, group or kind.\n`,
+    details: `Figures: ${FIGURES.join(', ')}.\n--by: character, version, model, surface, key, group or kind.\n`,
     options: {
       ...Object.fromEntries(FILTERS.map((name) => [name, { type: 'string' as const }])),
       csv: { type: 'string' },

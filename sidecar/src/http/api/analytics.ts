@@ -27,6 +27,7 @@ const Wish = z.object({
   model: name.optional(),
   group: name.optional(),
   surface: z.enum(['open-webui', 'api']).optional(),
+  key: name.optional().describe('Id of an API key'),
   by: z.enum(DIMENSIONS).optional().describe('What each row is about'),
   format: z.enum(['json', 'csv']).default('json'),
 })
@@ -39,7 +40,7 @@ const NewRating = z.strictObject({
 
 const SUMMARIES: Record<FigureName, string> = {
   overview: 'Use, speed, failures and cost over time, beside the period before',
-  usage: 'The same for each character, version, model, surface, group or kind of call',
+  usage: 'The same for each character, version, model, surface, API key, group or kind of call',
   speed: 'Times to the first token and to the end, and where the time went',
   errors: 'Failures by their class',
   people: 'People of the day, the week and the month; new and returning ones',
