@@ -1,6 +1,7 @@
 /** What the sidecar is told by the environment. Every fault is reported at once, with the variable's name and a remedy. */
 import path from 'node:path'
 
+import { AppError } from '#base/errors.ts'
 import type { Power, Prices } from '#base/prices.ts'
 
 import { dangers } from './dangers.ts'
@@ -88,11 +89,12 @@ export interface Config {
 }
 
 /** Thrown with every fault of the environment in one message. */
-export class ConfigError extends Error {
+export class ConfigError extends AppError {
   readonly faults: readonly string[]
 
   constructor(faults: readonly string[]) {
     super(
+      'invalid',
       `The configuration has ${String(faults.length)} fault(s):\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
     )
     this.name = 'ConfigError'

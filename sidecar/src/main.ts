@@ -7,7 +7,7 @@ import { AppError } from '#base/errors.ts'
 import { createLog, describeError } from '#base/log.ts'
 
 import { openApp } from './app.ts'
-import { ConfigError, readConfig, type Config } from './config.ts'
+import { readConfig, type Config } from './config.ts'
 import { superviseWorkers } from './workers.ts'
 
 /** After their time is over, answers get this long for their last words, and what is behind them (stores, Open WebUI) to close. */
@@ -64,7 +64,7 @@ main().catch((error: unknown) => {
   // A fault of the configuration is text for people; everything else is for the maintainer, with its stack but
   // without foreign messages, which may quote a password.
   process.stderr.write(
-    error instanceof ConfigError || (error instanceof AppError && error.code === 'invalid')
+    error instanceof AppError && error.code === 'invalid'
       ? `${error.message}\n`
       : `${error instanceof AppError ? error.message : 'Troupe could not start'}\n${JSON.stringify(describeError(error), null, 2)}\n`,
   )
