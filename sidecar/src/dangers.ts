@@ -61,6 +61,9 @@ function crowding(values: Values): string[] {
   ]
 }
 
+const SAME_SECRET =
+  'TROUPE_PSEUDONYM_SECRET (the same in all; that of a house which made its own is the file pseudonym-secret in its data folder)'
+
 /** What only works in one process. */
 function loneliness(values: Values): string[] {
   const processes = processesOf(values)
@@ -69,7 +72,7 @@ function loneliness(values: Values): string[] {
     ...(isPostgres(values.DATABASE_URL) ? [] : ['DATABASE_URL (postgres://…)']),
     ...(isPostgres(values.ANALYTICS_DATABASE_URL) ? [] : ['ANALYTICS_DATABASE_URL (postgres://…)']),
     ...(values.REDIS_URL === undefined ? ['REDIS_URL (redis://…)'] : []),
-    ...(values.TROUPE_PSEUDONYM_SECRET === undefined ? ['TROUPE_PSEUDONYM_SECRET (the same in all)'] : []),
+    ...(values.TROUPE_PSEUDONYM_SECRET === undefined ? [SAME_SECRET] : []),
   ]
   if (missing.length === 0) return []
   return [

@@ -16,7 +16,7 @@ import { z } from 'zod'
 
 import { AppError } from '#base/errors.ts'
 import { splitLines } from '#base/ndjson.ts'
-import { countAll, loadDump, openDump, type Dump, type LoadedRows } from '#store/dump.ts'
+import { countAll, loadDump, openDump, type Dump, type DumpedRow, type LoadedRows } from '#store/dump.ts'
 
 import { openBackupArchive, type BackupArchive } from './archive.ts'
 
@@ -41,12 +41,21 @@ export interface Summary {
   files: number
 }
 
+export interface MadeBackup extends Summary {
+  /** Files that the rows name and the data folder does not have: they are not in the backup. */
+  missing: number
+}
+
 const FORMAT = 1
 const MANIFEST = 'manifest.json'
 const ROWS_AT_ONCE = 500
+const HASH_CHARACTERS = 64
 
 /** Folders and files of the data folder that belong to us; a reader of cards may be in the middle of others. */
-const FOLDERS = ['originals', 'pictures']
+const FOLDERS = ['originals', 'pictures', 'knowledge']
+/** Columns that name such a file by its hash. */
+const NAMING = ['original_hash', 'picture_hash']
+
 const FILES = ['pseudonym-secret', 'field-key', 'erasures.jsonl']
 
 /** Merged, never replaced: whoever was erased after the backup stays erased. */
@@ -60,7 +69,7 @@ const Manifest = z.object({
 })
 
 /** Consistent while others write. An unfinished file never has the name of a finished one. */
-export async function makeBackup(house: House, file: string, key: BackupKey): Promise<Summary> {
+export async function makeBackup(house: House, file: string, key: BackupKey): Promise<MadeBackup> {
   const encrypter = new Encrypter()
   if (key.recipient !== undefined) addRecipient(encrypter, key.recipient)
   else if (key.passphrase !== undefined) encrypter.setPassphrase(key.passphrase)
@@ -71,9 +80,12 @@ export async function makeBackup(house: House, file: string, key: BackupKey): Pr
     const zip = new ZipFile()
     const summary: Summary = { madeAt: new Date().toISOString(), tables: {}, files: 0 }
     zip.on('error', () => undefined)
+    const named = new Set<string>()
     for (const [database, dump] of dumps)
-      for (const table of dump.tables) addTable(zip, `${database}/${table}`, dump.rows(table), summary)
-    for (const [name, at] of await filesOf(house.dataDir)) {
+      for (const table of dump.tables)
+        addTable(zip, `${database}/${table}`, noting(named, dump.rows(table)), summary)
+    const files = await filesOf(house.dataDir)
+    for (const [name, at] of files) {
       zip.addReadStreamLazy(`files/${name}`, { mtime: new Date(0) }, (give) =>
         give(null, createReadStream(at)),
       )
@@ -93,7 +105,8 @@ export async function makeBackup(house: House, file: string, key: BackupKey): Pr
       createWriteStream(unfinished, { mode: 0o600, flush: true }),
     )
     await rename(unfinished, file)
-    return summary
+    for (const [name] of files) named.delete(path.basename(name).slice(0, HASH_CHARACTERS))
+    return { ...summary, missing: named.size }
   } finally {
     await rm(unfinished, { force: true })
     await Promise.all(dumps.map(([, dump]) => dump.close()))
@@ -118,6 +131,14 @@ async function openDumps(house: House): Promise<[string, Dump][]> {
     ['characters', characters],
     ['analytics', await openDump(house.analyticsDatabaseUrl)],
   ]
+}
+
+/** Notes the hashes of files that the rows name. */
+async function* noting(named: Set<string>, rows: AsyncGenerator<DumpedRow>): AsyncGenerator<DumpedRow> {
+  for await (const row of rows) {
+    for (const column of NAMING) if (typeof row[column] === 'string') named.add(row[column])
+    yield row
+  }
 }
 
 function addTable(zip: ZipFile, name: string, rows: AsyncGenerator, summary: Summary): void {
@@ -156,6 +177,15 @@ async function filesOf(dataDir: string): Promise<[string, string][]> {
 export interface RestoreOptions {
   /** Replaces what is there. */
   force: boolean
+  /** Throws where the settings do not fit what is to be put back; called before anything is replaced. */
+  check: (kept: KeptPseudonyms) => void
+}
+
+/** What a backup says about the secret of its pseudonyms. */
+export interface KeptPseudonyms {
+  /** Where the sidecar made it for itself. */
+  secret: string | undefined
+  epochs: readonly DumpedRow[]
 }
 
 /**
@@ -166,7 +196,7 @@ export async function restoreBackup(
   file: string,
   house: House,
   key: BackupKey,
-  { force }: RestoreOptions,
+  { force, check }: RestoreOptions,
 ): Promise<Summary> {
   await mkdir(house.dataDir, { recursive: true, mode: 0o700 })
   const isUsed = (await countAll(house.databaseUrl)) + (await countAll(house.analyticsDatabaseUrl)) > 0
@@ -187,6 +217,7 @@ export async function restoreBackup(
           'invalid',
           'The backup has two databases; set ANALYTICS_DATABASE_URL to a second one',
         )
+      check(await readPseudonyms(archive))
       await load(archive, manifest, 'characters', house.databaseUrl)
       if (!isOne) await load(archive, manifest, home('analytics'), house.analyticsDatabaseUrl)
       await restoreFiles(archive, house.dataDir)
@@ -217,6 +248,16 @@ async function readManifest(archive: BackupArchive): Promise<Summary> {
   const parsed = Manifest.safeParse(JSON.parse((await archive.read(MANIFEST)).toString('utf8')))
   if (parsed.success) return parsed.data
   throw new AppError('invalid', `The backup ${parsed.error.issues[0]?.message ?? 'is damaged'}`)
+}
+
+async function readPseudonyms(archive: BackupArchive): Promise<KeptPseudonyms> {
+  const read = async (name: string) =>
+    archive.names.includes(name) ? (await archive.read(name)).toString('utf8').trim() : ''
+  const rows = await read('characters/pseudonym_epochs.jsonl')
+  return {
+    secret: (await read('files/pseudonym-secret')) || undefined,
+    epochs: rows === '' ? [] : rows.split('\n').map((row) => JSON.parse(row) as DumpedRow),
+  }
 }
 
 async function load(archive: BackupArchive, manifest: Summary, database: string, url: string): Promise<void> {

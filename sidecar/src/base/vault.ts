@@ -53,7 +53,7 @@ export function createVault(secrets: readonly [string, ...string[]]): Vault {
       if (format !== FORMAT || key === undefined)
         throw new AppError(
           'internal',
-          `A field of the table ${place.table} was sealed with a key that is not there; add it to TROUPE_FIELD_KEYS`,
+          `A field of the table ${place.table} was sealed with a key that is not there; add it to TROUPE_FIELD_KEYS, in every sidecar (one that a sidecar made for itself is the file field-key in its data folder)`,
         )
       return decrypt(Buffer.from(text, 'base64url'), key, place)
     },

@@ -6,6 +6,7 @@ import { createHmac, randomBytes } from 'node:crypto'
 
 import { and, desc, eq, isNull, lt } from 'drizzle-orm'
 
+import { AppError } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import type { Vault } from '#base/vault.ts'
 import type { Store } from '#store/store.ts'
@@ -60,6 +61,24 @@ interface Epoch {
 
 const NONE: Epoch = { secret: '', startedAtMs: 0, endedAtMs: null }
 
+const checkOf = (secret: string) =>
+  createHmac('sha256', secret).update('the secret of the pseudonyms').digest('base64url')
+
+/**
+ * Under another secret everybody is a stranger: whoever objected or was erased would be known again, without a word. `checks` are
+ * those of the epochs. Throws AppError `invalid`.
+ */
+export function checkSecret(secret: string | undefined, checks: readonly (string | null)[]): void {
+  const known = checks.filter((check) => check !== null)
+  if (known.length === 0 || (secret !== undefined && known.includes(checkOf(secret)))) return
+  throw new AppError(
+    'invalid',
+    'TROUPE_PSEUDONYM_SECRET is not the one that these records were made with, so nobody could be told who is who, who objected or who was erased: ' +
+      'set it to the old one, in every sidecar (the file pseudonym-secret in the data folder where a sidecar made it for itself, pseudonymSecret in secrets.json where ./scripts/up did)',
+  )
+}
+
+/** Throws AppError `invalid` where the secret is another than that of the epochs which are there. */
 export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
   const { store, vault, now } = on
   const { pseudonymEpochs: epochs } = store.t
@@ -83,7 +102,7 @@ export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
     const sealed = vault.seal(salt, { table: 'pseudonym_epochs', column: 'salt', row: id })
     await store.db
       .insert(epochs)
-      .values({ id, salt: sealed, startedAtMs: now(), endedAtMs: null })
+      .values({ id, salt: sealed, startedAtMs: now(), endedAtMs: null, secretCheck: checkOf(on.secret) })
       .onConflictDoNothing()
   }
 
@@ -103,7 +122,17 @@ export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
   const lasting = (personId: string) => pseudonym(on.secret, LASTING, personId)
   const freshSalt = () => randomBytes(SALT_BYTES).toString('base64url')
 
+  const checks = await store.db.select({ check: epochs.secretCheck }).from(epochs)
+  checkSecret(
+    on.secret,
+    checks.map(({ check }) => check),
+  )
   await load()
+  // Of before there were checks: what opens from now on is held to this secret.
+  await store.db
+    .update(epochs)
+    .set({ secretCheck: checkOf(on.secret) })
+    .where(isNull(epochs.secretCheck))
   if (known.length === 0) {
     await begin(1, (await on.hasOlderRecords()) ? '' : freshSalt())
     await load()

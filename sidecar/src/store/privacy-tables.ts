@@ -10,6 +10,8 @@ export function privacyTables(k: Kit) {
     startedAtMs: k.epochMs('started_at_ms').notNull(),
     /** When the next one took its place. */
     endedAtMs: k.epochMs('ended_at_ms'),
+    /** Keyed hash that only the secret of the installation makes; null in rows of before there were any. */
+    secretCheck: k.text('secret_check'),
   })
 
   /** Keyed hashes of people who want to be counted, not known. */

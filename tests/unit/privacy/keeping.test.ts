@@ -49,14 +49,24 @@ describe('samples', () => {
 })
 
 describe('pseudonyms', () => {
-  const open = (): Promise<Pseudonyms> =>
+  const open = (secret = 'a secret of the installation, long enough'): Promise<Pseudonyms> =>
     openPseudonyms({
       store,
       vault,
-      secret: 'a secret of the installation, long enough',
+      secret,
       now,
       hasOlderRecords: () => Promise.resolve(false),
     })
+
+  test('do not open under another secret, also where they are older than the check', async () => {
+    const first = await open()
+    await store.db.update(store.t.pseudonymEpochs).set({ secretCheck: null })
+    expect((await open()).of('person', 'tom')).toBe(first.of('person', 'tom'))
+    await expect(open('another secret of the installation')).rejects.toMatchObject({
+      code: 'invalid',
+      message: expect.stringContaining('TROUPE_PSEUDONYM_SECRET') as string,
+    })
+  })
 
   test('are new after a rotation, can be told for thirty days more, and by nobody afterwards', async () => {
     const pseudonyms = await open()

@@ -6,6 +6,7 @@ import { AppError } from '#base/errors.ts'
 import { createLog } from '#base/log.ts'
 import { copyErasures, makeBackup, restoreBackup, rotateBackups, type BackupKey } from '#backup/backup.ts'
 import { replayErasures } from '#privacy/erasure.ts'
+import { checkSecret } from '#privacy/pseudonyms.ts'
 import { openStore } from '#store/open.ts'
 
 import { required, textOf, type Command, type LocalHouse, type Run } from '../command.ts'
@@ -62,8 +63,14 @@ async function backup(run: Run): Promise<number> {
   const seconds = Number(((performance.now() - startedAtMs) / 1_000).toFixed(1))
   screen.line(`Wrote ${file}: ${String(rows)} rows, ${String(summary.files)} files, ${String(seconds)} s`)
   for (const name of deleted) screen.line(`Deleted ${name}`)
-  screen.result({ file, rows, files: summary.files, seconds, deleted })
-  return 0
+  const { files, missing } = summary
+  if (missing > 0)
+    screen.line(
+      `Files that the databases name and that it lacks, since they are not in ${house.dataDir}: ${String(missing)}. ` +
+        'Where several sidecars have data folders of their own, let them share one (docs/operations.md); others were lost',
+    )
+  screen.result({ file, rows, files, missing, seconds, deleted })
+  return missing > 0 ? 1 : 0
 }
 
 /** Before anything is written: what is not kept is deleted. */
@@ -80,7 +87,15 @@ async function restore(run: Run): Promise<number> {
   const file = required(positionals, 'Name the backup')
   const house = run.house()
   const startedAtMs = performance.now()
-  const summary = await restoreBackup(file, house, await keyOf(run), { force: values['force'] === true })
+  const here = await ownSecret(house)
+  const summary = await restoreBackup(file, house, await keyOf(run), {
+    force: values['force'] === true,
+    check: ({ secret, epochs }) =>
+      checkSecret(
+        house.pseudonymSecret ?? secret ?? here,
+        epochs.map((row) => (typeof row['secret_check'] === 'string' ? row['secret_check'] : null)),
+      ),
+  })
   const erasedAgain = await replay(house)
   const rows = Object.values(summary.tables).reduce((sum, table) => sum + table.rows, 0)
   const seconds = Number(((performance.now() - startedAtMs) / 1_000).toFixed(1))
@@ -93,10 +108,14 @@ async function restore(run: Run): Promise<number> {
   return 0
 }
 
+async function ownSecret({ dataDir }: LocalHouse): Promise<string | undefined> {
+  const kept = await readFile(path.join(dataDir, 'pseudonym-secret'), 'utf8').catch(() => '')
+  return kept.trim() || undefined
+}
+
 async function replay(house: LocalHouse): Promise<number> {
-  const kept = await readFile(path.join(house.dataDir, 'pseudonym-secret'), 'utf8').catch(() => '')
-  const secret = house.pseudonymSecret ?? kept.trim()
-  if (secret === '') return 0
+  const secret = house.pseudonymSecret ?? (await ownSecret(house))
+  if (secret === undefined) return 0
   const [characters, analytics] = [
     await openStore(house.databaseUrl),
     await openStore(house.analyticsDatabaseUrl),

@@ -1,0 +1,1 @@
+ALTER TABLE "pseudonym_epochs" ADD COLUMN "secret_check" text;
