@@ -16,18 +16,12 @@ import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
 import type { Kv } from '#kv/kv.ts'
 import { takeLease } from '#kv/lease.ts'
-import type { Note } from '#characters/card.ts'
-import { FOLDER_CARD, FOLDER_PICTURE, packFolder } from '#characters/folder.ts'
 import type { Store } from '#store/store.ts'
 
-import { ARCHIVE_MARK, archivePath, restoreLorebook } from './archived.ts'
-import type { CardReader } from './card-reader.ts'
-import type { OpenLibrary } from './characters.ts'
-import type { Alongside } from './importing.ts'
-import type { ImportResult, ImportWish, UploadedFile } from './library.ts'
-import type { Lorebooks } from './lorebooks.ts'
-import { openArchive, type CardArchive } from './open-archive.ts'
-import { slugOf } from './slug.ts'
+import { unitsOf } from './archive-units.ts'
+import type { ImportResult } from './library.ts'
+import { openArchive } from './open-archive.ts'
+import { createTakingIn, type TakingInParts } from './taking-in.ts'
 
 /** More than any library seen; a disk that is filled by an upload stops everything else. */
 const LARGEST_ARCHIVE_BYTES = 8 * 1024 * 1024 * 1024
@@ -85,30 +79,20 @@ export interface ImportJobs {
   close(): Promise<void>
 }
 
-interface JobParts {
-  store: Store
-  library: Pick<OpenLibrary, 'cards' | 'importCard' | 'restoreCharacter'>
-  lorebooks: Pick<Lorebooks, 'restore'>
+interface JobParts extends TakingInParts {
   kv: Kv
   dataDir: string
   log: Log
-  now: () => number
 }
 
 /** Goes on with what was running when the process ended. */
-export async function openImportJobs({
-  store,
-  library,
-  lorebooks,
-  kv,
-  dataDir,
-  log,
-  now,
-}: JobParts): Promise<ImportJobs> {
+export async function openImportJobs({ kv, dataDir, log, ...parts }: JobParts): Promise<ImportJobs> {
+  const { store, now } = parts
   const folder = path.join(dataDir, 'imports')
   await mkdir(folder, { recursive: true })
   const { importJobs: jobs, importResults: outcomes } = store.t
   const fileOf = (id: string) => path.join(folder, `${id}.zip`)
+  const takeIn = createTakingIn(parts)
   const running = new Map<string, { isStopped: boolean; ended: Promise<void> }>()
 
   async function read(id: string): Promise<ImportJob> {
@@ -165,59 +149,12 @@ export async function openImportJobs({
         }
         if (control.isStopped) return false
         if (done.has(position)) continue
-        await takeIn(archive, unit, position, job)
+        await takeIn(archive, unit, { jobId: job.id, position }, job)
         await breathe()
       }
       return true
     } finally {
       archive.close()
-    }
-  }
-
-  async function takeIn(
-    archive: CardArchive,
-    unit: Unit,
-    position: number,
-    { id: jobId, actor, publishes }: Pick<ImportJob, 'id' | 'actor' | 'publishes'>,
-  ): Promise<void> {
-    const outcome = { jobId, position, file: unit.name }
-    const alongside: Alongside = (db, { id, status, notes, isLorebook = false }) => [
-      db.insert(outcomes).values({ ...outcome, status, notes, characterId: isLorebook ? null : id }),
-    ]
-    try {
-      if (unit.kind === 'character')
-        await library.restoreCharacter(await archive.read(unit.name), archive.read, { actor }, alongside)
-      else if (unit.kind === 'lorebook') {
-        const bytes = await archive.read(unit.name)
-        await restoreLorebook(lorebooks, bytes, (ids) => idsHere(store, jobId, ids), { actor }, alongside)
-      } else await takeFile(await readUnit(archive, unit, library.cards), { actor, publishes }, alongside)
-    } catch (thrown) {
-      const error = toAppError(thrown)
-      // The database is gone: no verdict about a card.
-      if (error.code === 'unavailable') throw error
-      const notes = [{ code: error.code, path: '', message: error.message }]
-      await store.db.insert(outcomes).values({ ...outcome, status: 'failed', notes, characterId: null })
-    }
-  }
-
-  /** A card, or a lorebook: people pack what they have into one archive. */
-  async function takeFile(file: UploadedFile, wish: ImportWish, alongside: Alongside): Promise<void> {
-    try {
-      await library.importCard(file, wish, alongside)
-    } catch (thrown) {
-      const isOther = thrown instanceof AppError && thrown.code === 'invalid'
-      const read = isOther
-        ? await library.cards.readLorebook(file.bytes, file.name).catch(() => undefined)
-        : undefined
-      if (read === undefined) throw thrown
-      const { name, lorebook: book, notes } = read
-      const wanted = { id: slugOf(name), name, book, characterIds: [], createdAtMs: now() }
-      await lorebooks.restore(wanted, wish, (db, imported) =>
-        alongside(db, {
-          ...imported,
-          notes: [...imported.notes, ...notes, ...(imported.status === 'created' ? [NOBODYS_BOOK] : [])],
-        }),
-      )
     }
   }
 
@@ -342,32 +279,6 @@ async function withCounts(store: Store, row: Omit<ImportJob, 'counts' | 'state'>
   return { ...row, state: row.state as JobState, counts }
 }
 
-const NOBODYS_BOOK: Note = {
-  code: 'lorebook',
-  path: '',
-  message: 'This is a lorebook; no character has it yet.',
-}
-
-/** What characters of a library archive became, as far as they came in. */
-async function idsHere(
-  store: Store,
-  jobId: string,
-  ids: readonly string[],
-): Promise<ReadonlyMap<string, string>> {
-  const { importResults: outcomes } = store.t
-  const idOf = new Map(ids.map((id) => [archivePath.character(id), id]))
-  const rows = await store.db
-    .select({ file: outcomes.file, characterId: outcomes.characterId })
-    .from(outcomes)
-    .where(and(eq(outcomes.jobId, jobId), inArray(outcomes.file, [...idOf.keys()])))
-  return new Map(
-    rows.flatMap(({ file, characterId }) => {
-      const id = idOf.get(file)
-      return id === undefined || characterId === null ? [] : [[id, characterId] as const]
-    }),
-  )
-}
-
 async function donePositions(store: Store, id: string): Promise<Set<number>> {
   const { importResults: outcomes } = store.t
   const rows = await store.db
@@ -385,45 +296,4 @@ async function* bounded(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
       throw new AppError('too_large', 'The archive is larger than 8 GB; send it in parts')
     yield chunk
   }
-}
-
-// -- what an archive holds ---------------------------------------------------------------------------------------------
-
-interface Unit {
-  /** `character`, `lorebook`: one of a library archive. `folder`: card.json with avatar.png beside it. */
-  kind: 'character' | 'lorebook' | 'folder' | 'card'
-  name: string
-}
-
-/** What packing programs leave behind. */
-const LITTER = /(^|\/)(\.|__MACOSX\/|Thumbs\.db$|desktop\.ini$)/i
-
-/** Always the same for one archive: a job that goes on counts by it. */
-function unitsOf(names: readonly string[]): Unit[] {
-  const all = new Set(names)
-  const characters = names.filter((name) => /^characters\/[^/]+\.json$/.test(name))
-  // Archives of the first release bear no mark.
-  const isOldLibrary = characters.length > 0 && names.some((name) => name.startsWith('cards/'))
-  if (all.has(ARCHIVE_MARK.name) || isOldLibrary) {
-    const lorebooks = names.filter((name) => /^lorebooks\/[^/]+\.json$/.test(name))
-    // Behind the characters: they name them.
-    return [
-      ...characters.map((name): Unit => ({ kind: 'character', name })),
-      ...lorebooks.map((name): Unit => ({ kind: 'lorebook', name })),
-    ]
-  }
-  return names
-    .filter((name) => !LITTER.test(name))
-    .filter((name) => path.posix.basename(name) !== FOLDER_PICTURE || !all.has(beside(name, FOLDER_CARD)))
-    .map((name) => ({ kind: path.posix.basename(name) === FOLDER_CARD ? 'folder' : 'card', name }))
-}
-
-const beside = (name: string, other: string): string => path.posix.join(path.posix.dirname(name), other)
-
-async function readUnit(archive: CardArchive, { kind, name }: Unit, { readCard }: CardReader) {
-  const bytes = await archive.read(name)
-  if (kind === 'card') return { name: path.posix.basename(name), bytes }
-  const pictureName = beside(name, FOLDER_PICTURE)
-  const picture = archive.has(pictureName) ? await archive.read(pictureName) : undefined
-  return packFolder(path.posix.basename(path.posix.dirname(name)), bytes, picture, readCard)
 }
