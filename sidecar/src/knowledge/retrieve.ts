@@ -1,21 +1,19 @@
 /** From a turn to the passages that answer it. Never throws: a turn goes on without. */
-import { and, eq, inArray, isNull, sql, type SQL } from 'drizzle-orm'
-
 import { createCache } from '#base/cache.ts'
 import { toAppError } from '#base/errors.ts'
 import { passageTokens } from '#prompt/passages.ts'
 import { arrange, type Stretch } from '#rag/arrange.ts'
 import { weightOf } from '#rag/fingerprint.ts'
-import { fuse, sideBySide, type Ranking } from '#rag/fuse.ts'
+import { fuse } from '#rag/fuse.ts'
 import { decide } from '#rag/gate.ts'
 import { NOTHING_FOUND, type LexicalResult } from '#rag/lexical.ts'
 import { lookupsOf, passing, type Lookup } from '#rag/question.ts'
 import type { Rerank } from '#rag/rerank.ts'
 import type { Scope } from '#rag/scope.ts'
-import type { VectorHit } from '#rag/vectors.ts'
 import type { Store } from '#store/store.ts'
 
-import { createFloors, type Census } from './floors.ts'
+import { createFloors } from './floors.ts'
+import { firstOf, nearest, nearOnes, RANKED, rankings, type Found, type NearBy } from './found.ts'
 import {
   labelOf,
   nothingFrom,
@@ -28,6 +26,7 @@ import {
   type Retrieved,
 } from './retrieval.ts'
 import type { SearchIndex } from './search-index.ts'
+import { basesOf, censusOf, rowsOf, scopeOf, type Base } from './searchable.ts'
 import { leg, within, type Leg } from './waiting.ts'
 import { createWholeBases } from './whole-base.ts'
 
@@ -44,44 +43,16 @@ const BUDGET_CHARACTERS = 6_000
 const DEADLINE_MS = 150
 /** Of the deadline, what the searches may take: the rest is for the rows of what they found. */
 const SEARCH_SHARE = 0.8
-/** Of each ranking. The last of so many says which score is none: measured, 30 say it worse (`docs/search.md`). */
-const RANKED = 100
 /** Of the joined ranking: what passages are made of, and what a reranker takes; more makes it worse (arXiv 2411.11767). */
 const CANDIDATES = 30
 const LOOKED_AT = 2 * CANDIDATES
 const RESULTS_KEPT = 1_000
 /** Some hundred searches, of which an index that has much to do takes long for each; begun again they would never end. */
 const CALIBRATION_MS = 300_000
-/** Of the best piece's words, what a piece must have that is not near by its meaning. */
-const LEAST_OF_BEST = 0.25
-
-/** By the database, whose ids tell what is new. */
-function censusOf({ db, t: { knowledgeChunks: chunk } }: Store): Census {
-  const number = (value: SQL) => sql<number>`coalesce(${value}, 0)`.mapWith(Number)
-  return async ({ baseId, generation }, after) => {
-    const [counted] = await db
-      .select({
-        pieces: number(sql`count(*)`),
-        newest: number(sql`max(${chunk.id})`),
-        since: number(sql`sum(case when ${chunk.id} > ${after} then 1 else 0 end)`),
-      })
-      .from(chunk)
-      .where(and(eq(chunk.baseId, baseId), eq(chunk.generation, generation)))
-    return counted ?? { pieces: 0, newest: 0, since: 0 }
-  }
-}
-
-interface Base {
-  id: string
-  generation: number
-  fingerprint: string | null
-  revision: number
-}
 
 export function createRetrieval(on: RetrievalParts): Retrieval {
   const { store, index, rerank, now } = on
   const usualDeadlineMs = on.deadlineMs ?? DEADLINE_MS
-  const { knowledgeBases, knowledgeChunks, knowledgeDocuments } = store.t
   const results = createCache<Retrieved>('question', { most: RESULTS_KEPT })
   const wholes = createWholeBases(store)
   const { lexical, vectors, embeddings } = index
@@ -97,27 +68,6 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
       .calibrate(base, AbortSignal.timeout(CALIBRATION_MS))
       .catch(() => undefined)
       .finally(() => calibrating.delete(base.id))
-  }
-
-  /** All without ids; never one in the trash. */
-  async function basesOf(ids: readonly string[] | undefined): Promise<(Base & { isWhole: boolean })[]> {
-    if (ids?.length === 0) return []
-    const rows = await store.db
-      .select()
-      .from(knowledgeBases)
-      .where(
-        and(
-          isNull(knowledgeBases.deletedAtMs),
-          ids === undefined ? undefined : inArray(knowledgeBases.id, [...ids]),
-        ),
-      )
-    return rows
-      .map(({ settings, fingerprint, ...base }) => ({
-        ...base,
-        fingerprint: index.hasMeaning ? fingerprint : null,
-        isWhole: settings.wholeBase !== 'never',
-      }))
-      .sort((a, b) => (a.id < b.id ? -1 : 1))
   }
 
   /** The words of each lookup. */
@@ -147,37 +97,6 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     )
   }
 
-  /** The rows decide: what is deleted, disabled or of another base is not there, whatever an index says. */
-  async function rowsOf(ids: readonly number[], bases: readonly Base[]) {
-    if (ids.length === 0) return new Map<number, never>()
-    const chunk = knowledgeChunks
-    const rows = await store.db
-      .select({
-        id: chunk.id,
-        baseId: chunk.baseId,
-        documentId: chunk.documentId,
-        number: chunk.number,
-        text: chunk.text,
-        header: chunk.header,
-        page: chunk.page,
-        startOffset: chunk.startOffset,
-        endOffset: chunk.endOffset,
-        generation: chunk.generation,
-        documentName: knowledgeDocuments.name,
-        documentTitle: knowledgeDocuments.title,
-      })
-      .from(chunk)
-      .innerJoin(knowledgeDocuments, eq(knowledgeDocuments.id, chunk.documentId))
-      .where(
-        and(inArray(chunk.id, [...ids]), eq(chunk.isDisabled, false), eq(knowledgeDocuments.state, 'ready')),
-      )
-    // Not asked of SQL: SQLite would walk the whole base to find the few, which takes 20 ms in 100,000 pieces.
-    const generations = new Map(bases.map(({ id, generation }) => [id, generation]))
-    return new Map(
-      rows.filter((row) => generations.get(row.baseId) === row.generation).map((row) => [row.id, row]),
-    )
-  }
-
   async function search(
     question: Question,
     { bases, startedMs, signal }: { bases: readonly Base[]; startedMs: number; signal: AbortSignal },
@@ -198,6 +117,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     const gate = judge(lookups, bases, found)
     const fused = fuse(rankings(lookups, found)).slice(0, LOOKED_AT)
     const rows = await rowsOf(
+      store,
       fused.map(({ id }) => id),
       bases,
     )
@@ -305,7 +225,7 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
 
   async function answer(question: Question, startedMs: number, signal: AbortSignal): Promise<Retrieved> {
     const { text, previous, budgetCharacters = BUDGET_CHARACTERS, budgetTokens, wholeTokens } = question
-    const bases = await basesOf(question.baseIds)
+    const bases = await basesOf(store, { ids: question.baseIds, hasMeaning: index.hasMeaning })
     if (bases.length === 0) return nothingFrom([])
     if (wholeTokens !== undefined && bases.every(({ isWhole }) => isWhole)) {
       const whole = await wholes.of(bases, { characters: budgetCharacters, tokens: wholeTokens })
@@ -340,83 +260,10 @@ export function createRetrieval(on: RetrievalParts): Retrieval {
     },
 
     async calibrate(baseIds, aborted) {
-      for (const base of await basesOf(baseIds)) await floors.calibrate(base, aborted)
+      for (const base of await basesOf(store, { ids: baseIds, hasMeaning: index.hasMeaning }))
+        await floors.calibrate(base, aborted)
     },
   }
-}
-
-/** What one model finds near. Cosines of different models are never compared: what is near for one is far for another. */
-interface NearBy {
-  fingerprint: string
-  hits: readonly VectorHit[]
-}
-
-interface Found {
-  /** Of each lookup. */
-  words: readonly LexicalResult[]
-  meaning: readonly (readonly NearBy[])[]
-  /** Of each fingerprint. */
-  floorOf: ReadonlyMap<string, number>
-}
-
-/** Of the model whose nearest piece goes furthest beyond what small talk reaches there. */
-function nearest(
-  found: readonly NearBy[],
-  floorOf: Found['floorOf'],
-): { similarity: number; floor: number } | undefined {
-  return found
-    .flatMap(({ fingerprint, hits: [first] }) => {
-      const floor = floorOf.get(fingerprint)
-      return first === undefined || floor === undefined ? [] : [{ similarity: first.similarity, floor }]
-    })
-    .sort((a, b) => b.similarity - b.floor - (a.similarity - a.floor))[0]
-}
-
-/** Words count one, meaning as much as its model has shown to be worth. */
-function rankings(lookups: readonly Lookup[], found: Found): Ranking[] {
-  return lookups.flatMap(({ text, weight }, at) => {
-    const words = found.words[at]?.hits ?? []
-    const near = (found.meaning[at] ?? []).map(({ fingerprint, hits }) => ({
-      hits: hits.map(({ id, similarity }) => ({ id, score: similarity })),
-      least: hits.at(-1)?.similarity ?? 0,
-      weight: weight * weightOf(fingerprint, text),
-    }))
-    return [
-      // Where not even so many have any of the words, the others have none.
-      { hits: words, least: words.length < RANKED ? 0 : (words.at(-1)?.score ?? 0), weight },
-      sideBySide(near),
-    ]
-  })
-}
-
-interface Placed {
-  /** In its ranking, from 1. */
-  place: number
-}
-
-/** Of each hit, how the first ranking that has it does: the message itself comes before what it leans on. */
-function firstOf<T extends { id: number }>(found: readonly (readonly T[])[]): Map<number, T & Placed> {
-  const first = new Map<number, T & Placed>()
-  for (const hits of found)
-    for (const [at, hit] of hits.entries())
-      if (!first.has(hit.id)) first.set(hit.id, { ...hit, place: at + 1 })
-  return first
-}
-
-/** Rankings always have an end, however little it has to do with the question. */
-function nearOnes(pieces: readonly FoundPiece[], on: Found): FoundPiece[] {
-  const shared = new Set(
-    on.words.flatMap(({ hits }) =>
-      hits.filter(({ score }) => score >= LEAST_OF_BEST * (hits[0]?.score ?? 0)).map(({ id }) => id),
-    ),
-  )
-  const near = new Set(
-    on.meaning.flat().flatMap(({ fingerprint, hits }) => {
-      const floor = on.floorOf.get(fingerprint) ?? Infinity
-      return hits.filter(({ similarity }) => similarity >= floor).map(({ id }) => id)
-    }),
-  )
-  return pieces.filter(({ id }) => shared.has(id) || near.has(id))
 }
 
 function passageOf(
@@ -426,5 +273,3 @@ function passageOf(
   const { documentName = '', documentTitle = '' } = rows.get(ids[0] ?? 0) ?? {}
   return { ...stretch, chunkIds: ids, documentName, documentTitle }
 }
-
-const scopeOf = ({ id, generation }: Base): Scope => ({ baseId: id, generation })
