@@ -214,7 +214,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
     now,
   })
   const privacy: Privacy = await openPrivacy({
-    ...{ stores: { characters: store, analytics }, vault, secret, dataDir: config.dataDir, log, now },
+    ...{ stores: { characters: store, analytics }, kv, vault, secret, dataDir: config.dataDir, log, now },
     pseudonymDays: config.pseudonymDays,
     texts: {
       async forget(who) {

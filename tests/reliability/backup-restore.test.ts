@@ -11,6 +11,7 @@ import { createLog } from '#base/log.ts'
 import { createVault } from '#base/vault.ts'
 import { openPrivacy } from '#privacy/privacy.ts'
 import { openDump } from '#store/dump.ts'
+import { openMemoryKv } from '#kv/memory.ts'
 import { openStore } from '#store/open.ts'
 import { rowsOf, type Store } from '#store/store.ts'
 
@@ -188,6 +189,7 @@ async function saveAndLose(engine: Engine, outside: string, { counters, figures 
   const privacy = await openPrivacy({
     ...{ stores: { characters: store, analytics }, vault: createVault([SECRET]), secret: SECRET },
     ...{ dataDir: from.dataDir, pseudonymDays: undefined, log: createLog('silent'), now: Date.now },
+    kv: openMemoryKv({ now: Date.now }),
     texts: { forget: () => Promise.resolve(), texts: () => Promise.resolve([]) },
   })
   const personOf = (at: number) => privacy.pseudonyms.of('person', `person-${String(at % 50)}`)

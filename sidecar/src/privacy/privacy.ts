@@ -4,6 +4,7 @@ import { desc, eq } from 'drizzle-orm'
 import { toAppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
 import type { Vault } from '#base/vault.ts'
+import type { Kv } from '#kv/kv.ts'
 import type { Store } from '#store/store.ts'
 
 import { createErasure } from './erasure.ts'
@@ -53,6 +54,8 @@ export interface Privacy {
 
 interface Parts {
   stores: Readonly<Record<'characters' | 'analytics', Store>>
+  /** Tells other processes. */
+  kv: Pick<Kv, 'publish' | 'subscribe'>
   vault: Vault
   secret: string
   dataDir: string
@@ -66,14 +69,15 @@ interface Parts {
   now: () => number
 }
 
-/** So long at most another process goes on recording somebody who objected here. */
+/** Who was not told of an objection or an erasure, since Redis did not answer, learns of it after so long. */
 const REFRESH_MS = 15_000
+const CHANNEL = 'people'
 const UPKEEP_MS = 6 * 3_600_000
 const AGAIN_MS = 60_000
 const DAY_MS = 86_400_000
 
 export async function openPrivacy(on: Parts): Promise<Privacy> {
-  const { stores, vault, secret, log, now } = on
+  const { stores, kv, vault, secret, log, now } = on
   const { characters, analytics } = stores
   const register = await openRegister({ store: characters, secret, dataDir: on.dataDir, now })
   const pseudonyms = await openPseudonyms({
@@ -97,6 +101,12 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
     await erasure.replay()
   }
 
+  async function learn(): Promise<void> {
+    const [learned] = await Promise.all([register.refresh(), pseudonyms.refresh()])
+    // What this process wrote of them before it knew.
+    if (learned > 0) await erasure.replay()
+  }
+
   let running = Promise.resolve()
   const inTurn = (work: () => Promise<unknown>) => {
     running = running.then(work).then(
@@ -111,7 +121,7 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
     )
   }
   const timers: NodeJS.Timeout[] = [
-    setInterval(() => inTurn(() => Promise.all([register.refresh(), pseudonyms.refresh()])), REFRESH_MS),
+    setInterval(() => inTurn(learn), REFRESH_MS),
     setInterval(() => inTurn(upkeep), UPKEEP_MS),
   ]
   for (const timer of timers) timer.unref()
@@ -122,6 +132,16 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
       throw thrown
     })
   inTurn(upkeepAtStart)
+
+  const stopListening = kv.subscribe(CHANNEL, () => inTurn(learn))
+  /** Does it, and tells the others; those who cannot be told ask by themselves. */
+  const telling =
+    <Args extends unknown[], Answer>(change: (...args: Args) => Promise<Answer>) =>
+    async (...args: Args): Promise<Answer> => {
+      const answer = await change(...args)
+      await kv.publish(CHANNEL, '').catch(() => undefined)
+      return answer
+    }
 
   const rowsOf = async (personId: string) => {
     const persons = pseudonyms.all('person', personId)
@@ -159,20 +179,21 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
         },
       })
     },
-    erase: erasure.person,
-    eraseChat: erasure.chat,
-    setObjection: register.setObjection,
+    erase: telling(erasure.person),
+    eraseChat: telling(erasure.chat),
+    setObjection: telling(register.setObjection),
     async erasures(limit) {
       const { erasures } = characters.t
       const rows = await characters.db.select().from(erasures).orderBy(desc(erasures.id)).limit(limit)
       return rows.map(({ id, source, atMs, receipt }) => ({ id, source, atMs, receipt }))
     },
     publicKey: erasure.publicKey,
-    rotatePseudonyms: () => pseudonyms.rotate(),
-    reconcile: erasure.gone,
+    rotatePseudonyms: telling(() => pseudonyms.rotate()),
+    reconcile: telling(erasure.gone),
     listSamples: (find) => samples.list(find),
     reseal: async () => (await samples.reseal()) + (await resealRows(characters, vault)),
     async close() {
+      stopListening()
       for (const timer of timers) clearInterval(timer)
       await running
     },

@@ -7,6 +7,8 @@ import { beforeEach, describe, expect, test } from 'vitest'
 
 import { createVault } from '#base/vault.ts'
 import { openUsage, type Usage } from '#gateway/usage.ts'
+import type { Kv } from '#kv/kv.ts'
+import { openMemoryKv } from '#kv/memory.ts'
 import { openPrivacy, type Privacy } from '#privacy/privacy.ts'
 import { openStore } from '#store/open.ts'
 import { rowsOf, type Store } from '#store/store.ts'
@@ -19,22 +21,36 @@ const NOW = Date.parse('2026-11-27T12:00Z')
 let dataDir: string
 let characters: Store
 let analytics: Store
+let kv: Kv
+/** Happens before others are told of a change. */
+let beforeTelling: () => Promise<void>
 let privacy: Privacy
 let usage: Usage
 
-const open = async () => {
-  privacy = await openPrivacy({
-    stores: { characters, analytics },
+const openAnother = () =>
+  openPrivacy({
+    ...{ stores: { characters, analytics }, kv },
     vault: createVault(['a secret of more than thirty-two characters']),
     secret: 'a secret of the installation, long enough',
     ...{ dataDir, pseudonymDays: undefined, log: silentLog, now: () => NOW },
     texts: { forget: () => Promise.resolve(), texts: () => Promise.resolve([]) },
   })
+const open = async () => {
+  privacy = await openAnother()
 }
 
 beforeEach(async () => {
   dataDir = await mkdtemp(path.join(tmpdir(), 'troupe-erasing-'))
   ;[characters, analytics] = [await openStore('file::memory:'), await openStore('file::memory:')]
+  const memory = openMemoryKv({ now: () => NOW })
+  beforeTelling = () => Promise.resolve()
+  kv = {
+    ...memory,
+    async publish(channel, text) {
+      await beforeTelling()
+      await memory.publish(channel, text)
+    },
+  }
   await open()
   usage = openUsage({
     ...{ store: characters, log: silentLog, now: () => NOW },
@@ -93,5 +109,41 @@ describe('what somebody used up of a quota', () => {
     expect(await counted()).toEqual([keyOf('bob')])
     await use('ann')
     expect(await counted()).toEqual([keyOf('bob')])
+  })
+})
+
+describe('another sidecar over the same databases', () => {
+  let other: Privacy
+  const rows = () => analytics.db.select().from(analytics.t.callRecords)
+  const record = (person: string) =>
+    analytics.append([rowsOf(analytics.t.callRecords, [sampleRecord({ person })])])
+  beforeEach(async () => {
+    const zoe = privacy.pseudonyms.of('person', 'zoe')
+    await privacy.erase('zoe', 'test')
+    await record(zoe)
+    other = await openAnother()
+    // The last of what it owes from the start, which would learn of the rest too.
+    await expect.poll(rows, { interval: 5 }).toEqual([])
+    return () => other.close()
+  })
+
+  test('knows at once who objected, and who does no more', async () => {
+    await privacy.setObjection('ann', true)
+    await expect.poll(() => other.isHidden('ann'), { interval: 5 }).toBe(true)
+    await privacy.setObjection('ann', false)
+    await expect.poll(() => other.isHidden('ann'), { interval: 5 }).toBe(false)
+  })
+
+  test('knows at once who was erased, and what it wrote before it knew goes too', async () => {
+    beforeTelling = () => record(other.pseudonyms.of('person', 'ann'))
+    await privacy.erase('ann', 'test')
+    await expect.poll(() => other.isHidden('ann'), { interval: 5 }).toBe(true)
+    await expect.poll(rows, { interval: 5 }).toEqual([])
+  })
+
+  test('goes on with the pseudonyms of a new epoch at once', async () => {
+    await privacy.rotatePseudonyms()
+    const newest = privacy.pseudonyms.of('person', 'ann')
+    await expect.poll(() => other.pseudonyms.of('person', 'ann'), { interval: 5 }).toBe(newest)
   })
 })
