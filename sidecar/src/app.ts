@@ -228,7 +228,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   isErased = (person) => privacy.isBuried('person', person)
   const named = privacy.pseudonyms.of
   const desk = openDesk({
-    ...{ config, library, keys, recorder, privacy, kv, log, now },
+    ...{ config, library, upstreams, keys, recorder, privacy, kv, log, now },
     ...{ characters: store, analytics },
   })
 

@@ -5,6 +5,8 @@ import type { Recorder } from '#analytics/recorder.ts'
 import { findMessage } from '#analytics/queries.ts'
 import { AppError } from '#base/errors.ts'
 import type { Log } from '#base/log.ts'
+import { settingsOf } from '#characters/settings.ts'
+import { takesPictures } from '#chat/known-model.ts'
 import { TASK_MODEL_ID } from '#chat/tasks.ts'
 import type { Keys } from '#gateway/keys.ts'
 import type { RouteParts } from '#http/routes.ts'
@@ -18,6 +20,7 @@ import { installFunction } from '#openwebui/install-functions.ts'
 import { createSync } from '#openwebui/sync.ts'
 import { onceADay } from '#privacy/daily.ts'
 import type { Privacy } from '#privacy/privacy.ts'
+import type { Upstreams } from '#providers/upstreams.ts'
 import type { Store } from '#store/store.ts'
 
 import type { Config } from './config.ts'
@@ -31,6 +34,7 @@ const CLOSE_MS = 3_000
 export interface DeskParts {
   config: Config
   library: Library
+  upstreams: Pick<Upstreams, 'find'>
   keys: Keys
   recorder: Pick<Recorder, 'addRating' | 'deleteRating'>
   kv: Kv
@@ -47,6 +51,7 @@ export type Desk = NonNullable<RouteParts['openWebUi']> & { close(): Promise<voi
 export function openDesk({
   config,
   library,
+  upstreams,
   keys,
   recorder,
   kv,
@@ -61,7 +66,8 @@ export function openDesk({
   const client = openOpenWebUi({ url, apiKey })
   const sync = createSync({
     client,
-    characters: () => readCast(library),
+    characters: () =>
+      readCast({ library, takesPictures: (card) => takesPictures(settingsOf(card).model, upstreams) }),
     taskModelId: TASK_MODEL_ID,
     log,
     alone: (work) => withLease(kv, 'sync to Open WebUI', work),

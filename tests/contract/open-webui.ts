@@ -36,6 +36,7 @@ const mira: SyncCharacter = {
   greetings: [{ prompt: '(Begin the scene)', greeting: '*She looks up.* Who is there?' }],
   groups: null,
   portrait,
+  takesPictures: true,
 }
 const otto: SyncCharacter = {
   ...mira,

@@ -3,7 +3,7 @@ import type { Ask, ChatMessage, Thinking } from '#prompt/ask.ts'
 import type { Prompt } from '#prompt/prompt.ts'
 import { withoutSystemRole } from '#prompt/without-system.ts'
 import { profileOf } from '#providers/model-profiles.ts'
-import type { Upstream } from '#providers/upstreams.ts'
+import type { Upstream, Upstreams } from '#providers/upstreams.ts'
 
 /** As the template of the model takes them. Whoever asks a base model by its own name writes its messages. */
 export function messagesFor(model: string, { messages, layout }: Prompt): readonly ChatMessage[] {
@@ -19,6 +19,20 @@ export function thinkingFor(model: string, wish: Thinking | undefined): Thinking
   const profile = profileOf(model)
   if (profile === undefined) return wish
   return profile.thinks ? (wish ?? false) : undefined
+}
+
+/** False for a model that is known to take no pictures; what nobody knows is for its server to say. */
+export async function takesPictures(
+  name: string | undefined,
+  upstreams: Pick<Upstreams, 'find'>,
+): Promise<boolean> {
+  try {
+    const { model } = await upstreams.find(name)
+    return model.sees ?? profileOf(model.name)?.sees ?? true
+  } catch {
+    // No server answers now, or none has it.
+    return profileOf(name ?? '')?.sees ?? true
+  }
 }
 
 /** Fields of the request that change nothing at this server, with this model. */

@@ -1,6 +1,6 @@
 /** The published characters, as Open WebUI shows them. */
 import { AppError } from '#base/errors.ts'
-import { spokenName } from '#characters/card.ts'
+import { spokenName, type Card } from '#characters/card.ts'
 import { greetingOffers } from '#characters/greetings.ts'
 import { expand } from '#characters/macros.ts'
 import type { CharacterSummary, Library } from '#library/library.ts'
@@ -13,17 +13,21 @@ const PORTRAIT_PIXELS = 256
 /** Who reads the beginning of a greeting before there is a chat. */
 const READER = 'you'
 
-type CastLibrary = Pick<Library, 'list' | 'published' | 'picture'>
+export interface CastParts {
+  library: Pick<Library, 'list' | 'published' | 'picture'>
+  /** Of the model behind this card. */
+  takesPictures(card: Card): Promise<boolean>
+}
 
-export async function readCast(library: CastLibrary): Promise<SyncCharacter[]> {
-  const characters = await library.list()
-  const cast = await Promise.all(characters.map((character) => readCharacter(character, library)))
+export async function readCast(parts: CastParts): Promise<SyncCharacter[]> {
+  const characters = await parts.library.list()
+  const cast = await Promise.all(characters.map((character) => readCharacter(character, parts)))
   return cast.filter((character) => character !== undefined)
 }
 
 async function readCharacter(
   { id, name, tagline, tags, groups }: CharacterSummary,
-  library: CastLibrary,
+  { library, takesPictures }: CastParts,
 ): Promise<SyncCharacter | undefined> {
   const version = await library.published(id)
   if (version === undefined) return undefined
@@ -41,11 +45,12 @@ async function readCharacter(
       greeting: expand(greeting, names),
     })),
     portrait: pictureHash === null ? null : await readPortrait(pictureHash, library),
+    takesPictures: await takesPictures(card),
   }
 }
 
 /** A lost picture must not keep the whole cast from being shown. */
-async function readPortrait(hash: string, library: CastLibrary): Promise<Uint8Array | null> {
+async function readPortrait(hash: string, library: CastParts['library']): Promise<Uint8Array | null> {
   try {
     return await library.picture(hash, PORTRAIT_PIXELS)
   } catch (error) {

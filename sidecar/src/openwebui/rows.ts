@@ -18,6 +18,8 @@ export interface SyncCharacter {
   groups: readonly string[] | null
   /** A WebP of 256 pixels; null when there is none. */
   portrait: Uint8Array | null
+  /** Whether people may send it pictures. */
+  takesPictures: boolean
 }
 
 /** Written into each row that we make. Rows without it belong to somebody else and are never touched. */
@@ -64,7 +66,6 @@ const CAPABILITIES = {
   status_updates: true,
   file_upload: true,
   file_context: true,
-  vision: false,
   builtin_tools: false,
   web_search: false,
   image_generation: false,
@@ -80,7 +81,7 @@ const GRAPHEMES = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
 const REVISION_CHARS = 16
 
 export function characterRow(character: SyncCharacter): DesiredRow {
-  const { id, name, tagline, tags, greetings, portrait, groups } = character
+  const { id, name, tagline, tags, greetings, portrait, groups, takesPictures } = character
   return withRevision(id, name, groups, {
     profile_image_url:
       portrait === null ? '' : `data:image/webp;base64,${Buffer.from(portrait).toString('base64')}`,
@@ -93,7 +94,7 @@ export function characterRow(character: SyncCharacter): DesiredRow {
       title: [index === 0 ? 'Begin the scene' : 'Begin another way', openingWords(greeting)],
       content: prompt,
     })),
-    capabilities: CAPABILITIES,
+    capabilities: { ...CAPABILITIES, vision: takesPictures },
   })
 }
 
@@ -107,7 +108,7 @@ export function taskRow(id: string): DesiredRow {
     description: 'Titles, tags and follow-ups of chats. Nobody needs to choose it.',
     tags: [],
     suggestion_prompts: [],
-    capabilities: CAPABILITIES,
+    capabilities: { ...CAPABILITIES, vision: false },
     hidden: true,
   })
 }

@@ -65,6 +65,14 @@ function libraryOf(...entries: Entry[]) {
   }
 }
 
+const readThem = (library: ReturnType<typeof libraryOf>) =>
+  readCast({ library, takesPictures: ({ name }) => Promise.resolve(name === 'Seer') })
+
+test('a character takes pictures where the model behind its card does', async () => {
+  const cast = await readThem(libraryOf({ id: 'seer', card: { name: 'Seer' } }, { id: 'otto', card: {} }))
+  expect(cast.map(({ takesPictures }) => takesPictures)).toEqual([true, false])
+})
+
 test('the cast is what is published, as people see it', async () => {
   const library = libraryOf(
     {
@@ -74,7 +82,7 @@ test('the cast is what is published, as people see it', async () => {
     },
     { id: 'draft', card: { name: 'Draft' }, isPublished: false },
   )
-  expect(await readCast(library)).toEqual([
+  expect(await readThem(library)).toEqual([
     {
       id: 'mira',
       name: 'Mira',
@@ -86,12 +94,13 @@ test('the cast is what is published, as people see it', async () => {
         { prompt: '(Begin the scene another way: 2)', greeting: 'Hi.' },
       ],
       portrait: Buffer.from('h1 256'),
+      takesPictures: false,
     },
   ])
 })
 
 test('a tagline that an older release kept as it was written has names for its macros', async () => {
-  const cast = await readCast(
+  const cast = await readThem(
     libraryOf({ id: 'mira', card: { name: 'Mira' }, tagline: '{{char}} greets <USER>.' }),
   )
   expect(cast.map(({ tagline }) => tagline)).toEqual(['Mira greets you.'])
@@ -99,7 +108,7 @@ test('a tagline that an older release kept as it was written has names for its m
 
 test('a lost picture leaves its place empty and keeps nobody from being shown', async () => {
   const library = libraryOf({ id: 'mira', card: {}, pictureHash: 'lost' }, { id: 'otto', card: {} })
-  const cast = await readCast(library)
+  const cast = await readThem(library)
   expect(cast.map(({ id, portrait }) => [id, portrait])).toEqual([
     ['mira', null],
     ['otto', null],
@@ -107,5 +116,5 @@ test('a lost picture leaves its place empty and keeps nobody from being shown', 
 })
 
 test('a disk that fails is not a lost picture', async () => {
-  await expect(readCast(libraryOf({ id: 'mira', card: {}, pictureHash: 'broken' }))).rejects.toThrow('disk')
+  await expect(readThem(libraryOf({ id: 'mira', card: {}, pictureHash: 'broken' }))).rejects.toThrow('disk')
 })

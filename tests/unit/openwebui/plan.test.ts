@@ -13,6 +13,7 @@ const character = (over: Partial<SyncCharacter> = {}): SyncCharacter => ({
   greetings: [],
   groups: null,
   portrait: null,
+  takesPictures: false,
   ...over,
 })
 
@@ -173,6 +174,7 @@ const characters = fc.uniqueArray(
     greetings: fc.array(fc.record({ prompt: fc.string(), greeting: fc.string() }), { maxLength: 3 }),
     groups: fc.constantFrom(null, ['Club'], ['Club', 'Staff'], []),
     portrait: fc.option(fc.uint8Array({ maxLength: 8 })),
+    takesPictures: fc.boolean(),
   }),
   { selector: ({ id }) => id, maxLength: 4 },
 )

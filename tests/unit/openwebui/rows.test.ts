@@ -10,6 +10,7 @@ const mira: SyncCharacter = {
   greetings: [],
   groups: null,
   portrait: null,
+  takesPictures: false,
 }
 
 const chips = (...greetings: string[]) =>
@@ -35,6 +36,10 @@ describe('the row of a character', () => {
         tags: [{ name: 'Companion' }],
       },
     })
+  })
+
+  test.each([true, false])('lets people attach pictures where its model takes them: %s', (takesPictures) => {
+    expect(characterRow({ ...mira, takesPictures }).meta.capabilities['vision']).toBe(takesPictures)
   })
 
   test('without a portrait leaves the place empty, so that an earlier one goes', () => {
@@ -92,6 +97,7 @@ describe('the revision', () => {
     ['tags', { tags: [] }],
     ['greetings', { greetings: [{ prompt: '(Begin the scene)', greeting: 'Hi' }] }],
     ['portrait', { portrait: Buffer.from('x') }],
+    ['pictures that it takes', { takesPictures: true }],
   ])('changes with the %s', (_, over) => {
     expect(characterRow({ ...mira, ...over }).revision).not.toBe(characterRow(mira).revision)
   })

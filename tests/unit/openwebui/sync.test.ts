@@ -17,6 +17,7 @@ const mira: SyncCharacter = {
   greetings: [],
   groups: null,
   portrait: Buffer.from('picture'),
+  takesPictures: false,
 }
 
 function openLog(): { log: Log; lines: Record<string, unknown>[] } {
