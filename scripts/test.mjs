@@ -22,8 +22,8 @@ const NOTHING_COLLECTED = 5
 const total = { passed: 0, failed: 0, skipped: [], broken: [] }
 /** @type {NodeJS.Signals | undefined} */
 let stoppedBy
-/** @type {import('node:child_process').ChildProcess | undefined} */
-let running
+/** @type {Set<import('node:child_process').ChildProcess>} */
+const running = new Set()
 const scratch = mkdtempSync(path.join(tmpdir(), 'troupe-tests-'))
 process.on('exit', () => rmSync(scratch, { recursive: true, force: true }))
 
@@ -32,12 +32,12 @@ for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
     const isImpatient = stoppedBy !== undefined
     stoppedBy = signal
     // What installs ends by itself when we are gone; a test run gets the chance to stop its servers.
-    if (running === undefined || isImpatient) {
+    if (running.size === 0 || isImpatient) {
       report()
       process.exit()
     }
     // A terminal sends SIGINT to every process of the group by itself.
-    if (signal !== 'SIGINT') running.kill(signal)
+    if (signal !== 'SIGINT') for (const child of running) child.kill(signal)
   })
 }
 
@@ -56,11 +56,28 @@ async function main(what) {
     await install(what)
     if (what === 'all') await step('build', build)
     if (what !== 'install') {
-      await step('vitest', () => vitest(what === 'unit' ? ['--project', 'unit'] : ['--coverage']))
+      if (what === 'unit') await step('vitest', () => vitest(['--project', 'unit']))
+      else await everything()
       if (existsSync(path.join(ROOT, 'tests/python'))) await step('pytest', pytest)
     }
   } else broke('arguments', `"${what}" is none of: unit, install`)
   if (what !== 'install' || total.failed > 0) report()
+}
+
+/**
+ * Tests with real servers spend most of their time waiting for them, so the others run meanwhile. What they say comes together,
+ * behind what the others say.
+ */
+async function everything() {
+  /** @type {string[] | undefined} */
+  let held = []
+  const say = (/** @type {string} */ text) =>
+    void (held === undefined ? process.stdout.write(text) : held.push(text))
+  const withServers = step('vitest e2e', () => vitest(['--project', 'e2e'], say))
+  await step('vitest', () => vitest(['--project', '!e2e', '--coverage']))
+  process.stdout.write(held.join(''))
+  held = undefined
+  await withServers
 }
 
 /**
@@ -149,32 +166,39 @@ function broke(name, reason) {
 }
 
 /**
- * Runs one program in the repository's root, its output being ours. Resolves to the exit code if it is one of `fine`.
+ * Runs one program in the repository's root. Its output is ours, or goes to `say`. Resolves to the exit code if it is one of `fine`.
  *
  * @param {string} program
  * @param {string[]} args
- * @param {{ fine?: number[], env?: Record<string, string> }} [options]
+ * @param {{ fine?: number[], env?: Record<string, string>, say?: ((text: string) => void) | undefined }} [options]
  * @returns {Promise<number>}
  */
-function run(program, args, { fine = [0], env = {} } = {}) {
+function run(program, args, { fine = [0], env = {}, say } = {}) {
   return new Promise((resolve, reject) => {
-    running = spawn(program, args, {
+    const output = say === undefined ? 'inherit' : 'pipe'
+    const child = spawn(program, args, {
       cwd: ROOT,
-      stdio: ['ignore', 'inherit', 'inherit'],
+      stdio: ['ignore', output, output],
       env: { ...process.env, ...env },
     })
-    running.on('error', reject)
-    running.on('close', (code, signal) => {
-      running = undefined
+    running.add(child)
+    if (say !== undefined)
+      for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', say)
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      running.delete(child)
       if (code !== null && fine.includes(code)) resolve(code)
       else reject(new Error(`${path.basename(program)} ended with ${signal ?? `exit code ${code}`}`))
     })
   })
 }
 
-/** @param {string[]} args */
-async function vitest(args) {
-  const file = path.join(scratch, 'vitest.json')
+/**
+ * @param {string[]} args
+ * @param {(text: string) => void} [say]
+ */
+async function vitest(args, say) {
+  const file = path.join(scratch, `vitest-${args.join('')}.json`)
   const command = [
     'node_modules/vitest/vitest.mjs',
     'run',
@@ -184,6 +208,7 @@ async function vitest(args) {
   const code = await run(process.execPath, [...command, ...args], {
     fine: [0, 1],
     env: { TROUPE_TALLY_FILE: file },
+    say,
   })
   if (!existsSync(file)) throw new Error('vitest ended before it could say what it counted')
   /** @type {Tally} */

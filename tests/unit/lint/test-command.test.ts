@@ -31,7 +31,8 @@ async function tree(files: Record<string, string>): Promise<string> {
 const installed = {
   'scripts/setup/node-modules.mjs': `
     export const installNodePackages = async () => {}
-    export const installSqliteAddon = async () => {}`,
+    export const installSqliteAddon = async () => {}
+    export const buildSidecar = async () => {}`,
   'scripts/setup/python.mjs': `
     export const installPythonEnvironment = async () => import.meta.dirname`,
   'scripts/setup/bin/pytest': `#!/usr/bin/env node
@@ -44,7 +45,9 @@ const installed = {
         'no &quot;such&quot; thing</skipped></testcase></testsuite></testsuites>',
     )})
     process.exit(1)`,
-  'vitest.config.ts': `export default { test: { projects: [{ test: { name: 'unit', include: ['tests/unit/*.test.ts'] } }] } }`,
+  'vitest.config.ts': `
+    const project = (name) => ({ extends: true, test: { name, include: ['tests/' + name + '/*.test.ts'] } })
+    export default { test: { projects: ['unit', 'e2e'].map(project) } }`,
 }
 
 const IMPORT = "import { beforeAll, describe, expect, test } from 'vitest'\n"
@@ -96,6 +99,27 @@ describe.concurrent('the last line', { timeout: 30_000 }, () => {
     expect({ code, lastLine }).toEqual({ code: 1, lastLine: 'tests: 3 passed, 5 failed, 4 skipped' })
     expect(output).toContain('skipped: 1 in tests/unit/skipping.test.ts: no server here\n')
     expect(output).toContain('skipped: 1 in tests.python.test_x: test_x.py:4: no "such" thing\n')
+  })
+
+  test('counts the tests with real servers, which run beside the others and are told of behind them', async () => {
+    const meet = (
+      mine: string,
+      theirs: string,
+    ) => `${IMPORT}import { access, writeFile } from 'node:fs/promises'
+      test('runs while ${theirs} does', async () => {
+        await writeFile('${mine}.begun', '')
+        await expect.poll(() => access('${theirs}.begun').then(() => true, () => false), { timeout: 20_000 }).toBe(true)
+      }, 20_000)`
+    const root = await withVitest({
+      'tests/unit/meets.test.ts': meet('unit', 'e2e'),
+      'tests/e2e/meets.test.ts': meet('e2e', 'unit'),
+      'tests/e2e/failing.test.ts': `${IMPORT}test('does not hold', () => { expect(1).toBe(2) })\n`,
+    })
+    const { code, lastLine, output } = await run(root, [])
+    expect({ code, lastLine }).toEqual({ code: 1, lastLine: 'tests: 2 passed, 1 failed' })
+    expect(output.indexOf('tests/e2e/failing.test.ts')).toBeGreaterThan(
+      output.indexOf('tests/unit/meets.test.ts'),
+    )
   })
 
   test('counts every error outside of any test', async () => {
