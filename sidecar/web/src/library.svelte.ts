@@ -1,35 +1,41 @@
-/** The characters on the page, and whether the sidecar can be reached. */
+/** The characters on the page. */
 import { ApiError } from './api/calling.ts'
 import { deleteCharacter, listCharacters, restoreCharacter, type Character } from './api/characters.ts'
-import { RETRY_MS, type Session } from './session.svelte.ts'
+import { Listing } from './listing.svelte.ts'
+import type { Session } from './session.svelte.ts'
 
 export class Library {
-  characters = $state.raw<Character[]>([])
-  /** When the list was read, or null while it never was. */
-  readAtMs = $state<number | null>(null)
-  /** Why the last reading failed, or empty. */
-  trouble = $state('')
-  /** No answer came at all: the page asks again by itself. */
-  isCutOff = $state(false)
-
-  readonly #session: Session
-  #reading: Promise<void> | undefined
-  #wishes = 0
-  #retry: ReturnType<typeof setTimeout> | undefined
+  readonly #listing: Listing<Character>
 
   constructor(session: Session) {
-    this.#session = session
+    this.#listing = new Listing(session, listCharacters)
+  }
+
+  get characters(): readonly Character[] {
+    return this.#listing.items
+  }
+
+  /** When the list was read, or null while it never was. */
+  get readAtMs(): number | null {
+    return this.#listing.readAtMs
+  }
+
+  /** Why the last reading failed, or empty. */
+  get trouble(): string {
+    return this.#listing.trouble
+  }
+
+  /** No answer came at all: the page asks again by itself. */
+  get isCutOff(): boolean {
+    return this.#listing.isCutOff
   }
 
   byId(id: string): Character | undefined {
     return this.characters.find((character) => character.id === id)
   }
 
-  /** Reads the list anew. Calls that come while it is read share one further reading. */
   load(): Promise<void> {
-    this.#wishes += 1
-    this.#reading ??= this.#readUntilFresh().finally(() => (this.#reading = undefined))
-    return this.#reading
+    return this.#listing.load()
   }
 
   /** Throws ApiError; a character that is gone already counts as deleted. */
@@ -39,36 +45,12 @@ export class Library {
     } catch (error) {
       if (!(error instanceof ApiError && error.status === 404)) throw error
     }
-    this.characters = this.characters.filter((character) => character.id !== id)
+    this.#listing.items = this.#listing.items.filter((character) => character.id !== id)
   }
 
   /** Out of the trash. Throws ApiError. */
   async restore(id: string): Promise<void> {
     await restoreCharacter(id)
     await this.load()
-  }
-
-  async #readUntilFresh(): Promise<void> {
-    let served: number
-    do {
-      served = this.#wishes
-      await this.#read()
-    } while (served !== this.#wishes)
-  }
-
-  async #read(): Promise<void> {
-    try {
-      this.characters = await listCharacters()
-      this.readAtMs = Date.now()
-      this.trouble = ''
-      this.isCutOff = false
-    } catch (error) {
-      if (this.#session.end(error)) return
-      if (!(error instanceof ApiError)) throw error
-      this.trouble = error.message
-      this.isCutOff = error.status === 0
-      clearTimeout(this.#retry)
-      if (this.isCutOff) this.#retry = setTimeout(() => void this.load(), RETRY_MS)
-    }
   }
 }
