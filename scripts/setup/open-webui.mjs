@@ -26,7 +26,7 @@ const PASSED_ON = [
 ]
 
 /** Which request is which: Open WebUI fills in these templates, and the sidecar reads them. */
-const TEMPLATES = {
+export const TEMPLATES = {
   'X-Troupe-Task': '{{TASK}}',
   'X-Troupe-Chat-Id': '{{CHAT_ID}}',
   'X-Troupe-Message-Id': '{{MESSAGE_ID}}',

@@ -1,7 +1,7 @@
 /** What is being looked at, as the query of an address. */
 import type { Filter } from './finding.ts'
 
-const PAGES = ['characters', 'lorebooks'] as const
+const PAGES = ['characters', 'lorebooks', 'keys'] as const
 
 export type Page = (typeof PAGES)[number]
 
@@ -13,22 +13,29 @@ export interface View {
   characterId: string | null
   /** The lorebook that is open. */
   lorebookId: string | null
+  /** The key that is open, or `NEW_KEY`. */
+  keyId: string | null
 }
+
+/** Stands for one that is being made: ids are longer. */
+export const NEW_KEY = 'new'
+
+export const NOTHING_OPEN = { characterId: null, lorebookId: null, keyId: null } as const
 
 export function readView(query: string): View {
   const fields = new URLSearchParams(query)
-  const lorebookId = fields.get('lorebook')
   return {
-    page: lorebookId === null ? readPage(fields) : 'lorebooks',
+    page: readPage(fields),
     search: fields.get('q') ?? '',
     filter: readFilter(fields),
     characterId: fields.get('character'),
-    lorebookId,
+    lorebookId: fields.get('lorebook'),
+    keyId: fields.get('key'),
   }
 }
 
 /** An address relative to the page; without anything to say it is the page itself. */
-export function writeView({ page, search, filter, characterId, lorebookId }: View): string {
+export function writeView({ page, search, filter, characterId, lorebookId, keyId }: View): string {
   const fields = new URLSearchParams()
   if (page !== 'characters') fields.set('page', page)
   if (search !== '') fields.set('q', search)
@@ -36,11 +43,15 @@ export function writeView({ page, search, filter, characterId, lorebookId }: Vie
   if (filter.kind === 'attention') fields.set('show', 'attention')
   if (characterId !== null) fields.set('character', characterId)
   if (lorebookId !== null) fields.set('lorebook', lorebookId)
+  if (keyId !== null) fields.set('key', keyId)
   return fields.size === 0 ? import.meta.env.BASE_URL : `?${fields.toString()}`
 }
 
-const readPage = (fields: URLSearchParams): Page =>
-  PAGES.find((page) => page === fields.get('page')) ?? 'characters'
+function readPage(fields: URLSearchParams): Page {
+  if (fields.has('lorebook')) return 'lorebooks'
+  if (fields.has('key')) return 'keys'
+  return PAGES.find((page) => page === fields.get('page')) ?? 'characters'
+}
 
 function readFilter(fields: URLSearchParams): Filter {
   const tag = fields.get('tag')

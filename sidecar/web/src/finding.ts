@@ -15,12 +15,18 @@ export function find(characters: readonly Character[], search: string, filter: F
 
 /** The first tag says what kind of character it is; the most frequent kinds come first, `limit` of them. */
 export function leadingTags(characters: readonly Character[], limit: number): string[] {
+  return ranked(characters.flatMap(({ tags }) => tags.slice(0, 1))).slice(0, limit)
+}
+
+/** All there are, the most frequent first. */
+export const tagsOf = (characters: readonly Character[]): string[] =>
+  ranked(characters.flatMap(({ tags }) => [...new Set(tags)]))
+
+function ranked(tags: readonly string[]): string[] {
   const counts = new Map<string, number>()
-  for (const { tags } of characters) {
-    if (tags[0] !== undefined) counts.set(tags[0], (counts.get(tags[0]) ?? 0) + 1)
-  }
-  const ranked = [...counts].sort((one, other) => other[1] - one[1] || one[0].localeCompare(other[0]))
-  return ranked.slice(0, limit).map(([tag]) => tag)
+  for (const tag of tags) counts.set(tag, (counts.get(tag) ?? 0) + 1)
+  const sorted = [...counts].sort((one, other) => other[1] - one[1] || one[0].localeCompare(other[0]))
+  return sorted.map(([tag]) => tag)
 }
 
 export function isSameFilter(one: Filter, other: Filter): boolean {

@@ -1,5 +1,5 @@
 /** What is being looked at, kept in the address: reload, Back and a copied link show the same. */
-import { readView, writeView, type Page, type View } from './address.ts'
+import { NOTHING_OPEN, readView, writeView, type Page, type View } from './address.ts'
 
 /** Browsers refuse more than about 100 changes of the address in 30 s, and typing is faster. */
 const SETTLE_MS = 300
@@ -25,15 +25,19 @@ export class Place {
   }
 
   open(characterId: string): void {
-    this.#step({ page: 'characters', characterId, lorebookId: null })
+    this.#step({ ...NOTHING_OPEN, page: 'characters', characterId })
   }
 
   openLorebook(lorebookId: string): void {
-    this.#step({ page: 'lorebooks', characterId: null, lorebookId })
+    this.#step({ ...NOTHING_OPEN, page: 'lorebooks', lorebookId })
+  }
+
+  openKey(keyId: string): void {
+    this.#step({ ...NOTHING_OPEN, page: 'keys', keyId })
   }
 
   goTo(page: Page): void {
-    if (page !== this.view.page) this.#step({ page, characterId: null, lorebookId: null })
+    if (page !== this.view.page) this.#step({ ...NOTHING_OPEN, page })
   }
 
   #step(change: Partial<View>): void {
@@ -45,8 +49,9 @@ export class Place {
 
   /** Back to the list: one step back if what is open was opened here, else in place. */
   close(): void {
-    if (this.view.characterId === null && this.view.lorebookId === null) return
-    this.view = { ...this.view, characterId: null, lorebookId: null }
+    const { characterId, lorebookId, keyId } = this.view
+    if ((characterId ?? lorebookId ?? keyId) === null) return
+    this.view = { ...this.view, ...NOTHING_OPEN }
     const state: unknown = history.state
     if (typeof state === 'object' && state !== null && 'isStep' in state) history.back()
     else history.replaceState(null, '', writeView(this.view))
@@ -60,7 +65,11 @@ export class Place {
     return writeView({ ...this.view, lorebookId })
   }
 
+  addressOfKey(keyId: string): string {
+    return writeView({ ...this.view, keyId })
+  }
+
   addressOfPage(page: Page): string {
-    return writeView({ ...this.view, page, characterId: null, lorebookId: null })
+    return writeView({ ...this.view, ...NOTHING_OPEN, page })
   }
 }
