@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 
-import { createReader, toChatBody } from '#providers/ollama.ts'
+import { createReader } from '#providers/ollama-answer.ts'
+import { toChatBody } from '#providers/ollama-request.ts'
 import type { ModelCall } from '#providers/provider.ts'
 
 import { inPieces, recorded, replay, textOf } from '../../support/replay.ts'
