@@ -11,7 +11,7 @@ import type { Background } from './background.ts'
 import type { Bases, BaseWish, By, DocumentState, KnowledgeBase } from './knowledge.ts'
 import type { Findable } from './passages.ts'
 import { buildProgress, CUT_VERSION, forgetBuild, type RecutParts } from './recut.ts'
-import { chunkingOf } from './reading-queue.ts'
+import { chunkingOf } from './reading.ts'
 
 export interface BaseParts {
   store: Store

@@ -13,7 +13,8 @@ import type { Added, Documents, DocumentState, KnowledgeChunk, KnowledgeDocument
 import type { Originals } from './originals.ts'
 import type { Findable, Passages } from './passages.ts'
 import type { ProgressBoard } from './progress.ts'
-import { isServerAway, type DocumentRow, type ReadingQueue } from './reading-queue.ts'
+import { isServerAway, type DocumentRow } from './reading.ts'
+import type { ReadingQueue } from './reading-queue.ts'
 
 export interface DocumentParts {
   store: Store

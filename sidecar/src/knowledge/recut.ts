@@ -12,7 +12,7 @@ import type { Store } from '#store/store.ts'
 import type { Originals } from './originals.ts'
 import type { Findable, Passages, Place } from './passages.ts'
 import type { ProgressBoard } from './progress.ts'
-import { readFile, type DocumentRow } from './reading-queue.ts'
+import { readFile, type DocumentRow } from './reading.ts'
 
 export interface RecutParts {
   store: Store
