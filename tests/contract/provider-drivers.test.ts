@@ -293,6 +293,17 @@ describe('openai', () => {
     expect(await (await open('openai', `${origin}/v1/`)).models(quiet())).toEqual([model])
   })
 
+  test.each([true, false])('a llama.cpp says whether its model sees: %s', async (vision) => {
+    const origin = await serve((request, response) => {
+      const answer =
+        request.url === '/v1/models'
+          ? { data: [{ id: 'a', owned_by: 'llamacpp' }] }
+          : { default_generation_settings: { n_ctx: 1_024 }, modalities: { vision, audio: false } }
+      response.end(JSON.stringify(answer))
+    })
+    expect(await (await open('openai', `${origin}/v1`)).models(quiet())).toMatchObject([{ sees: vision }])
+  })
+
   test('a llama.cpp that serves several models is not asked for the window of one, which would load it', async () => {
     const paths: (string | undefined)[] = []
     const row = { owned_by: 'llamacpp', meta: { n_ctx: 2_048, n_ctx_train: 8_192 } }

@@ -22,6 +22,7 @@ const ModelList = z.object({ data: z.array(ModelRow) })
 const Props = z.object({
   default_generation_settings: z.object({ n_ctx: z.number() }),
   total_slots: z.number().int().positive().optional(),
+  modalities: z.object({ vision: z.boolean() }).optional(),
 })
 
 export async function listModels(
@@ -55,6 +56,7 @@ export async function listModels(
       chats: !isEmbedder(row.id),
       ...(typeof contextTokens === 'number' && { contextTokens }),
       ...(slots?.total_slots !== undefined && { parallel: slots.total_slots }),
+      ...(slots?.modalities !== undefined && { sees: slots.modalities.vision }),
       ...given(waiting.get(row.id)),
     }
   })
