@@ -21,6 +21,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--alias", required=True, help="name of the model in /v1/models")
     parser.add_argument("--parallel", type=int, default=2, help="answers at the same time")
     parser.add_argument("--context", type=int, default=8192, help="tokens for each of them")
+    parser.add_argument("--repeat-penalty", type=float, default=1.0, help="for requests that name none")
     parser.add_argument("--embed", action="store_true", help="vectors of texts instead of answers")
     return parser.parse_args()
 
@@ -38,6 +39,7 @@ def server_settings(options: argparse.Namespace) -> xllamacpp.CommonParams:
     settings.cpuparams.n_threads = max(1, PROCESSORS // 2)
     # Reading a prompt waits less often; it leaves one processor to Open WebUI and the sidecar.
     settings.cpuparams_batch.n_threads = max(1, PROCESSORS - 1)
+    settings.sampling.penalty_repeat = options.repeat_penalty
     settings.use_jinja = True
     settings.endpoint_metrics = True
     settings.endpoint_slots = True

@@ -6,6 +6,8 @@ import { startModelServer } from './model-server.mjs'
 const OLLAMA_URL = 'http://127.0.0.1:11434'
 /** How long a server may take to say what it has. */
 const PROBE_MS = 1_500
+/** Without one a model of this size says its second sentence over and over until its room is full. */
+const REPEAT_PENALTY = 1.1
 
 /**
  * @typedef {object} Found
@@ -35,7 +37,7 @@ export async function findModelServers(env) {
  */
 export async function startEmbedded(logFile) {
   const apiKey = randomBytes(32).toString('base64url')
-  const { url } = await startModelServer({ logFile, apiKey })
+  const { url } = await startModelServer({ logFile, apiKey, repeatPenalty: REPEAT_PENALTY })
   return { OLLAMA_BASE_URL: '', OPENAI_API_BASE_URLS: `${url}/v1`, OPENAI_API_KEYS: apiKey }
 }
 

@@ -33,10 +33,17 @@ export async function embeddedModelFile() {
  * Starts the server and waits until the model is loaded. It speaks the OpenAI protocol under `<url>/v1` and listens on the
  * loopback address only. The caller stops it.
  *
- * @param {{ port?: number, logFile: string, alias?: string, apiKey?: string, embeds?: boolean }} options A free port by default;
+ * @param {{ port?: number, logFile: string, alias?: string, apiKey?: string, embeds?: boolean, repeatPenalty?: number }} options A free port by default;
  *   `alias` is the model's name. One that `embeds` does nothing else. Without an `apiKey` everybody on this machine is answered, pages in a browser included.
  */
-export async function startModelServer({ port, logFile, alias = EMBEDDED_MODEL, apiKey, embeds = false }) {
+export async function startModelServer({
+  port,
+  logFile,
+  alias = EMBEDDED_MODEL,
+  apiKey,
+  embeds = false,
+  repeatPenalty = 1,
+}) {
   const venv = await installModelServer()
   const at = port ?? (await freePort())
   const script = path.join(ROOT, 'scripts', 'model_server.py')
@@ -44,7 +51,10 @@ export async function startModelServer({ port, logFile, alias = EMBEDDED_MODEL, 
     name: 'the model server',
     url: `http://127.0.0.1:${at}`,
     command: path.join(venv, 'bin', 'python'),
-    args: [script, await embeddedModelFile(), String(at), '--alias', alias, ...(embeds ? ['--embed'] : [])],
+    args: [
+      ...[script, await embeddedModelFile(), String(at), '--alias', alias],
+      ...['--repeat-penalty', String(repeatPenalty), ...(embeds ? ['--embed'] : [])],
+    ],
     env: pythonEnv(apiKey === undefined ? {} : { MODEL_SERVER_API_KEY: apiKey }),
     logFile,
   })
