@@ -319,6 +319,7 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
           hasOutbox: outbox !== undefined,
           isStrict: config.recordsAreStrict,
         },
+        redis: kv.isShared ? kv : undefined,
         upstreams: upstreams.state,
         knowledge: search.index.health,
       }),

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { openMemoryKv } from '#kv/memory.ts'
@@ -59,6 +60,25 @@ describe.skipIf(!hasRedis)('Redis (skipped where Debian has no redis-server pack
       })
       .toContain('revoked')
     await Promise.all([here.close(), there.close()])
+  })
+
+  test.each([
+    ['a wrong password', (url: URL) => Object.assign(url, { password: 'wrong' })],
+    ['no password', (url: URL) => url],
+    [
+      'a database that there is not',
+      (url: URL) => Object.assign(url, { password: 'right', pathname: '/99' }),
+    ],
+  ])('one that refuses us for %s is told at the start', async (_name, change) => {
+    const operator = new Redis(redis.url)
+    await operator.config('SET', 'requirepass', 'right')
+    const url = change(new URL(redis.url)).href
+    await expect(openRedisKv({ url, now: Date.now })).rejects.toMatchObject({
+      code: 'invalid',
+      message: expect.stringContaining('REDIS_URL') as string,
+    })
+    await operator.config('SET', 'requirepass', '')
+    operator.disconnect()
   })
 
   test('one that is frozen answers within 100 ms that it does not, then at once, and works again afterwards', async () => {

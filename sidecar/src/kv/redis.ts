@@ -24,6 +24,9 @@ const PAUSE_MS = 5_000
 
 const KEYS_AT_ONCE = 500
 
+/** What a server says that is there and will not serve us. */
+const REFUSED = /^(WRONGPASS|NOAUTH|ERR DB index)/
+
 /** One Redis may serve other programs. */
 const PREFIX = 'troupe:'
 
@@ -34,6 +37,7 @@ export interface RedisKvOptions {
   now: () => number
 }
 
+/** One that is away is waited for in the background. Throws AppError `invalid` when it is there and refuses. */
 export async function openRedisKv({ url, now }: RedisKvOptions): Promise<Kv> {
   const options = {
     keyPrefix: PREFIX,
@@ -47,7 +51,20 @@ export async function openRedisKv({ url, now }: RedisKvOptions): Promise<Kv> {
   // Subscriptions wait for the connection, and no command is in a hurry there.
   const ears = new Redis(url, { ...options, enableOfflineQueue: true })
   for (const connection of [redis, ears]) connection.on('error', () => undefined)
+  let refusal: Error | undefined
+  redis.on('error', (error) => {
+    if (REFUSED.test(error.message)) refusal ??= error
+  })
   await Promise.race([Promise.all([connect(redis), connect(ears)]), sleep(START_MS)])
+  if (refusal !== undefined) {
+    redis.disconnect()
+    ears.disconnect()
+    throw new AppError(
+      'invalid',
+      'REDIS_URL: the Redis there refuses to serve us; check user, password and the number of the database in it',
+      { cause: refusal },
+    )
+  }
 
   let failures = 0
   let pausedUntilMs = 0

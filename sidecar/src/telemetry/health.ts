@@ -1,10 +1,11 @@
 /**
- * What /readyz says. Databases decide, but for that of the records while an outbox stands in for it; model servers and Open
- * WebUI are reported, since a chat explains their absence itself.
+ * What /readyz says. Databases decide, but for that of the records while an outbox stands in for it; model servers and Redis
+ * are reported, since a chat explains their absence itself, or goes on without.
  */
 import type { RecorderState } from '#analytics/recorder.ts'
 import { toAppError } from '#base/errors.ts'
 import type { Health } from '#base/health.ts'
+import type { Kv } from '#kv/kv.ts'
 import type { IndexHealth } from '#knowledge/search-index.ts'
 import type { UpstreamState } from '#providers/upstreams.ts'
 import type { Store } from '#store/store.ts'
@@ -20,32 +21,33 @@ export interface HealthParts {
     /** Answers are refused while none can be recorded. */
     isStrict: boolean
   }
+  /** Undefined where this process shares its values with nobody. */
+  redis: Pick<Kv, 'ping'> | undefined
   upstreams: () => UpstreamState[]
   knowledge: () => Promise<IndexHealth>
 }
 
+/** Whoever asks gives up sooner or later, and then knows nothing. */
+const PATIENCE_MS = 2_000
+
 export async function checkHealth({ isLeaving, ...on }: HealthParts): Promise<Health> {
   // At once: whoever asks is to send nobody here any more.
   if (isLeaving) return { status: 'unavailable', checks: { process: LEAVING } }
-  const { stores, records, upstreams, knowledge } = on
-  const checks: Health['checks'] = {}
-  const answers = async ({ ping }: Pick<Store, 'ping'>): Promise<Check> =>
-    ping().then(
-      () => ({ ok: true }),
-      (thrown: unknown) => ({ ok: false, message: toAppError(thrown).message }),
-    )
-  await Promise.all([
-    ...Object.entries(stores).map(async ([name, store]) => (checks[name] = await answers(store))),
-    (async () => (checks['analytics'] = await answers(records.store)))(),
+  const { stores, records, redis, upstreams, knowledge } = on
+  const pinged = { ...stores, analytics: records.store, ...(redis !== undefined && { redis }) }
+  const [pings, index] = await Promise.all([
+    Promise.all(Object.entries(pinged).map(async ([name, part]) => [name, await answers(part)] as const)),
+    within(knowledge(), KNOWLEDGE_SILENT),
   ])
+  const checks: Health['checks'] = Object.fromEntries(pings)
   const state = records.state()
   checks['records'] = recordsCheck(state, records.isStrict)
   const mustAnswer = records.hasOutbox ? Object.keys(stores) : [...Object.keys(stores), 'analytics']
   const broken = mustAnswer.some((name) => checks[name]?.ok !== true) || (records.isStrict && state.isFailing)
-  const worn = !checks['records'].ok || checks['analytics']?.ok !== true
+  const worn = !checks['records'].ok || pings.some(([, { ok }]) => !ok)
   const states = upstreams()
   for (const server of states) checks[`model server ${server.name}`] = { ok: server.healthy }
-  Object.assign(checks, checksOf(await knowledge()))
+  Object.assign(checks, checksOf(index))
   const silent = states.length === 0 || states.every((server) => !server.healthy)
   return { status: broken ? 'unavailable' : silent || worn ? 'degraded' : 'ready', checks }
 }
@@ -53,6 +55,25 @@ export async function checkHealth({ isLeaving, ...on }: HealthParts): Promise<He
 type Check = Health['checks'][string]
 
 const LEAVING: Check = { ok: false, message: 'Troupe is being stopped here; answers that run are finished' }
+
+const SILENT: Check = { ok: false, message: 'It does not answer' }
+const KNOWLEDGE_SILENT: IndexHealth = { words: SILENT, vectors: null, embedding: null }
+
+const answers = ({ ping }: Pick<Store, 'ping'>): Promise<Check> =>
+  within<Check>(
+    ping().then(
+      () => ({ ok: true }),
+      (thrown: unknown) => ({ ok: false, message: toAppError(thrown).message }),
+    ),
+    SILENT,
+  )
+
+/** What it says in time, else this. */
+const within = <T>(answer: Promise<T>, otherwise: T): Promise<T> =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(() => resolve(otherwise), PATIENCE_MS)
+    answer.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
 
 function recordsCheck(state: RecorderState, isStrict: boolean): Check {
   const { isFailing, isSpilling, isNearlyFull, pending, dropped, quarantined } = state
