@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 
 import pg from 'pg'
-import { afterAll, beforeAll, describe } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
+import { openEngines } from '#rag/index.ts'
 import { openPostgresLexicalIndex } from '#rag/lexical.postgres.ts'
 import { openSqliteLexicalIndex } from '#rag/lexical.sqlite.ts'
 
+import { openFaultProxy } from '../support/fault-proxy.ts'
 import { findPostgres, startPostgres } from '../support/postgres.ts'
 import { describeLexicalIndex } from './lexical.ts'
 
@@ -38,5 +40,20 @@ describe.skipIf(bin === undefined)(
     })
     const open = () => openPostgresLexicalIndex(pool)
     describeLexicalIndex(open, open)
+
+    test('a server that vanished without a word is asked anew when it is back', async () => {
+      const proxy = await openFaultProxy(server.port)
+      const databaseUrl = server.url.replace(String(server.port), String(proxy.port))
+      const { lexical, close } = await openEngines({
+        ...{ databaseUrl, connections: 1, answerTimeoutMs: 100, dataDir: '', deployment: 'test' },
+      })
+      // So that there is a connection that looks well.
+      await lexical.ping()
+      proxy.set({ kind: 'blackhole' })
+      await expect(lexical.ping()).rejects.toMatchObject({ code: 'unavailable' })
+      proxy.set({ kind: 'none' })
+      await lexical.ping()
+      await Promise.all([close(), proxy.close()])
+    })
   },
 )

@@ -9,6 +9,8 @@ export interface EngineOptions {
   databaseUrl: string
   /** The most that are opened to a PostgreSQL. */
   connections?: number
+  /** How long a PostgreSQL may take to an answer. */
+  answerTimeoutMs?: number
   /** Folder of the index files beside SQLite. */
   dataDir: string
   chromaUrl?: string | undefined
@@ -29,6 +31,9 @@ export interface Engines {
 /** Connections for searches alone: a turn must not wait for them behind an import. More searches at once are no faster. */
 const MOST_CONNECTIONS = 4
 const CONNECT_TIMEOUT_MS = 5_000
+
+/** A server that vanished without a word would keep all of them for ever. */
+const ANSWER_TIMEOUT_MS = 30_000
 
 /** Throws AppError `unavailable` when PostgreSQL does not answer; Chroma is not asked before it is used. */
 export async function openEngines(options: EngineOptions): Promise<Engines> {
@@ -54,7 +59,7 @@ async function openBesideSqlite(
 }
 
 async function openInPostgres(
-  { databaseUrl, connections = MOST_CONNECTIONS }: EngineOptions,
+  { databaseUrl, connections = MOST_CONNECTIONS, answerTimeoutMs = ANSWER_TIMEOUT_MS }: EngineOptions,
   chroma: VectorStore | undefined,
 ): Promise<Engines> {
   const { default: pg } = await import('pg')
@@ -62,9 +67,12 @@ async function openInPostgres(
     connectionString: databaseUrl,
     max: Math.min(connections, MOST_CONNECTIONS),
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: answerTimeoutMs,
+    keepAlive: true,
   })
   // As in `store/open.postgres.ts`: the next query reports it.
   pool.on('error', () => undefined)
+  pool.on('connect', (client) => client.on('error', () => undefined))
   const { openPostgresLexicalIndex } = await import('./lexical.postgres.ts')
   const { openPgvector, whyNoPgvector } = await import('./vectors.postgres.ts')
   try {

@@ -1,9 +1,7 @@
 /** Tables of a PostgreSQL that may be away at the start: they are brought up to date when it comes. */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import pg from 'pg'
-
-import type { Pool } from './pool.postgres.ts'
+import { isAway, type Pool } from './pool.postgres.ts'
 
 type Held = Pick<Pool, 'isHeld'>
 
@@ -11,9 +9,6 @@ type Held = Pick<Pool, 'isHeld'>
 const PATIENCE_MS = 5_000
 
 const AGAIN_MS = 1_000
-
-/** Classes of SQLSTATE: the connection, too many of them, a server that starts or stops. */
-const AWAY = /^(08|53|57)/
 
 /**
  * Resolves when the tables are up to date, or when the server is away: then the pool is held until they are. Rejects with what
@@ -52,5 +47,3 @@ async function keepTrying(
     }
   }
 }
-
-const isAway = (cause: unknown) => !(cause instanceof pg.DatabaseError) || AWAY.test(cause.code ?? '')

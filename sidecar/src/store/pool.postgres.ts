@@ -28,6 +28,47 @@ type Connected = (
   done?: (release?: unknown) => void,
 ) => void
 
+/** Classes of SQLSTATE: the connection, too many of them, a server that starts or stops. */
+const AWAY = /^(08|53|57)/
+
+/** The server is not there or not well, other than one that refuses what it was asked. */
+export function isAway(cause: unknown): boolean {
+  if (cause instanceof pg.DatabaseError) return AWAY.test(cause.code ?? '')
+  return !(cause instanceof TypeError)
+}
+
+/** An answer that does not come is told as such, whatever library asked. */
+class OurClient extends pg.Client {
+  constructor(config?: pg.ClientConfig) {
+    super(config)
+    // Of one that is in use nobody else listens, and a server that goes away would end the process; what it was asked fails by itself.
+    this.on('error', () => undefined)
+    const query = this.query.bind(this) as (...args: unknown[]) => unknown
+    const asking = (...args: unknown[]): unknown => {
+      const done: unknown = args.at(-1)
+      if (typeof done === 'function')
+        return query(...args.slice(0, -1), (error: unknown, result: unknown) => {
+          ;(done as (error: unknown, result: unknown) => void)(error && toldAway(error), result)
+        })
+      const answer = query(...args)
+      return answer instanceof Promise
+        ? answer.catch((cause: unknown) => {
+            throw toldAway(cause)
+          })
+        : answer
+    }
+    this.query = asking as typeof this.query
+  }
+}
+
+const toldAway = (cause: unknown): unknown =>
+  isAway(cause) && !(cause instanceof AppError)
+    ? new AppError('unavailable', 'The PostgreSQL database does not answer; ask again in a moment', {
+        cause,
+        facts: { retryAfterSeconds: 1 },
+      })
+    : cause
+
 class OurPool extends pg.Pool implements Pool {
   isHeld = false
 
@@ -66,7 +107,7 @@ class OurPool extends pg.Pool implements Pool {
       const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : 'unknown'
       throw DATA_FAULT.test(code)
         ? new AppError('invalid', 'PostgreSQL refuses this data', { cause: thrown, facts: { code } })
-        : new AppError('unavailable', 'The PostgreSQL database does not answer', { cause: thrown })
+        : new AppError('unavailable', 'The PostgreSQL database refuses to answer', { cause: thrown })
     }
   }
 }
@@ -75,6 +116,7 @@ class OurPool extends pg.Pool implements Pool {
 export function openPool(url: string, connections: number): Pool {
   const pool = new OurPool({
     connectionString: url,
+    Client: OurClient,
     max: connections,
     connectionTimeoutMillis: CONNECT_MS,
     query_timeout: ANSWER_MS,
