@@ -39,7 +39,7 @@ export interface KnowledgeParts {
 export async function openKnowledge(parts: KnowledgeParts): Promise<Knowledge> {
   const { store, index, log, now } = parts
   const audit = createAudit(store, now)
-  const originals = await openOriginals(parts.dataDir)
+  const originals = await openOriginals(parts.dataDir, parts.now)
   const passages = createPassages(store)
   const board = createProgressBoard(now)
   const shared = { store, index, originals, passages, board, read: parts.read ?? readInChild, log, now }

@@ -1,7 +1,7 @@
 /** Files of documents in the data folder, named by the hash of what they hold; never by what they were called. */
 import { createHash, randomBytes } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
-import { access, mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { access, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 
@@ -17,15 +17,25 @@ export interface Originals {
   drop(sha256: string): Promise<void>
 }
 
+/** An upload that nobody has added to for so long was broken off; a younger one may be another process's in this folder. */
+const LEFT_MS = 3_600_000
+
 /** Enough for every mark that tells a format. */
 const HEAD_BYTES = 8_192
 
-export async function openOriginals(dataDir: string): Promise<Originals> {
+export async function openOriginals(dataDir: string, now: () => number): Promise<Originals> {
   const folder = path.join(dataDir, 'knowledge')
   const arriving = path.join(folder, 'arriving')
   await mkdir(arriving, { recursive: true, mode: 0o700 })
-  // Uploads that the end of the process broke off.
-  for (const name of await readdir(arriving)) await rm(path.join(arriving, name), { force: true })
+  for (const name of await readdir(arriving)) {
+    const file = path.join(arriving, name)
+    const changedAtMs = await stat(file).then(
+      ({ mtimeMs }) => mtimeMs,
+      // It has arrived meanwhile.
+      () => undefined,
+    )
+    if (changedAtMs !== undefined && now() - changedAtMs > LEFT_MS) await rm(file, { force: true })
+  }
   const fileOf = (sha256: string) => path.join(folder, sha256)
 
   return {
