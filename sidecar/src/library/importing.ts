@@ -226,6 +226,6 @@ async function addCharacter(
 function sameName(shelf: Shelf, name: string, id: string): Note[] {
   const other = [...shelf.all()].find((summary) => summary.name === name && summary.deletedAtMs === null)
   if (other === undefined) return []
-  const message = `There is a character called ${name} already ("${other.id}"); this one is kept beside it as "${id}". To make it a new version of the other, import the file into "${other.id}".`
+  const message = `There is a character called ${name} already ("${other.id}"); this one is kept beside it as "${id}". To make it a new version of the other: npm run troupe -- import FILE --into ${other.id}`
   return [{ code: 'same_name', path: 'name', message }]
 }

@@ -347,6 +347,7 @@ test('a second character of the same name is told of', async () => {
   const { notes } = await library.importFile(file({ scenario: 'Calm.' }), WHO)
   expect(notes).toMatchObject([{ code: 'same_name' }])
   expect(notes[0]?.message).toContain('"mira-holt"')
+  expect(notes[0]?.message).toContain('import FILE --into mira-holt')
 })
 
 test.each(['json', 'yaml', 'png'] as const)('the same card as %s is not taken twice', async (format) => {
