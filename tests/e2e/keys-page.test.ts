@@ -267,7 +267,9 @@ describe('an owner', () => {
     await maker.getByRole('checkbox', { name: 'Passing guest' }).check()
     await pages.troupe.request('DELETE', `/troupe/api/characters/${gone}`)
     await press(maker, 'Make the key')
-    await maker.getByText(`There is no character "${gone}"`).waitFor()
+    const characters = maker.getByRole('group', { name: 'Which characters' })
+    await characters.getByText(`There is no character "${gone}"`).waitFor()
+    expect(await characters.evaluate((group) => group === document.activeElement)).toBe(true)
     expect(pages.complaints.splice(0)).toEqual([expect.stringContaining('400')])
 
     // Neither a step back nor a login that ends takes the draft.
@@ -352,6 +354,38 @@ describe('an admin', () => {
     await page.getByText('that work').first().waitFor({ timeout: 20_000 })
     await page.context().close()
     expect(pages.complaints.splice(0).every((text) => text.includes('ERR_FAILED'))).toBe(true)
+  })
+
+  test('hears what did not come, and works with what did', async () => {
+    await makeKey({ name: 'Half seen', characterIds: ['pia'] })
+    const page = await pages.open(pages.openWebUi.adminToken)
+    await page.getByRole('link', { name: 'Pia' }).waitFor()
+    const refuse = (address: string) =>
+      page.route(address, (route) =>
+        route.fulfill({ status: 500, json: { error: { message: 'The disk is full.' } } }),
+      )
+    await refuse('**/troupe/api/keys')
+    await page.getByRole('link', { name: 'Keys' }).click()
+    await page.getByText('The keys could not be read').waitFor()
+    await page.getByText('The disk is full.').waitFor()
+    await page.unroute('**/troupe/api/keys')
+    await press(page, 'Try again')
+    await row(page, 'Half seen').waitFor()
+    await refuse('**/troupe/api/keys')
+    await page.evaluate(() => window.dispatchEvent(new Event('focus')))
+    await page.getByText('it may be out of date. The disk is full.').waitFor()
+    await row(page, 'Half seen').waitFor()
+
+    // Without the characters a key is shown with their ids, and one for all of them can still be made.
+    await page.unroute('**/troupe/api/keys')
+    await refuse('**/troupe/api/characters?*')
+    await page.reload()
+    await row(page, 'Half seen').getByText('pia', { exact: true }).waitFor()
+    await press(page, 'New key')
+    await page.getByLabel('Some; the others do not exist for it').check()
+    await page.getByText('The characters could not be read. The disk is full.').waitFor()
+    await page.context().close()
+    expect(pages.complaints.splice(0).every((text) => text.includes('500'))).toBe(true)
   })
 })
 
