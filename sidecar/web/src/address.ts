@@ -1,7 +1,8 @@
 /** What is being looked at, as the query of an address. */
+import { readChoice, writeChoice, type Choice } from './figures/choice.ts'
 import type { Filter } from './finding.ts'
 
-const PAGES = ['characters', 'lorebooks', 'keys'] as const
+const PAGES = ['characters', 'lorebooks', 'figures', 'keys'] as const
 
 export type Page = (typeof PAGES)[number]
 
@@ -15,6 +16,7 @@ export interface View {
   lorebookId: string | null
   /** The key that is open, or `NEW_KEY`. */
   keyId: string | null
+  figures: Choice
 }
 
 /** Stands for one that is being made: ids are longer. */
@@ -31,11 +33,13 @@ export function readView(query: string): View {
     characterId: fields.get('character'),
     lorebookId: fields.get('lorebook'),
     keyId: fields.get('key'),
+    figures: readChoice(fields),
   }
 }
 
 /** An address relative to the page; without anything to say it is the page itself. */
-export function writeView({ page, search, filter, characterId, lorebookId, keyId }: View): string {
+export function writeView(view: View): string {
+  const { page, search, filter, characterId, lorebookId, keyId, figures } = view
   const fields = new URLSearchParams()
   if (page !== 'characters') fields.set('page', page)
   if (search !== '') fields.set('q', search)
@@ -44,6 +48,7 @@ export function writeView({ page, search, filter, characterId, lorebookId, keyId
   if (characterId !== null) fields.set('character', characterId)
   if (lorebookId !== null) fields.set('lorebook', lorebookId)
   if (keyId !== null) fields.set('key', keyId)
+  if (page === 'figures') for (const [name, value] of writeChoice(figures)) fields.set(name, value)
   return fields.size === 0 ? import.meta.env.BASE_URL : `?${fields.toString()}`
 }
 

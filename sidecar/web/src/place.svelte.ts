@@ -1,5 +1,6 @@
 /** What is being looked at, kept in the address: reload, Back and a copied link show the same. */
 import { NOTHING_OPEN, readView, writeView, type Page, type View } from './address.ts'
+import type { Choice } from './figures/choice.ts'
 
 /** Browsers refuse more than about 100 changes of the address in 30 s, and typing is faster. */
 const SETTLE_MS = 300
@@ -40,6 +41,11 @@ export class Place {
     if (page !== this.view.page) this.#step({ ...NOTHING_OPEN, page })
   }
 
+  /** What the figures are about. */
+  choose(change: Partial<Choice>): void {
+    this.#step({ figures: { ...this.view.figures, ...change } })
+  }
+
   #step(change: Partial<View>): void {
     clearTimeout(this.#settling)
     history.replaceState(history.state, '', writeView(this.view))
@@ -67,6 +73,10 @@ export class Place {
 
   addressOfKey(keyId: string): string {
     return writeView({ ...this.view, keyId })
+  }
+
+  addressOfChoice(change: Partial<Choice>): string {
+    return writeView({ ...this.view, figures: { ...this.view.figures, ...change } })
   }
 
   addressOfPage(page: Page): string {
