@@ -140,7 +140,7 @@ async function place(
     call: (upstream: Upstream) =>
       modelCall(ask, { ...composed, upstream }, on.cacheSalt(trustDomain(ask)), steps.send()),
     affinity: speaker === undefined ? 'no character' : `${speaker.characterId}@${String(speaker.version)}`,
-    person: ask.person?.id ?? ask.keyId,
+    asker: { person: ask.person?.id ?? ask.keyId, isTask: ask.task !== undefined },
   }
   await asker.admitted
   try {

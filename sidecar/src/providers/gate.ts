@@ -1,6 +1,6 @@
 /**
  * How many calls one model of one server runs at the same time, and who is next. People take turns: whoever asks ten times
- * waits behind everybody who asks once.
+ * waits behind everybody who asks once. What somebody asks themselves comes before what is asked for them.
  */
 import { AppError } from '#base/errors.ts'
 import type { StopSignal } from '#base/stopping.ts'
@@ -20,6 +20,12 @@ export interface GateLimits {
   perSecond: number | undefined
 }
 
+export interface Asker {
+  person: string
+  /** A title, follow-ups and the like: nobody looks at a screen for it. */
+  isTask: boolean
+}
+
 export interface Gate {
   readonly running: number
   readonly waiting: number
@@ -30,13 +36,14 @@ export interface Gate {
    * Waits for a turn. `onPlace` hears the place in the queue, 1 for the next, whenever it changes. Rejects with AppError
    * `unavailable` (and `retryAfterSeconds`) after 30 s or when too many wait, `cancelled` when `signal` aborts.
    */
-  enter(person: string, signal: StopSignal, onPlace: (place: number) => void): Promise<Release>
+  enter(asker: Asker, signal: StopSignal, onPlace: (place: number) => void): Promise<Release>
 }
 
 /** Must be called once, however the call ended. */
 export type Release = () => void
 
 interface Waiter {
+  isTask: boolean
   admit: (release: Release) => void
   onPlace: (place: number) => void
   place: number
@@ -139,7 +146,7 @@ export function createGate({ parallel, perSecond }: GateLimits, now: () => numbe
       refill()
       return waiting === 0 && running < parallel && allowance >= 1 ? start() : undefined
     },
-    enter(person, signal, onPlace) {
+    enter({ person, isTask }, signal, onPlace) {
       if (signal.aborted) return Promise.reject(cancelled())
       if (waiting >= MOST_WAITING) return Promise.reject(busy())
       return new Promise((resolve, reject) => {
@@ -156,6 +163,7 @@ export function createGate({ parallel, perSecond }: GateLimits, now: () => numbe
           give(busy())
         }, LONGEST_WAIT_MS)
         const waiter: Waiter = {
+          isTask,
           admit(release) {
             clearTimeout(limit)
             signal.removeEventListener('abort', abort)
@@ -165,10 +173,15 @@ export function createGate({ parallel, perSecond }: GateLimits, now: () => numbe
           place: 0,
         }
         signal.addEventListener('abort', abort)
-        queues.set(person, [...(queues.get(person) ?? []), waiter])
+        queues.set(person, lineUp(queues.get(person) ?? [], waiter))
         waiting += 1
         admitNext()
       })
     },
   }
+}
+
+function lineUp(queue: readonly Waiter[], waiter: Waiter): Waiter[] {
+  const firstTask = waiter.isTask ? -1 : queue.findIndex(({ isTask }) => isTask)
+  return firstTask === -1 ? [...queue, waiter] : queue.toSpliced(firstTask, 0, waiter)
 }

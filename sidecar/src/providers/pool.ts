@@ -8,7 +8,7 @@ import { AppError, toAppError } from '#base/errors.ts'
 import type { StopSignal } from '#base/stopping.ts'
 
 import { createBreaker, type Attempt, type Breaker } from './breaker.ts'
-import { createGate, type Gate, type Release } from './gate.ts'
+import { type Asker, createGate, type Gate, type Release } from './gate.ts'
 import type { Delta, Listener, ModelCall } from './provider.ts'
 import type { Upstream } from './upstreams.ts'
 import { cancelled } from './wire-error.ts'
@@ -36,7 +36,7 @@ export interface Placing {
   /** Equal for prompts with the same beginning, e.g. the version of a character. */
   affinity: string
   /** Whoever takes turns with others. */
-  person: string
+  asker: Asker
 }
 
 /** A call whose answer has begun. */
@@ -114,9 +114,9 @@ export function createPool({ now, parallel, perSecond, replicas }: PoolOptions):
     return fresh
   }
 
-  async function queue({ lane, attempt }: Choice, person: string, listener: Listener): Promise<Release> {
+  async function queue({ lane, attempt }: Choice, asker: Asker, listener: Listener): Promise<Release> {
     try {
-      return await wait(lane.gate, person, listener)
+      return await wait(lane.gate, asker, listener)
     } catch (thrown) {
       attempt.undecided()
       throw thrown
@@ -174,7 +174,7 @@ export function createPool({ now, parallel, perSecond, replicas }: PoolOptions):
         const isRetry = failure !== undefined
         if (isRetry) retries += 1
         const askedAtMs = now()
-        const release = choice.lane.gate.tryEnter() ?? (await queue(choice, wish.person, listener))
+        const release = choice.lane.gate.tryEnter() ?? (await queue(choice, wish.asker, listener))
         queuedMs += now() - askedAtMs
         try {
           if (isRetry) await pause(Math.random() * LONGEST_BACKOFF_MS, signal)
@@ -234,8 +234,8 @@ function inOrderFor(affinity: string, lanes: readonly Lane[]): Lane[] {
     .map(({ lane }) => lane)
 }
 
-async function wait(gate: Gate, person: string, listener: Listener): Promise<Release> {
-  const release = await gate.enter(person, listener.signal, (place) => {
+async function wait(gate: Gate, asker: Asker, listener: Listener): Promise<Release> {
+  const release = await gate.enter(asker, listener.signal, (place) => {
     listener.tell({ type: 'status', text: waitingFor(place), isDone: false })
   })
   // Whoever leaves while waiting must not keep the place that comes later.

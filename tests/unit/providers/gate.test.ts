@@ -19,10 +19,10 @@ interface Visit {
   error?: unknown
 }
 
-function visit(gate: Gate, person: string, signal = quiet()): Visit {
+function visit(gate: Gate, person: string, signal = quiet(), isTask = false): Visit {
   const visit: Visit = { person, places: [] }
   gate
-    .enter(person, signal, (place) => visit.places.push(place))
+    .enter({ person, isTask }, signal, (place) => visit.places.push(place))
     .then(
       (release) => (visit.release = release),
       (error: unknown) => (visit.error = error),
@@ -53,6 +53,15 @@ test('people take turns: who asks ten times waits behind everybody who asks once
     if (visits.length === 0) break
   }
   expect(order).toEqual(['many', 'one', 'two', 'many', 'many', 'many'])
+})
+
+test('what somebody asks comes before the tasks that wait for them, and takes the turn of nobody else', () => {
+  const gate = createGate({ parallel: 1, perSecond: undefined }, Date.now)
+  gate.tryEnter()
+  const [title, followUps] = [visit(gate, 'a', quiet(), true), visit(gate, 'a', quiet(), true)]
+  const other = visit(gate, 'b')
+  const next = visit(gate, 'a')
+  expect([next, other, title, followUps].map(({ places }) => places.at(-1))).toEqual([1, 2, 3, 4])
 })
 
 test('who waits hears the place, and each step forward', async () => {
@@ -129,7 +138,11 @@ test('never more at the same time than allowed, none forgotten, whatever comes a
             const leaver = new AbortController()
             leavers.push(leaver)
             gate
-              .enter(`person ${String(at % 3)}`, leaver.signal, () => undefined)
+              .enter(
+                { person: `person ${String(at % 3)}`, isTask: at % 2 === 0 },
+                leaver.signal,
+                () => undefined,
+              )
               .then(
                 (release) => inside.push(release),
                 () => undefined,

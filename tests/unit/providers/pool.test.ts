@@ -50,7 +50,8 @@ async function place(
 ): Promise<{ placed: Placed; notices: Notice[] }> {
   const notices: Notice[] = []
   const listener = { signal, isThere: true, tell: (notice: Notice) => void notices.push(notice) }
-  const wish = { candidates, call: () => ({}) as ModelCall, affinity, person }
+  const asker = { person, isTask: false }
+  const wish = { candidates, call: () => ({}) as ModelCall, affinity, asker }
   return { placed: await pool.place(wish, listener), notices }
 }
 
@@ -217,7 +218,12 @@ describe('a queue', () => {
     const busy = server('a', well)
     const { placed } = await place(pool, [busy])
     const listener = { signal: new AbortController().signal, isThere: true, tell: () => undefined }
-    const wish = { candidates: [busy], call: () => ({}) as ModelCall, affinity: 'mira@1', person: 'ann' }
+    const wish = {
+      candidates: [busy],
+      call: () => ({}) as ModelCall,
+      affinity: 'mira@1',
+      asker: { person: 'ann', isTask: false },
+    }
     const left = pool.place(wish, listener)
     listener.isThere = false
     placed.release()
