@@ -109,6 +109,15 @@ describe('the holder of a key', () => {
     expect(keys.find((key) => key.id === id)).toMatchObject({ quotas })
   })
 
+  test('counts no turn of which nothing came', async () => {
+    const limits = { turnsPerDay: 1, tokensPerDay: 9_999 }
+    const { secret } = await makeKey({ scopes: ['chat', 'models', 'base-models'], limits })
+    const body = { model: 'nobody-here', messages: [{ role: 'user', content: 'Hi' }] }
+    const unknown = await troupe.request('POST', '/v1/chat/completions', { key: secret, body })
+    expect(unknown.status).toBe(404)
+    expect(await statuses(2, () => chatBy(secret))).toEqual([200, 429])
+  })
+
   test('meets what an admin has changed with the next request, and the audit has it', async () => {
     const { id, secret } = await makeKey({
       scopes: ['chat', 'models', 'base-models'],

@@ -44,6 +44,8 @@ export interface Allowance {
 
 export interface Spent extends PricedUsage {
   model: string | null
+  /** It failed before a word of the answer came. */
+  isVain?: boolean
 }
 
 export interface Ticket {
@@ -257,9 +259,9 @@ function goingOnOf(id: string, rule: Rule): GoingOn[] {
 const mirrored = (rules: readonly Rule[]): Rule[] =>
   rules.filter(({ kind }) => kind !== 'sum').map((rule) => ({ ...rule, most: Infinity }))
 
-/** A turn counts as one whatever it cost; a call that told no figures cost nothing. */
+/** A turn counts as one whatever it cost, unless nothing came of it; a call that told no figures cost nothing. */
 function usedOf(name: string, reserved: number, spent: readonly Spent[], costOf: CostOf): number {
-  if (name === 'turns') return reserved
+  if (name === 'turns') return spent.length > 0 && spent.every(({ isVain }) => isVain) ? 0 : reserved
   const of = name === 'budget' ? (one: Spent) => costOf(one.model, one) ?? 0 : tokensOf
   return spent.reduce((sum, one) => sum + of(one), 0)
 }

@@ -198,6 +198,21 @@ describe('a quota', () => {
     expect(await refusalOf(limits)).toBeUndefined()
   })
 
+  test('of turns takes back one of which nothing came, and only that', async () => {
+    const limits = open({ turnsPerDay: 1 })
+    const turn = async (isVain: boolean) => {
+      const ticket = limits.admit(wish())
+      await ticket.admitted
+      ticket.spend({ model: 'm', promptTokens: null, completionTokens: null, isVain })
+      ticket.end()
+      await Promise.resolve()
+      await Promise.resolve()
+    }
+    await turn(true)
+    await turn(false)
+    expect(await refusalOf(limits)).toMatchObject({ code: 'quota' })
+  })
+
   test('of tokens is refused before it is used up, and says so', async () => {
     const limits = open({ tokensPerDay: 100 })
     const refused = await refusalOf(limits, { tokens: 450 })
