@@ -123,7 +123,7 @@ describe('the numbers', () => {
       .poll(() => tile(page, 'Finished answers').innerText())
       .toContain(`${number('messages')}\nof ${number('calls')} calls`)
     expect(await tile(page, 'Failures').innerText()).toContain(
-      `${(number('errorRate') * 100).toFixed(1)} %\n${number('failed')} of ${number('calls') - number('cancelled')} calls`,
+      `${Number((number('errorRate') * 100).toFixed(1))} %\n${number('failed')} of ${number('calls') - number('cancelled')} calls`,
     )
     const { up, down } = (await figure('ratings')).total ?? {}
     expect(await tile(page, 'Satisfaction').innerText()).toContain(`of ${Number(up) + Number(down)} thumbs`)

@@ -40,7 +40,7 @@ describe('the address', () => {
     'by=colour',
     'from=2026-02-30&to=2026-03-01',
     'from=2026-02-02&to=2026-02-01',
-    'from=2026-02-01',
+    'from=2026-02-01&to=soon',
   ])('%s is nothing that can be shown, so the usual is', (query) => {
     expect(read(query)).toEqual(usual)
   })
