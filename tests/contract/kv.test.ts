@@ -153,7 +153,7 @@ describe.skipIf(!hasRedis)('Redis (skipped where Debian has no redis-server pack
     const startedAtMs = performance.now()
     const kv = await openRedisKv({ url: 'redis://127.0.0.1:9', now: Date.now })
     expect(performance.now() - startedAtMs).toBeLessThan(3_000)
-    await expect(kv.ping()).rejects.toMatchObject({ code: 'unavailable' })
+    await expect(kv.ping()).rejects.toMatchObject({ code: 'unavailable', facts: { server: 'Redis' } })
     await kv.close()
   })
 })

@@ -43,11 +43,12 @@ describe.skipIf(bin === undefined)(
       const asking = [
         store.db.select().from(characters),
         store.atomically((to) => [to.delete(characters)]),
-      ].map((answer) => answer.then(String, (thrown: unknown) => toAppError(thrown).code))
+      ].map((answer) => answer.then(String, (thrown: unknown) => toAppError(thrown)))
       const waiting = `select pid from pg_stat_activity where wait_event_type = 'Lock'`
       await expect.poll(async () => (await watching.query(waiting)).rowCount, { interval: 10 }).toBe(2)
       await watching.query(`select pg_terminate_backend(pid) from (${waiting}) waiting`)
-      expect(await Promise.all(asking)).toEqual(['unavailable', 'unavailable'])
+      const away = { code: 'unavailable', facts: { server: 'PostgreSQL' } }
+      expect(await Promise.all(asking)).toMatchObject([away, away])
       await Promise.all([locking.end(), watching.end(), store.close()])
     })
   },

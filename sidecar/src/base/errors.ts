@@ -31,6 +31,7 @@ export interface ErrorDetails {
 export class AppError extends Error {
   readonly code: ErrorCode
   readonly param: string | undefined
+  /** `server`, where one is away: its name, for whoever asked several at once. */
   readonly facts: Readonly<Record<string, string | number | boolean>>
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {

@@ -220,7 +220,10 @@ const connect = (connection: Redis): Promise<void> => connection.connect().catch
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref())
 
 const gone = (cause?: unknown): AppError =>
-  new AppError('unavailable', 'Redis does not answer; look at REDIS_URL and at the server there', { cause })
+  new AppError('unavailable', 'Redis does not answer; look at REDIS_URL and at the server there', {
+    cause,
+    facts: { server: 'Redis' },
+  })
 
 const shas = new Map<string, string>()
 function shaOf(script: string): string {

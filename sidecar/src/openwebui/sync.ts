@@ -111,9 +111,10 @@ export function createSync({
           log.error({ code: error.code, error }, 'Open WebUI could not be brought up to date')
           return
         }
+        const server = String(error.facts['server'] ?? 'A server')
         log.warn(
-          { code: error.code, retryMs },
-          'Open WebUI does not answer; its cast is brought up to date later',
+          { code: error.code, server, retryMs },
+          `${server} does not answer; the cast in Open WebUI is brought up to date later`,
         )
         plan(retryMs, Math.min(retryMs * 2, LONGEST_RETRY_MS))
       })

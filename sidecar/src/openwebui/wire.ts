@@ -105,7 +105,7 @@ export function refusal(reply: Reply): AppError {
     return new AppError(
       'unavailable',
       `The proxy before Open WebUI answers ${String(status)}; is it running?`,
-      { facts },
+      { facts: { ...facts, server: 'Open WebUI' } },
     )
   }
   const detail = detailOf(reply)
@@ -144,14 +144,12 @@ const silent = (url: string, cause: unknown): AppError =>
   new AppError(
     'unavailable',
     `Open WebUI at ${new URL(url).origin} does not answer; start it, or check OPENWEBUI_URL`,
-    {
-      cause,
-    },
+    { cause, facts: { server: 'Open WebUI' } },
   )
 
 const tooSlow = (url: string, timeoutMs: number, cause: unknown): AppError =>
   new AppError(
     'upstream_timeout',
     `Open WebUI at ${new URL(url).origin} did not answer within ${String(timeoutMs / 1_000)} s; look at its log`,
-    { cause },
+    { cause, facts: { server: 'Open WebUI' } },
   )

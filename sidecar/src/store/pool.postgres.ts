@@ -65,7 +65,7 @@ const toldAway = (cause: unknown): unknown =>
   isAway(cause) && !(cause instanceof AppError)
     ? new AppError('unavailable', 'The PostgreSQL database does not answer; ask again in a moment', {
         cause,
-        facts: { retryAfterSeconds: 1 },
+        facts: { server: 'PostgreSQL', retryAfterSeconds: 1 },
       })
     : cause
 
@@ -131,5 +131,5 @@ const noConnection = (cause: unknown) =>
   new AppError(
     'unavailable',
     'No connection to the PostgreSQL database is free, or it does not answer; ask again in a moment',
-    { cause, facts: { retryAfterSeconds: 1 } },
+    { cause, facts: { server: 'PostgreSQL', retryAfterSeconds: 1 } },
   )

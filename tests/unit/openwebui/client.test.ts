@@ -59,6 +59,7 @@ describe('a failure says what it means and what to do', () => {
     expect(error).toMatchObject({
       code: 'unavailable',
       message: 'Open WebUI at http://127.0.0.1:9 does not answer; start it, or check OPENWEBUI_URL',
+      facts: { server: 'Open WebUI' },
     })
     await nobody.close()
   })
@@ -67,7 +68,10 @@ describe('a failure says what it means and what to do', () => {
     const silent = createServer()
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
     const wire = openWire(`http://127.0.0.1:${String((silent.address() as AddressInfo).port)}`, 30)
-    expect(await failure(wire.ask({ path: '/', token: 'x' }))).toMatchObject({ code: 'upstream_timeout' })
+    expect(await failure(wire.ask({ path: '/', token: 'x' }))).toMatchObject({
+      code: 'upstream_timeout',
+      facts: { server: 'Open WebUI' },
+    })
     await wire.close()
     silent.closeAllConnections()
     await new Promise((resolve) => silent.close(resolve))

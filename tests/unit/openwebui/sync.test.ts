@@ -250,6 +250,15 @@ describe('a schedule', () => {
     expect(JSON.stringify(lines)).not.toContain('a name')
   })
 
+  test.each(['Redis', 'PostgreSQL', 'Open WebUI'])('names %s where that does not answer', async (server) => {
+    answer = () => Promise.reject(new AppError('unavailable', 'away', { facts: { server } }))
+    sync.schedule()
+    await clock.advance(300)
+    expect(lines).toMatchObject([
+      { server, msg: `${server} does not answer; the cast in Open WebUI is brought up to date later` },
+    ])
+  })
+
   test('warns of what somebody has to look at', async () => {
     answer = () =>
       Promise.resolve([{ id: 'troupe-task', name: 'x', params: {}, meta: {}, access_grants: [] }])
