@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -198,6 +198,22 @@ describe('the library', () => {
     expect(await saying('archive', '--out', target)).toContain(target)
     expect(await saying('import', target)).toMatch(/^Import \S+ \d+ files\nskipped \d+\n(skipped .*\n)+$/)
     expect(await saying('doctor', target)).toMatch(/fine .*library\.zip:cards\/pia\/1\.json.* Pia/)
+  })
+
+  test('as an archive that lacks files tells how many, and ends with 1', async () => {
+    const target = path.join(folder, 'lacking.zip')
+    const originals = path.join(troupe.dataDir, 'originals')
+    await rename(originals, `${originals}-away`)
+    const said = await troupeCommand(['archive', '--out', target])
+    const inJson = await troupeCommand(['archive', '--out', target, '--json'])
+    await rename(`${originals}-away`, originals)
+    expect(said).toMatchObject({
+      code: 1,
+      out: expect.stringMatching(/that it lacks.*: [1-9]\d*\./) as unknown,
+    })
+    expect(JSON.parse(inJson.out)).toMatchObject({ file: target, missing: expect.any(Number) as unknown })
+    const whole = await troupeCommand(['archive', '--out', target, '--json'])
+    expect([whole.code, JSON.parse(whole.out)]).toMatchObject([0, { missing: 0 }])
   })
 
   test('an archive tells what became of every card, with its notes, whatever its name looks like', async () => {

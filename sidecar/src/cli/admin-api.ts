@@ -15,8 +15,8 @@ export interface AdminApi {
   upload<T>(path: string, file: { name: string; bytes: Uint8Array }, schema: z.ZodType<T>): Promise<T>
   /** Sends a file as it is, however large. */
   send<T>(method: string, path: string, file: string, schema: z.ZodType<T>): Promise<T>
-  /** Into a file, however large; its size. An answer that breaks off leaves no file. */
-  downloadTo(path: string, file: string): Promise<number>
+  /** Into a file, however large. An answer that breaks off leaves no file. */
+  downloadTo(path: string, file: string): Promise<{ sizeBytes: number; headers: Headers }>
   /** Sends JSON, and hands out the lines of an answer as they come. Throws also for a line that tells an error. */
   lines<T>(path: string, body: unknown, schema: z.ZodType<T>): AsyncGenerator<T, void, undefined>
   download(path: string): Promise<{ name: string; bytes: Uint8Array }>
@@ -120,7 +120,7 @@ export function openAdminApi({ url, key }: { url: string; key: string | undefine
         if (fault !== undefined) throw fault
         throw new AppError('unavailable', `The download broke off; ${file} was not written`, { cause })
       }
-      return (await stat(file)).size
+      return { sizeBytes: (await stat(file)).size, headers: answer.headers }
     },
     async *lines(path, body, schema) {
       const json = { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }

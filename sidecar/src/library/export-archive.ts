@@ -11,14 +11,21 @@ export interface ArchivedLibrary {
   lorebooks: Pick<Lorebooks, 'list'>
 }
 
+export interface LibraryArchive {
+  stream: ZipStream
+  /** Originals and portraits that versions name and the data folder does not have: they are left out. */
+  missing: number
+}
+
 /**
  * Streams the archive; whoever reads it may stop at any time. Cards are packed one after the other as they are read, so
- * that memory stays flat. A file that is gone from the data folder is left out.
+ * that memory stays flat.
  */
-export async function exportArchive({ library, lorebooks }: ArchivedLibrary): Promise<ZipStream> {
+export async function exportArchive({ library, lorebooks }: ArchivedLibrary): Promise<LibraryArchive> {
   const { files } = library
   const zip = createZip()
   const packed = new Set<string>()
+  const missing = new Set<string>()
   const add = (path: string, read: () => Promise<Uint8Array>) => {
     if (packed.has(path)) return
     packed.add(path)
@@ -39,11 +46,14 @@ export async function exportArchive({ library, lorebooks }: ArchivedLibrary): Pr
       )
       if (await files.hasOriginal(originalHash))
         add(archivePath.original(originalHash), () => files.original(originalHash))
-      if (pictureHash !== null && (await files.hasPicture(pictureHash)))
+      else missing.add(archivePath.original(originalHash))
+      if (pictureHash === null) continue
+      if (await files.hasPicture(pictureHash))
         add(archivePath.picture(pictureHash), () => files.picture(pictureHash, 512, 'webp'))
+      else missing.add(archivePath.picture(pictureHash))
     }
   }
   for (const lorebook of lorebooks.list())
     addJson(archivePath.lorebook(lorebook.id), () => Promise.resolve(archiveLorebook(lorebook)))
-  return zip.end()
+  return { stream: zip.end(), missing: missing.size }
 }

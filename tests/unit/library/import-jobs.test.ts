@@ -224,7 +224,7 @@ test('results are paged, and forgotten a month after the end', async () => {
 
 describe('a library archive', () => {
   const WHO = { actor: 'Tess' }
-  const exported = async (on = house) => buffer(await exportArchive(on))
+  const exported = async (on = house) => buffer((await exportArchive(on)).stream)
 
   async function fill(): Promise<void> {
     const bytes = await readFile('tests/fixtures/cards/own-cc0/v3_assets.charx')
@@ -252,6 +252,24 @@ describe('a library archive', () => {
       ]
       expect(Buffer.from(two.bytes).equals(one.bytes)).toBe(true)
     }
+  })
+
+  test('counts every file that the data folder lacks once', async () => {
+    await fill()
+    await house.library.edit('mira', { card: { scenario: 'Loud.' }, ...WHO })
+    const missing = async () => {
+      const archive = await exportArchive(house)
+      await buffer(archive.stream)
+      return archive.missing
+    }
+    expect(await missing()).toBe(0)
+    const versions = (await house.library.list()).map(({ id }) => house.library.versions(id))
+    const { files } = house.library
+    for (const { originalHash, pictureHash } of (await Promise.all(versions)).flat()) {
+      await files.dropOriginal(originalHash)
+      if (pictureHash !== null) await files.dropPicture(pictureHash)
+    }
+    expect(await missing()).toBe(3)
   })
 
   test('changes nothing where it came from, and never touches another character of the same id', async () => {

@@ -209,10 +209,17 @@ const control = (action: 'stop' | 'resume') =>
 
 async function archive({ values, api, screen }: Run): Promise<number> {
   const target = textOf(values, 'out') ?? 'troupe-library.zip'
-  const sizeBytes = await api.downloadTo('/troupe/api/library/archive', target)
+  const { sizeBytes, headers } = await api.downloadTo('/troupe/api/library/archive', target)
+  const missing = Number(headers.get('x-troupe-missing-files') ?? 0)
   screen.line(`Wrote ${target} (${String(sizeBytes)} bytes)`)
-  screen.result({ file: target, sizeBytes })
-  return 0
+  if (missing > 0)
+    screen.line(
+      `Pictures and card files that the library names and that it lacks, since they are not in the data folder of the sidecar: ` +
+        `${String(missing)}. Where several sidecars have data folders of their own, let them share one (docs/operations.md); ` +
+        'others were lost',
+    )
+  screen.result({ file: target, sizeBytes, missing })
+  return missing > 0 ? 1 : 0
 }
 
 export const importCommands: readonly Command[] = [

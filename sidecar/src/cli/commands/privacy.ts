@@ -28,9 +28,9 @@ async function exportPerson({ positionals, api, screen }: Run): Promise<number> 
   const [id, file] = positionals
   if (id === undefined || file === undefined)
     throw new AppError('invalid', 'Name the person and a file, e.g. "privacy export ID person.zip"')
-  const bytes = await api.downloadTo(pathOf(id, '/export'), file)
+  const { sizeBytes } = await api.downloadTo(pathOf(id, '/export'), file)
   screen.line(`Wrote ${file}`)
-  screen.result({ file, bytes })
+  screen.result({ file, bytes: sizeBytes })
   return 0
 }
 

@@ -5,6 +5,7 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
 import { z } from 'zod'
 
+import type { LibraryArchive } from '#library/export-archive.ts'
 import type { ImportJobs } from '#library/import-jobs.ts'
 
 import { check } from '../body.ts'
@@ -54,7 +55,8 @@ export const archiveOperations: readonly Operation[] = [
   {
     method: 'get',
     path: '/',
-    summary: 'The whole library, with its lorebooks, as a zip archive',
+    summary:
+      'The whole library, with its lorebooks, as a zip archive; x-troupe-missing-files counts what the data folder lacks',
     may: 'viewer',
     answer: 'application/zip',
     audit: ['archive_export', 'the library'],
@@ -64,7 +66,7 @@ export const archiveOperations: readonly Operation[] = [
 export interface ImportParts {
   imports: ImportJobs
   /** The whole library as a zip archive. */
-  exportArchive: () => Promise<NodeJS.ReadableStream>
+  exportArchive: () => Promise<LibraryArchive>
 }
 
 export function importRoutes({ imports }: ImportParts) {
@@ -91,16 +93,17 @@ export function importRoutes({ imports }: ImportParts) {
 export function archiveRoutes({ exportArchive }: ImportParts) {
   return new Hono<AppEnv>().get('/', async (c) => {
     const { outgoing } = c.env
-    const archive = await exportArchive()
+    const { stream, missing } = await exportArchive()
     outgoing.writeHead(200, {
       'content-type': 'application/zip',
       'content-disposition': 'attachment; filename="troupe-library.zip"',
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
       'x-request-id': c.var.requestId,
+      'x-troupe-missing-files': String(missing),
     })
     // A reset socket says that the archive is not whole; there is no other way to say it after the first byte.
-    await pipeline(archive, outgoing).catch(() => outgoing.destroy())
+    await pipeline(stream, outgoing).catch(() => outgoing.destroy())
     return RESPONSE_ALREADY_SENT
   })
 }
