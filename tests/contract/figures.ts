@@ -175,6 +175,22 @@ export function describeFigures(url: () => string): void {
     })
   })
 
+  test('a day on which nobody asks has the people of the days before it', async () => {
+    await record([{ id: 'a1', person: 'ann', startedAtMs: NOW - HOUR_MS }])
+    await rollUpOf().run()
+    // Open again after more than a month in which it did not run.
+    nowMs = NOW + 40 * DAY_MS
+    const before = await figure('people', { fromMs: NOW, toMs: nowMs })
+    expect(before.rows).toHaveLength(1)
+    await rollUpOf().run()
+    const { rows } = await figure('people', { fromMs: NOW, toMs: nowMs })
+    expect(rows).toHaveLength(41)
+    expect(rows[1]).toMatchObject({ daily: 0, weekly: 1, monthly: 1, stickiness: 0, returning: 0 })
+    expect(rows[7]).toMatchObject({ weekly: 0, monthly: 1 })
+    expect(rows[29]).toMatchObject({ monthly: 1 })
+    expect(rows[30]).toMatchObject({ monthly: 0 })
+  })
+
   test('a late row, a rating and one taken back change the figures that they belong to', async () => {
     await record(calls)
     await rollUpOf().run()

@@ -30,7 +30,8 @@ export async function people(context: Context): Promise<Figure> {
   let hidden = 0
   for (
     let dayMs = period.fromMs;
-    dayMs < Math.min(period.toMs, context.now());
+    // A day that was not counted yet has no number, not even none.
+    dayMs < Math.min(period.toMs, context.dataAsOfMs);
     dayMs = calendar.next('day', dayMs)
   ) {
     const { day = 0, week = 0, month = 0, fresh = 0 } = of.get(dayMs) ?? {}

@@ -5,7 +5,7 @@ import { rowsOf, type Store } from '#store/store.ts'
 
 import { DAY_MS } from '../calendar.ts'
 import { eachMember } from '../person-set.ts'
-import { dequeue, queued } from './queue.ts'
+import { dequeue, enqueue, markOf, queued, setMark } from './queue.ts'
 import type { RollUpRun } from './roll-up.ts'
 
 const WEEK_DAYS = 7
@@ -58,6 +58,21 @@ async function firstDays({ db, t: { people } }: Store, sinceMs: number): Promise
     .from(people)
     .where(gte(people.lastDayMs, sinceMs))
   return new Map(rows.map(({ number, firstDayMs }) => [number, firstDayMs]))
+}
+
+/** A day on which nobody asks has the people of the days before it, and no record that would bring it up. */
+export async function enqueueNewDays(run: RollUpRun): Promise<void> {
+  const { store, calendar, now } = run
+  const today = calendar.startOf('day', now())
+  const countedMs = await markOf(store, 'day')
+  if (countedMs >= today) return
+  const { personSets: sets } = store.t
+  const [first] = await store.db.select({ dayMs: sql<string | number | null>`min(${sets.dayMs})` }).from(sets)
+  const days: number[] = []
+  // PostgreSQL tells large numbers as text.
+  const sinceMs = first?.dayMs == null ? today : Math.max(countedMs, Number(first.dayMs))
+  for (let day = sinceMs; day <= today; day = calendar.next('day', day)) days.push(day)
+  await run.commit((to) => [enqueue(store, 'people', days), setMark(store, to, 'day', today)])
 }
 
 export async function buildPeople(run: RollUpRun): Promise<void> {

@@ -15,7 +15,7 @@ import { buildDays } from './days.ts'
 import { forgetOlder } from './forget.ts'
 import { buildMonths } from './months.ts'
 import { createNumbering, type Numbering } from './numbering.ts'
-import { buildPeople, buildWeeks } from './people.ts'
+import { buildPeople, buildWeeks, enqueueNewDays } from './people.ts'
 import { findTouched } from './touched.ts'
 import { setMark } from './queue.ts'
 
@@ -80,6 +80,7 @@ export function createRollUp(on: RollUpParts): RollUp {
       const run = { ...on, keptSinceMs: keptSinceMs(), numbering: createNumbering(store), commit }
       await findTouched(run, untilMs)
       await buildDays(run)
+      await enqueueNewDays(run)
       await buildPeople(run)
       await buildWeeks(run)
       await buildMonths(run)
