@@ -8,7 +8,7 @@ import { findLoads } from '#analytics/loads.ts'
 import { findRecord, recentCharacters } from '#analytics/queries.ts'
 import { openFigures } from '#analytics/thread.ts'
 import { remembering } from '#base/cache.ts'
-import { AppError } from '#base/errors.ts'
+import { AppError, codeOf } from '#base/errors.ts'
 import { pseudonym } from '#base/ids.ts'
 import { createLog, type Log } from '#base/log.ts'
 import { createCostOf } from '#base/prices.ts'
@@ -108,9 +108,11 @@ export async function openApp(config: Config, options: AppOptions): Promise<App>
   )
 
   const connections = config.connectionsInPool
-  const store = await openStore(config.databaseUrl, { connections })
+  const store = await openStore(config.databaseUrl, { connections, setting: 'DATABASE_URL' })
   // Its records can wait beside us, so it may come later.
-  const analytics = await openStore(config.analyticsDatabaseUrl, { connections, mayBeAway: true, now })
+  const analytics = await openStore(config.analyticsDatabaseUrl, {
+    ...{ connections, mayBeAway: true, setting: 'ANALYTICS_DATABASE_URL', now },
+  })
   // A database that is a file is as near as an outbox would be.
   const outbox = analytics.engine === 'postgres' ? await openOutbox(config.outbox) : undefined
   // Before it is known who was erased, nobody is; what came in between is found by the first replay.
@@ -430,8 +432,8 @@ async function makeDataDir(dataDir: string): Promise<void> {
   try {
     await mkdir(dataDir, { recursive: true, mode: 0o700 })
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : ''
     const remedy = 'name a folder that this process may write to'
-    throw new AppError('invalid', `TROUPE_DATA_DIR: ${dataDir} cannot be made${code}; ${remedy}`, { cause })
+    const fault = `TROUPE_DATA_DIR: ${dataDir} cannot be made${codeOf(cause)}; ${remedy}`
+    throw new AppError('invalid', fault, { cause })
   }
 }

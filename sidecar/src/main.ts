@@ -3,8 +3,7 @@ import cluster from 'node:cluster'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-import { AppError } from '#base/errors.ts'
-import { createLog, describeError } from '#base/log.ts'
+import { createLog, tellFault } from '#base/log.ts'
 
 import { openApp } from './app.ts'
 import { readConfig, type Config } from './config.ts'
@@ -61,12 +60,6 @@ async function serve(config: Config): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  // A fault of the configuration is text for people; everything else is for the maintainer, with its stack but
-  // without foreign messages, which may quote a password.
-  process.stderr.write(
-    error instanceof AppError && error.code === 'invalid'
-      ? `${error.message}\n`
-      : `${error instanceof AppError ? error.message : 'Troupe could not start'}\n${JSON.stringify(describeError(error), null, 2)}\n`,
-  )
+  process.stderr.write(tellFault(error))
   process.exit(1)
 })

@@ -57,7 +57,9 @@ reliabilityTest(
     await admin.query('create database without_tables')
     await admin.end()
     // There, and refusing: a wrong setting is told at the start, not hours later.
-    await expect(start('no_such_database')).rejects.toThrow(/PostgreSQL database cannot be used/)
+    await expect(start('no_such_database')).rejects.toThrow(
+      /^The PostgreSQL database at \S+\/no_such_database cannot be used \(3D000\); check ANALYTICS_DATABASE_URL, .*\n$/m,
+    )
 
     await postgres.crash()
     const first = await start('without_tables')

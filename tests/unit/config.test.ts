@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
 import path from 'node:path'
 
 import { describe, expect, test } from 'vitest'
@@ -221,4 +222,32 @@ test('a data folder that cannot be made is refused with the variable', async () 
       /^TROUPE_DATA_DIR: .* cannot be made \(ENOTDIR\); name a folder/,
     ) as string,
   })
+})
+
+test.each([
+  [
+    'a PostgreSQL that does not answer',
+    { DATABASE_URL: 'postgres://troupe:hunter2@127.0.0.1:9/house' },
+    /^The PostgreSQL database at 127\.0\.0\.1:9\/house cannot be used \(ECONNREFUSED\); check DATABASE_URL, that it runs, /,
+  ],
+  [
+    'an address that is none',
+    { ANALYTICS_DATABASE_URL: 'postgres://troupe:hunter2@:x/house' },
+    /^The PostgreSQL database cannot be used \(ERR_INVALID_URL\); check ANALYTICS_DATABASE_URL, /,
+  ],
+  [
+    'a file that is no database',
+    { DATABASE_URL: `file:${path.resolve('README.md')}` },
+    /^The SQLite file \S+README\.md cannot be used \(SQLITE_NOTADB\); check DATABASE_URL and that its folder /,
+  ],
+])('%s is told at the start with its variable and without its password', async (_name, env, expected) => {
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'troupe-start-'))
+  const config = readConfig({ TROUPE_DATA_DIR: dataDir, ...env })
+  const start = openApp(config, { webDir: '.' })
+  await expect(start).rejects.toMatchObject({
+    code: 'unavailable',
+    message: expect.stringMatching(expected) as string,
+  })
+  await expect(start).rejects.toMatchObject({ message: expect.not.stringContaining('hunter2') as string })
+  await rm(dataDir, { recursive: true })
 })

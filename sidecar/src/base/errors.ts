@@ -58,3 +58,9 @@ export function toAppError(thrown: unknown): AppError {
     cause: thrown,
   })
 }
+
+/** The code of a foreign error, or of what it wraps, in brackets: for the end of half a sentence. Nothing for one without. */
+export function codeOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return ''
+  return 'code' in cause ? ` (${String(cause.code)})` : codeOf(cause.cause)
+}

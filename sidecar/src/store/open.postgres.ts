@@ -7,7 +7,7 @@ import { migrate } from 'drizzle-orm/node-postgres/migrator'
 import type { SQLiteTable } from 'drizzle-orm/sqlite-core'
 import pg from 'pg'
 
-import { AppError } from '#base/errors.ts'
+import { AppError, codeOf } from '#base/errors.ts'
 
 import { arrive } from './arriving.postgres.ts'
 import { createDatabaseClock, type DatabaseClock } from './clock.postgres.ts'
@@ -44,7 +44,13 @@ const LOOK_EVERY_MS = 25
 export async function openPostgres(
   url: string,
   migrationsFolder: string,
-  { connections = CONNECTIONS, isReplica = false, mayBeAway = false, now = Date.now }: StoreOptions = {},
+  {
+    connections = CONNECTIONS,
+    isReplica = false,
+    mayBeAway = false,
+    setting = 'its URL',
+    now = Date.now,
+  }: StoreOptions = {},
 ): Promise<Store> {
   const pool = openPool(url, connections)
   const closing = new AbortController()
@@ -55,7 +61,7 @@ export async function openPostgres(
       await pool.end()
       throw new AppError(
         'unavailable',
-        'The PostgreSQL database cannot be used; check its URL, that it runs, and your rights',
+        `The PostgreSQL database${placeOf(url)} cannot be used${codeOf(cause)}; check ${setting}, that it runs, and your rights`,
         { cause },
       )
     })
@@ -106,6 +112,12 @@ export async function openPostgres(
       return pool.end()
     },
   }
+}
+
+/** Host and name, without user and password; nothing for what cannot be read or names no host. */
+function placeOf(url: string): string {
+  const { host, pathname } = URL.canParse(url) ? new URL(url) : { host: '', pathname: '' }
+  return host === '' ? '' : ` at ${host}${pathname}`
 }
 
 /** One statement for all tables, so that a commit costs one round trip; `$1`, `$2` … are the rows of each as JSON. */

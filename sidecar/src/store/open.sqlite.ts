@@ -6,7 +6,7 @@ import Database from 'better-sqlite3'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 
-import { AppError } from '#base/errors.ts'
+import { AppError, codeOf } from '#base/errors.ts'
 
 import { createAppender, statementOf } from './append.sqlite.ts'
 import { sqliteKit } from './kit.sqlite.ts'
@@ -38,10 +38,9 @@ const isRunnable = (write: Write): write is Write & Runnable =>
 export function openSqlite(
   file: string,
   migrationsFolder: string,
-  { now = Date.now }: Pick<StoreOptions, 'now'> = {},
+  { setting, now = Date.now }: Pick<StoreOptions, 'setting' | 'now'> = {},
 ): Store {
-  const client = openFile(file)
-  client.pragma('journal_mode = WAL')
+  const client = openFile(file, setting)
   // FULL: a committed row survives a power cut. Records of one moment share a commit, so it costs nothing that matters.
   client.pragma('synchronous = FULL')
   client.pragma('foreign_keys = ON')
@@ -141,14 +140,18 @@ function migrate(client: Database.Database, migrationsFolder: string): void {
   client.pragma(`busy_timeout = ${String(BUSY_TIMEOUT_MS)}`)
 }
 
-function openFile(file: string): Database.Database {
+function openFile(file: string, setting: string | undefined): Database.Database {
   try {
     if (file !== ':memory:') mkdirSync(path.dirname(file), { recursive: true })
-    return new Database(file)
+    const client = new Database(file)
+    // The first that reads the file: what is no database is found here.
+    client.pragma('journal_mode = WAL')
+    return client
   } catch (cause) {
+    const also = setting === undefined ? '' : `${setting} and `
     throw new AppError(
       'unavailable',
-      `The SQLite file ${file} cannot be opened; check that its folder may be written`,
+      `The SQLite file ${file} cannot be used${codeOf(cause)}; check ${also}that its folder may be written`,
       { cause },
     )
   }

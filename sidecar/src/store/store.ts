@@ -35,6 +35,8 @@ export interface StoreOptions {
    * the store fails with `unavailable`. One that is there and refuses us still is.
    */
   mayBeAway?: boolean
+  /** The variable that holds the URL, for whoever has to change it. */
+  setting?: string
   /** The clock of this process. */
   now?: () => number
 }

@@ -117,8 +117,8 @@ async function replay(house: LocalHouse): Promise<number> {
   const secret = house.pseudonymSecret ?? (await ownSecret(house))
   if (secret === undefined) return 0
   const [characters, analytics] = [
-    await openStore(house.databaseUrl),
-    await openStore(house.analyticsDatabaseUrl),
+    await openStore(house.databaseUrl, { setting: 'DATABASE_URL' }),
+    await openStore(house.analyticsDatabaseUrl, { setting: 'ANALYTICS_DATABASE_URL' }),
   ]
   try {
     const on = { secret, dataDir: house.dataDir, log: createLog('silent'), now: Date.now }
