@@ -115,11 +115,7 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
   async function claim(id: string, rules: readonly Rule[]): Promise<Verdict> {
     try {
       const verdict = await claimFrom(kv, id, () => rules)
-      if (isDegraded) {
-        isDegraded = false
-        for (const key of begun.keys()) await own.delete(key)
-        begun.clear()
-      }
+      if (isDegraded) await endShare()
       if (verdict.outcome === 'granted' && kv.isShared) await own.claim(id, mirrored(rules))
       return verdict
     } catch (thrown) {
@@ -127,6 +123,13 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
       isDegraded = true
       return claimFrom(own, id, () => rules.map(share))
     }
+  }
+
+  /** What was used up meanwhile is in the database. */
+  async function endShare(): Promise<void> {
+    isDegraded = false
+    for (const key of begun.keys()) await own.delete(key)
+    begun.clear()
   }
 
   const share = (rule: Rule): Rule => {
@@ -168,6 +171,8 @@ export function createLimits({ house, kv, usage, costOf, replicas, now, onRefuse
   const renewal = setInterval(() => {
     for (const [key, untilMs] of full) if (untilMs <= now()) full.delete(key)
     beginAnew().catch(() => undefined)
+    // Where nobody asks for anything, nothing else would tell that it is back; one that is not is asked again.
+    if (isDegraded) kv.ping().then(endShare, () => undefined)
     const goingOn = [...running.values()].flat()
     if (goingOn.length === 0) return
     void own.renew(goingOn)

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 
 import { AppError } from '#base/errors.ts'
 import { createLog } from '#base/log.ts'
@@ -332,6 +332,20 @@ describe('without the shared store', () => {
     nowMs += MINUTE_MS
     expect(await refusalOf(first)).toBeUndefined()
     expect(first.isDegraded).toBe(false)
+  })
+
+  test('its return is noticed within a renewal, also where nobody asks', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const limits = open({ turns: { most: 100, windowMs: MINUTE_MS } })
+    isGone = true
+    expect(await refusalOf(limits)).toBeUndefined()
+    await vi.advanceTimersByTimeAsync(10_000)
+    expect(limits.isDegraded).toBe(true)
+    isGone = false
+    await vi.advanceTimersByTimeAsync(10_000)
+    expect(limits.isDegraded).toBe(false)
+    await limits.close()
   })
 
   test('quotas are shared as well', async () => {
