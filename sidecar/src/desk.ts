@@ -31,6 +31,9 @@ const EVENTS_KEY_NAME = 'Open WebUI events'
 /** An Open WebUI that hangs must not keep us from stopping; what was not said is said at the next start. */
 const CLOSE_MS = 3_000
 
+/** Somebody waits, and a run tells of groups that there are not in any case. */
+const GROUPS_MS = 2_000
+
 export interface DeskParts {
   config: Config
   library: Library
@@ -105,6 +108,12 @@ export function openDesk({
 
   return {
     sync: (options) => sync.run(options),
+    async missingGroups(names) {
+      if (names.length === 0) return []
+      const late = sleep(GROUPS_MS, undefined, { ref: false })
+      const groups = await Promise.race([client.listGroups(), late]).catch(() => undefined)
+      return groups === undefined ? [] : names.filter((name) => groups.every((group) => group.name !== name))
+    },
     async installFunction(id, content) {
       const older = (await keys.list()).filter(
         (key) => key.name === EVENTS_KEY_NAME && key.revokedAtMs === null,

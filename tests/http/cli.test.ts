@@ -5,11 +5,12 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Writable } from 'node:stream'
 
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 
 import { runCli } from '#cli/run.ts'
 
 import { ADMIN_KEY, openTestApp, type TestApp } from '../support/app.ts'
+import { openFakeOpenWebUi, type FakeOpenWebUi } from '../support/fake-open-webui.ts'
 import { sampleCard } from '../support/samples.ts'
 import { zipOf } from '../support/zip.ts'
 
@@ -394,6 +395,40 @@ describe('files that cannot be used are named with the reason', () => {
     const said = await troupeCommand(['lorebooks', 'import', file, path.join(folder, 'none.json')])
     expect(said).toMatchObject({ code: 1, err: '' })
     expect(said.out).toMatch(/created +beside[^]*failed +- +\(none\.json\)\n.*does not exist/)
+  })
+})
+
+describe('groups beside an Open WebUI', () => {
+  let openWebUi: FakeOpenWebUi
+  let beside: TestApp
+  beforeEach(async () => {
+    openWebUi = await openFakeOpenWebUi()
+    beside = await openTestApp({ OPENWEBUI_URL: openWebUi.url, OPENWEBUI_API_KEY: openWebUi.adminKey })
+    await beside.importCard({ name: 'Ed' })
+    await fetch(`${openWebUi.url}/api/v1/groups/create`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${openWebUi.adminKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ name: 'Club', description: '' }),
+    })
+    return async () => {
+      await beside.close()
+      await openWebUi.close()
+    }
+  })
+  const groups = (names: string) => troupeCommand(['groups', 'ed', names], { TROUPE_URL: beside.url })
+
+  test('are told at once where it does not have them, and kept', async () => {
+    expect(await groups('Club,Nowhere')).toMatchObject({
+      code: 0,
+      out: 'ed: Club, Nowhere\nOpen WebUI has no group "Nowhere"; make it there, or take it out here\n',
+    })
+    expect(await groups('Club')).toMatchObject({ out: 'ed: Club\n' })
+    expect(await groups('everybody')).toMatchObject({ out: 'ed: as Open WebUI says\n' })
+  })
+
+  test('are kept without a word while it does not answer', async () => {
+    openWebUi.answerEverythingWith({ status: 503, body: '' })
+    expect(await groups('Nowhere')).toMatchObject({ code: 0, out: 'ed: Nowhere\n' })
   })
 })
 

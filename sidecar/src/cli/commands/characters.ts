@@ -178,15 +178,19 @@ async function remove({ positionals, values, api, screen }: Run): Promise<number
   return 0
 }
 
+const Changed = z.looseObject({ notes: z.array(z.looseObject({ message: z.string() })).default([]) })
+
 async function groups({ positionals, api, screen }: Run): Promise<number> {
   const id = required(
     positionals,
     'Name the character and its groups, e.g. "groups mira club,staff", or "groups mira everybody"',
   )
   const [, wanted] = positionals
+  const notes: z.infer<typeof Changed>['notes'] = []
   if (wanted !== undefined) {
     const names = wanted === 'everybody' ? null : wanted.split(',').map((name) => name.trim())
-    await api.call('PATCH', characterPath(id), z.looseObject({}), { groups: names })
+    const changed = await api.call('PATCH', characterPath(id), Changed, { groups: names })
+    notes.push(...changed.notes)
   }
   const character = await api.call(
     'GET',
@@ -196,7 +200,8 @@ async function groups({ positionals, api, screen }: Run): Promise<number> {
   screen.line(
     `${id}: ${character.groups === null ? 'as Open WebUI says' : character.groups.join(', ') || 'nobody'}`,
   )
-  screen.result({ id, groups: character.groups })
+  for (const { message } of notes) screen.line(message)
+  screen.result({ id, groups: character.groups, notes })
   return 0
 }
 

@@ -9,6 +9,7 @@ import { check, readJson, withoutGaps } from '../body.ts'
 import type { AppEnv } from '../env.ts'
 import { uploadedFiles } from '../multipart.ts'
 import type { Operation } from '../openapi.ts'
+import type { OpenWebUiParts } from './openwebui.ts'
 
 /** One card; several files share a request only from scripts, so the bound is per request. */
 const UPLOAD_BYTES = 64 * 1024 * 1024 + 64 * 1024
@@ -65,7 +66,8 @@ export const characterOperations: readonly Operation[] = [
   {
     method: 'patch',
     path: '/:id',
-    summary: 'Changes the card as a new version, or the groups',
+    summary:
+      'Changes the card as a new version, or the groups; notes tell of groups that Open WebUI does not have',
     may: 'editor',
     body: Patch,
   },
@@ -113,11 +115,18 @@ export const pictureOperations: readonly Operation[] = [
   },
 ]
 
-export interface CharacterParts {
+export interface CharacterParts extends Pick<OpenWebUiParts, 'openWebUi'> {
   library: Library
 }
 
-export function characterRoutes({ library }: CharacterParts) {
+/** It may be made later. */
+const noSuchGroup = (name: string) => ({
+  code: 'no_such_group',
+  path: 'groups',
+  message: `Open WebUI has no group "${name}"; make it there, or take it out here`,
+})
+
+export function characterRoutes({ library, openWebUi }: CharacterParts) {
   return new Hono<AppEnv>()
     .get('/', async (c) => c.json(await library.find(withoutGaps(check(List, c.req.query())))))
     .post('/import', async (c) => {
@@ -138,7 +147,9 @@ export function characterRoutes({ library }: CharacterParts) {
     .patch('/:id', async (c) => {
       const { publish, ...edit } = withoutGaps(await readJson(Patch, c.env.incoming))
       const by = { actor: c.var.principal.name, publishes: publish ?? false }
-      return c.json(await library.edit(c.req.param('id'), { ...edit, ...by }))
+      const character = await library.edit(c.req.param('id'), { ...edit, ...by })
+      const missing = (await openWebUi?.missingGroups(edit.groups ?? [])) ?? []
+      return c.json({ ...character, notes: missing.map(noSuchGroup) })
     })
     .delete('/:id', async (c) => {
       const { forever } = check(Delete, c.req.query())

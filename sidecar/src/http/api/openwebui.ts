@@ -24,6 +24,8 @@ export interface OpenWebUiParts {
   openWebUi:
     | {
         sync(options: { dryRun: boolean; force: boolean }): Promise<SyncReport>
+        /** Those of these names that no group there has; none while it does not answer. */
+        missingGroups(names: readonly string[]): Promise<string[]>
         installFunction(id: string, content: string): Promise<{ action: string }>
         /** Takes note of a rating, before Open WebUI is asked for details; a deletion is done when this resolves. */
         event(event: OpenWebUiEvent): Promise<void>
