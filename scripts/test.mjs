@@ -20,6 +20,12 @@ const NOTHING_COLLECTED = 5
 
 /** @type {Tally & { broken: string[] }} */
 const total = { passed: 0, failed: 0, skipped: [], broken: [] }
+/**
+ * What the tests with real servers said while the others had the word; undefined when it is theirs.
+ *
+ * @type {string[] | undefined}
+ */
+let held
 /** @type {NodeJS.Signals | undefined} */
 let stoppedBy
 /** @type {Set<import('node:child_process').ChildProcess>} */
@@ -65,19 +71,23 @@ async function main(what) {
 }
 
 /**
- * Tests with real servers spend most of their time waiting for them, so the others run meanwhile. What they say comes together,
- * behind what the others say.
+ * Tests with real servers spend most of their time waiting for them, so the others run meanwhile: every server listens where the
+ * system has a port for it, and what is timed is held to bounds for a busy machine. What they say comes together, behind what the
+ * others say.
  */
 async function everything() {
-  /** @type {string[] | undefined} */
-  let held = []
+  held = []
   const say = (/** @type {string} */ text) =>
     void (held === undefined ? process.stdout.write(text) : held.push(text))
   const withServers = step('vitest e2e', () => vitest(['--project', 'e2e'], say))
   await step('vitest', () => vitest(['--project', '!e2e', '--coverage']))
-  process.stdout.write(held.join(''))
-  held = undefined
+  tellHeld()
   await withServers
+}
+
+function tellHeld() {
+  process.stdout.write(held?.join('') ?? '')
+  held = undefined
 }
 
 /**
@@ -215,7 +225,7 @@ async function vitest(args, say) {
   const tally = JSON.parse(readFileSync(file, 'utf8'))
   add(tally)
   if (code !== 0 && tally.failed === 0) {
-    throw new Error('every test passed, but vitest is not content; see the coverage above')
+    throw new Error('every test passed, but vitest is not content; see what it said above')
   }
 }
 
@@ -257,6 +267,7 @@ function add(tally) {
 
 /** The last words. Only what a person has to look at stands between the runs and the last line. */
 function report() {
+  tellHeld()
   if (stoppedBy !== undefined) broke('stopped', `by ${stoppedBy}`)
   const { passed, failed, skipped, broken } = total
   /** @type {Map<string, number>} */

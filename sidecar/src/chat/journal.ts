@@ -120,7 +120,7 @@ export class Journal {
       completionTokens: completionTokens ?? Math.ceil(this.#spokenCharacters / CHARACTERS_PER_TOKEN),
       cachedTokens: record.cachedTokens,
       busyMs: busyMsOf(record),
-      isVain: record.status === 'failed' && this.#spokenCharacters === 0,
+      isVain: record.status === 'failed' && this.#spokenCharacters === 0 && this.#toolCalls === 0,
     }
   }
 

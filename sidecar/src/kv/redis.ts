@@ -25,7 +25,7 @@ const PAUSE_MS = 5_000
 const KEYS_AT_ONCE = 500
 
 /** What a server says that is there and will not serve us. */
-const REFUSED = /^(WRONGPASS|NOAUTH|ERR DB index)/
+const REFUSED = /^(WRONGPASS|NOAUTH|NOPERM|ERR DB index)/
 
 /** One Redis may serve other programs. */
 const PREFIX = 'troupe:'
