@@ -121,7 +121,7 @@ test.each([
   expect(await answer.json()).toMatchObject({ error: { param } })
 })
 
-test('the command line shows the same', async () => {
+async function commandLine(...args: string[]): Promise<string> {
   let out = ''
   const screen = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -130,7 +130,37 @@ test('the command line shows the same', async () => {
     },
   })
   const env = { TROUPE_URL: troupe.url, TROUPE_ADMIN_KEY: ADMIN_KEY }
-  expect(await runCli(['analytics', 'errors'], { env, out: screen, err: screen })).toBe(0)
+  expect(await runCli(['analytics', ...args], { env, out: screen, err: screen })).toBe(0)
+  return out
+}
+
+test('the command line shows the same', async () => {
+  const out = await commandLine('errors')
   expect(out).toMatch(/model_not_found\s+1\s+25\.0%/)
   expect(out).toMatch(/n = 4; .* data as of /)
+})
+
+test('the command line leaves out days without a call and columns without a figure, and says so', async () => {
+  const out = await commandLine('overview')
+  const whole = await figure('overview')
+  const [head = '', ...lines] = out.split('\n')
+  // The test may run over midnight.
+  const days = lines.slice(0, lines.indexOf('') - 1).length
+  expect([1, 2]).toContain(days)
+  const columns = head.trim().split(/\s+/)
+  expect(columns).toContain('messages')
+  expect(columns).not.toContain('cancelled')
+  expect(out).toContain(`\n${String(whole.rows.length - days)} days without a call are not shown\n`)
+  const left = String(whole.columns.length - columns.length)
+  expect(out).toContain(`\n${left} columns without a figure are not shown; --csv has all\n`)
+  expect(JSON.parse(await commandLine('overview', '--json'))).toMatchObject({
+    columns: whole.columns,
+    rows: whole.rows,
+  })
+})
+
+test('the command line shows no table of a period without a call', async () => {
+  expect(await commandLine('overview', '--from', '2020-01-01', '--to', '2020-01-03')).toMatch(
+    /^\n\d days without a call are not shown\n\d+ columns without a figure .*\nn = 0; /,
+  )
 })

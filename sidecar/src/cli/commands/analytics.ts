@@ -16,6 +16,7 @@ const Figure = z.looseObject({
     fromMs: z.number(),
     toMs: z.number(),
     dataAsOfMs: z.number(),
+    grain: z.string(),
     excludes: z.array(z.string()),
     hidden: z.number(),
   }),
@@ -24,6 +25,7 @@ const Figure = z.looseObject({
   total: z.record(z.string(), Value).nullable(),
 })
 type Figure = z.infer<typeof Figure>
+type Row = Figure['rows'][number]
 
 async function show({ positionals, values, api, screen }: Run): Promise<number> {
   const [figure = 'overview'] = positionals
@@ -40,10 +42,16 @@ async function show({ positionals, values, api, screen }: Run): Promise<number> 
     return 0
   }
   const answer = await api.call('GET', path + query(filter), Figure)
-  for (const line of tableOf(answer)) screen.line(line)
   const { base } = answer
-  const hidden = base.hidden === 0 ? '' : `; ${String(base.hidden)} rows are about too few people to be shown`
+  const shown = withoutEmpty(answer)
+  for (const line of tableOf(shown)) screen.line(line)
   screen.line('')
+  const rowsLess = answer.rows.length - shown.rows.length
+  if (rowsLess > 0) screen.line(`${counted(rowsLess, base.grain)} without a call ${notShown(rowsLess)}`)
+  const columnsLess = answer.columns.length - shown.columns.length
+  if (columnsLess > 0)
+    screen.line(`${counted(columnsLess, 'column')} without a figure ${notShown(columnsLess)}; --csv has all`)
+  const hidden = base.hidden === 0 ? '' : `; ${String(base.hidden)} rows are about too few people to be shown`
   screen.line(
     `n = ${String(base.n)}; ${dayOf(base.fromMs)} to ${dayOf(base.toMs)}; data as of ${timeOf(base.dataAsOfMs)}${hidden}`,
   )
@@ -52,7 +60,26 @@ async function show({ positionals, values, api, screen }: Run): Promise<number> 
   return 0
 }
 
+/** The hours, days or months of a period in which nothing was, and columns that say nothing in any of the others, are noise. */
+function withoutEmpty({ columns, rows, total, ...rest }: Figure): Figure {
+  const saysSomething = (row: Row) => columns.some(({ key, unit }) => !NAMING.has(unit) && isFigure(row[key]))
+  const kept = columns[0]?.key === 'atMs' ? rows.filter(saysSomething) : rows
+  const sum = total !== null && saysSomething(total) ? total : null
+  const told = [...kept, ...(sum === null ? [] : [sum])]
+  const used = columns.filter(({ key, unit }) => NAMING.has(unit) || told.some((row) => isFigure(row[key])))
+  return { ...rest, columns: used, rows: kept, total: sum }
+}
+
+const NAMING: ReadonlySet<string> = new Set(['name', 'time'])
+
+const isFigure = (value: Row[string] | undefined) => value !== undefined && value !== null && value !== 0
+
+const counted = (count: number, what: string) => `${String(count)} ${what}${count === 1 ? '' : 's'}`
+const notShown = (count: number) => (count === 1 ? 'is not shown' : 'are not shown')
+
+/** No line without a row. */
 function tableOf({ columns, rows, total }: Figure): string[] {
+  if (rows.length === 0 && total === null) return []
   const cells = [
     columns.map(({ key }) => key),
     ...[...rows, ...(total === null ? [] : [total])].map((row) =>
