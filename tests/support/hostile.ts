@@ -101,7 +101,7 @@ export const HOSTILE: readonly HostileFile[] = [
     family: 4,
     name: 'cut off in the middle of the card',
     make: () => pngOf(ccv3()).subarray(0, 400),
-    becomes: refused(/not valid JSON/),
+    becomes: refused(/cut off/),
   },
   {
     family: 4,

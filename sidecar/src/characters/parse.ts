@@ -33,9 +33,29 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text) as unknown
   } catch (cause) {
+    if (beginsChatLog(text)) throw new AppError('invalid', CHAT_LOG, { cause })
     throw new AppError('invalid', 'The card is not valid JSON; export it again from where it was made', {
       cause,
     })
+  }
+}
+
+export const CHAT_LOG =
+  'This is the log of a chat, which holds no character; export the character itself from where the chat was held, as PNG or JSON'
+
+/** The line before the messages of a chat. */
+export const isChatHead = (value: unknown): boolean =>
+  isObject(value) &&
+  !('name' in value || 'data' in value) &&
+  ('chat_metadata' in value || ('user_name' in value && 'character_name' in value))
+
+/** A log is JSON line by line. */
+function beginsChatLog(text: string): boolean {
+  try {
+    return isChatHead(JSON.parse(text.slice(0, text.indexOf('\n') + 1)))
+  } catch {
+    // No JSON in the first line either: it is what the caller says then.
+    return false
   }
 }
 

@@ -2,10 +2,10 @@
 import { AppError, toAppError } from '#base/errors.ts'
 
 import type { Card, Note } from './card.ts'
-import type { Container, Found, Opened } from './formats/format.ts'
+import { cutOff, type Container, type Found, type Opened } from './formats/format.ts'
 import { formats } from './formats/index.ts'
 import { LIMITS } from './limits.ts'
-import { createNotebook } from './notes.ts'
+import { createNotebook, type Notebook } from './notes.ts'
 import { parseCardJson } from './parse.ts'
 import { salvage, type CardSpec, type Salvaged } from './salvage.ts'
 import { toName, wellFormed } from './text.ts'
@@ -72,10 +72,19 @@ function choose({ groups }: Opened, fallbackName: string): { read: Candidate; is
 function attempt(found: Found, fallbackName: string): Candidate | AppError {
   const notebook = createNotebook()
   try {
-    const salvaged = salvage(parseCardJson(found.open(), notebook), fallbackName, notebook)
+    const salvaged = salvage(parse(found, notebook), fallbackName, notebook)
     return { ...salvaged, name: found.name, notes: notebook.list() }
   } catch (thrown) {
     return toAppError(thrown)
+  }
+}
+
+/** Of what the file ends inside of, that is the reason, whatever its rest looks like. */
+function parse(found: Found, notebook: Notebook): unknown {
+  try {
+    return parseCardJson(found.open(), notebook)
+  } catch (cause) {
+    throw found.isCutOff === true && toAppError(cause).code === 'invalid' ? cutOff(cause) : cause
   }
 }
 

@@ -9,6 +9,7 @@ import { FOREIGN_FORMS } from './foreign.ts'
 import { LIMITS } from './limits.ts'
 import { createMender, isObject, present, without, type Fields, type Mender } from './mend.ts'
 import type { Notebook } from './notes.ts'
+import { CHAT_LOG, isChatHead } from './parse.ts'
 import { remark } from './remarks.ts'
 import { salvageLorebook } from './salvage-lorebook.ts'
 import { toName } from './text.ts'
@@ -208,6 +209,7 @@ const OTHER_KINDS: readonly { is: (value: Fields) => boolean; message: string }[
       version !== undefined || kind === 'memory' || (type === 'risu' && Array.isArray(data)),
     message: LOREBOOK,
   },
+  { is: isChatHead, message: CHAT_LOG },
 ]
 
 const isListed = (value: unknown): boolean => Array.isArray(value) || isObject(value)

@@ -206,6 +206,12 @@ describe('the comment of a picture', () => {
     length.writeUInt16BE(data.length + 2)
     return Buffer.concat([Buffer.from([0xff, 0xd8, 0xff, 0xe1]), length, data, Buffer.from([0xff, 0xd9])])
   }
+  const webpOf = (exif: Buffer) => {
+    const lead = Buffer.from('RIFF\0\0\0\0WEBPEXIF\0\0\0\0', 'latin1')
+    lead.writeUInt32LE(exif.length + lead.length - 8, 4)
+    lead.writeUInt32LE(exif.length, 16)
+    return Buffer.concat([lead, exif])
+  }
   const text = cardJson()
   test.each([
     ['as ASCII', Buffer.from(`ASCII\0\0\0${text}`)],
@@ -227,8 +233,13 @@ describe('the comment of a picture', () => {
       jpegOf(exifOf(Buffer.from('ASCII\0\0\0A nice day'))),
       /not valid JSON/,
     ],
-    ['a length that lies', Buffer.from([0xff, 0xd8, 0xff, 0xe1, 0xff, 0xff, 1]), /without a character/],
+    ['a length that lies', Buffer.from([0xff, 0xd8, 0xff, 0xe1, 0xff, 0xff, 1]), /cut off/],
+    ['a JPEG cut off in its card', jpegOf(exifOf(Buffer.from(text))).subarray(0, -20), /cut off/],
+    ['a JPEG cut off in its pixels', Buffer.from([0xff, 0xd8, 0xff, 0xda, 0, 2, 7, 7]), /cut off/],
+    ['a JPEG with pixels', Buffer.from([0xff, 0xd8, 0xff, 0xda, 0, 2, 7, 0xff, 0xd9]), /without a character/],
     ['a WebP without a card', Buffer.from('RIFF\x04\0\0\0WEBP', 'latin1'), /without a character/],
+    ['a WebP cut off in its pixels', Buffer.from('RIFF\x40\0\0\0WEBPVP8 ', 'latin1'), /cut off/],
+    ['a WebP cut off in its card', webpOf(exifOf(Buffer.from(text))).subarray(0, -20), /cut off/],
   ])('%s says what to do', async (_name, bytes, message) => {
     await expect(readCard(bytes, 'x.jpg')).rejects.toThrow(message)
   })

@@ -355,13 +355,32 @@ const BOMB = pngChunk(
   Buffer.concat([Buffer.from('chara\0\0'), deflateSync(Buffer.alloc(17_000_000))]),
 )
 
+const CARD = Buffer.from(JSON.stringify(sampleCard())).toString('base64')
+
+const chatLog = (head: object) =>
+  Buffer.from([head, { name: 'Tom', mes: 'Hello' }].map((line) => `${JSON.stringify(line)}\n`).join(''))
+
+test('a picture that breaks off behind the text of its card is read', async () => {
+  const whole = pngOf(textChunk('chara', CARD))
+  const end = whole.indexOf('IEND') - 4
+  // Without the end of the picture, and without the checksum of the text as well.
+  for (const bytes of [whole.subarray(0, end), whole.subarray(0, end - 4)])
+    expect(codes((await readCard(bytes, 'x')).notes)).toContain('truncated_picture')
+})
+
 describe('a file that cannot be a card says what to do', () => {
   const deep = '['.repeat(200_000)
   test.each([
     ['an empty file', Buffer.alloc(0), /no card file/],
     ['a picture without a card', pngOf(), /without a character in it/],
     ['a zip', Buffer.from('PK\x03\x04'), /cut off/],
-    ['a JPEG', Buffer.from([0xff, 0xd8, 0xff, 0xe0]), /without a character/],
+    ['a JPEG', Buffer.from([0xff, 0xd8, 0xff, 0xd9]), /without a character/],
+    ['the beginning of a JPEG', Buffer.from([0xff, 0xd8, 0xff, 0xe0]), /cut off.*download it again/],
+    ['a picture that breaks off in its card', pngOf(textChunk('chara', CARD)).subarray(0, 200), /cut off/],
+    ['a picture that breaks off before its card', pngOf().subarray(0, 40), /cut off.*download it again/],
+    ['the log of a chat', chatLog({ user_name: 'Tom', character_name: 'Mira' }), /log of a chat.*export/],
+    ['a newer log of a chat', chatLog({ chat_metadata: {} }), /log of a chat/],
+    ['the log of a chat without a message', Buffer.from('{"chat_metadata":{}}'), /log of a chat/],
     ['a lorebook', readFileSync(path.join(FIXTURES, 'own-cc0/lorebook_v3.json')), /lorebook/],
     ['a card encrypted by RisuAI', pngOf(textChunk('chara', 'rcc||rccv1||abc')), /encrypted/],
     ['a RisuAI-only card', pngOf(textChunk('risuai', 'abc')), /RisuAI-only/],

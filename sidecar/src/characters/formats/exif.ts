@@ -5,27 +5,34 @@
 import { AppError } from '#base/errors.ts'
 
 import { LIMITS } from '../limits.ts'
-import type { CardFormat, Container } from './format.ts'
+import { cutOff, noCard, type CardFormat, type Container } from './format.ts'
 
 const JPEG_START = 0xffd8
 const APP1 = 0xffe1
 const START_OF_SCAN = 0xffda
+const JPEG_END = Buffer.from([0xff, 0xd9])
 const EXIF_NAME = 'Exif\0\0'
+
+interface Walked {
+  exif?: Buffer
+  /** False for a file that ends before the Exif does, or before the picture where there is none. */
+  isWhole: boolean
+}
 
 /** A picture whose application data carry a card, in one of two wrappings. */
 function pictureFormat(
   container: Container,
   starts: (bytes: Buffer) => boolean,
-  exifOf: (bytes: Buffer) => Buffer | undefined,
+  walk: (bytes: Buffer) => Walked,
 ): CardFormat {
   return {
     sniff: (bytes) => starts(toBuffer(bytes)),
     read(bytes) {
-      const exif = exifOf(toBuffer(bytes))
+      const { exif, isWhole } = walk(toBuffer(bytes))
       const comment = exif && readUserComment(exif)
-      if (comment === undefined) throw noCard()
+      if (comment === undefined) throw isWhole ? noCard() : cutOff()
       return {
-        groups: [[{ name: 'UserComment', open: () => decode(comment) }]],
+        groups: [[{ name: 'UserComment', isCutOff: !isWhole, open: () => decode(comment) }]],
         container,
         picture: bytes,
       }
@@ -39,16 +46,19 @@ export const jpeg = pictureFormat(
   'jpeg',
   (bytes) => bytes.length > 2 && bytes.readUInt16BE(0) === JPEG_START,
   (bytes) => {
-    for (let at = 2; at + 4 <= bytes.length;) {
+    let at = 2
+    while (at + 4 <= bytes.length) {
       const marker = bytes.readUInt16BE(at)
-      if (marker < 0xff01 || marker === START_OF_SCAN) return undefined
+      if (marker < 0xff01) return { isWhole: true }
+      // What is packed there cannot look like the end.
+      if (marker === START_OF_SCAN) return { isWhole: bytes.includes(JPEG_END, at) }
       const end = at + 2 + bytes.readUInt16BE(at + 2)
       const data = bytes.subarray(at + 4, end)
       if (marker === APP1 && data.toString('latin1', 0, EXIF_NAME.length) === EXIF_NAME)
-        return data.subarray(EXIF_NAME.length)
+        return { exif: data.subarray(EXIF_NAME.length), isWhole: end <= bytes.length }
       at = end
     }
-    return undefined
+    return { isWhole: JPEG_END.equals(bytes.subarray(at, at + 2)) }
   },
 )
 
@@ -58,14 +68,15 @@ export const webp = pictureFormat(
   (bytes) => {
     for (let at = 12; at + 8 <= bytes.length;) {
       const size = bytes.readUInt32LE(at + 4)
-      const data = bytes.subarray(at + 8, at + 8 + size)
-      if (bytes.toString('latin1', at, at + 4) === 'EXIF')
-        return data.toString('latin1', 0, EXIF_NAME.length) === EXIF_NAME
-          ? data.subarray(EXIF_NAME.length)
-          : data
-      at += 8 + size + (size % 2)
+      const end = at + 8 + size
+      const data = bytes.subarray(at + 8, end)
+      if (bytes.toString('latin1', at, at + 4) === 'EXIF') {
+        const isNamed = data.toString('latin1', 0, EXIF_NAME.length) === EXIF_NAME
+        return { exif: isNamed ? data.subarray(EXIF_NAME.length) : data, isWhole: end <= bytes.length }
+      }
+      at = end + (size % 2)
     }
-    return undefined
+    return { isWhole: bytes.readUInt32LE(4) + 8 <= bytes.length }
   },
 )
 
@@ -139,9 +150,3 @@ function trimmed(bytes: Buffer): Buffer {
   while (end > 0 && bytes[end - 1] === 0) end--
   return bytes.subarray(0, end)
 }
-
-const noCard = () =>
-  new AppError(
-    'invalid',
-    'This is a picture without a character in it; chat programs often strip the card, so take the original file',
-  )

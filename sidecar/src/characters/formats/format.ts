@@ -1,4 +1,6 @@
 /** A card format: how its files are known, and where in them the card lies. */
+import { AppError } from '#base/errors.ts'
+
 import type { Notebook } from '../notes.ts'
 
 export type Container = 'json' | 'yaml' | 'png' | 'apng' | 'jpeg' | 'webp' | 'charx'
@@ -7,6 +9,8 @@ export type Container = 'json' | 'yaml' | 'png' | 'apng' | 'jpeg' | 'webp' | 'ch
 export interface Found {
   /** Where it was found, for notes. */
   name: string
+  /** Whether the file ends inside of them. */
+  isCutOff?: boolean
   /** Unpacks them, which may cost time and memory. Throws AppError `invalid` or `too_large`. */
   open(): Buffer
 }
@@ -24,3 +28,16 @@ export interface CardFormat {
   /** Throws AppError `invalid` or `too_large`. */
   read(bytes: Uint8Array, notebook: Notebook): Opened | Promise<Opened>
 }
+
+export const cutOff = (cause?: unknown): AppError =>
+  new AppError(
+    'invalid',
+    'The file is cut off: its picture is truncated, and there is no whole character in what is left of it; download it again',
+    { cause },
+  )
+
+export const noCard = (): AppError =>
+  new AppError(
+    'invalid',
+    'This is a picture without a character in it; chat programs often strip the card, so take the original file',
+  )

@@ -8,7 +8,7 @@ import { AppError } from '#base/errors.ts'
 
 import { LIMITS } from '../limits.ts'
 import type { Notebook } from '../notes.ts'
-import type { CardFormat, Found } from './format.ts'
+import { cutOff, noCard, type CardFormat, type Found } from './format.ts'
 
 const SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
 /** Length and type before the data of a chunk, its checksum behind them. */
@@ -37,7 +37,7 @@ export const png: CardFormat = {
       )
     const groups = KEYWORDS.map((wanted) => texts.filter(({ keyword }) => keyword === wanted).reverse())
     const found = groups.filter((group) => group.length > 0)
-    if (found.length === 0) throw noCard(texts, isWhole)
+    if (found.length === 0) throw nothingIn(texts, isWhole)
     if (found.some((group) => group.length > 1))
       notebook.note(
         'several_cards',
@@ -118,18 +118,24 @@ interface TextChunk {
   type: string
   /** What follows the keyword and its NUL. */
   rest: Buffer
+  isWhole: boolean
 }
 
 const isText = (type: string) => type === 'tEXt' || type === 'zTXt' || type === 'iTXt'
 
-function readText({ type, data }: Chunk): TextChunk[] {
+function readText({ type, data, isWhole }: Chunk): TextChunk[] {
   if (!isText(type)) return []
   const nul = data.subarray(0, LIMITS.pngKeywordBytes + 1).indexOf(0)
   if (nul < 1) return []
-  return [{ keyword: data.toString('latin1', 0, nul).toLowerCase(), type, rest: data.subarray(nul + 1) }]
+  const keyword = data.toString('latin1', 0, nul).toLowerCase()
+  return [{ keyword, type, rest: data.subarray(nul + 1), isWhole }]
 }
 
-const toFound = (chunk: TextChunk): Found => ({ name: chunk.keyword, open: () => decode(unpack(chunk)) })
+const toFound = (chunk: TextChunk): Found => ({
+  name: chunk.keyword,
+  isCutOff: !chunk.isWhole,
+  open: () => decode(unpack(chunk)),
+})
 
 function unpack({ keyword, type, rest }: TextChunk): Buffer {
   try {
@@ -178,21 +184,13 @@ function decode(text: Buffer): Buffer {
   return Buffer.from(written.replace(DATA_PREFIX, ''), 'base64')
 }
 
-function noCard(texts: readonly TextChunk[], isWhole: boolean): AppError {
+function nothingIn(texts: readonly TextChunk[], isWhole: boolean): AppError {
   if (texts.some(({ keyword }) => keyword === RISU_KEYWORD))
     return new AppError(
       'invalid',
       'This picture holds a RisuAI-only card; export it from RisuAI as a V3 card',
     )
-  if (!isWhole)
-    return new AppError(
-      'invalid',
-      'The picture is truncated, and there is no character in what is left of it; take the original file',
-    )
-  return new AppError(
-    'invalid',
-    'This is a picture without a character in it; chat programs often strip the card, so take the original file',
-  )
+  return isWhole ? noCard() : cutOff()
 }
 
 // -- writing ----------------------------------------------------------------------------------------------------------
