@@ -176,6 +176,23 @@ describe('an owner', () => {
     expect(keys.find(({ name }) => name === 'Bot of the club')?.limits).toEqual({ turnsPerDay: 50 })
   })
 
+  test('changes only what they changed, though another admin narrowed the key meanwhile', async () => {
+    const { id, secret } = await makeKey({ name: 'Shared' })
+    const page = await pages.open(owner, `?key=${id}`)
+    const open = dialog(page, 'Shared')
+    await open.getByText('Change it').click()
+    await pages.troupe.request('PATCH', `/troupe/api/keys/${id}`, { body: { characterIds: ['pia'] } })
+    await page.evaluate(() => window.dispatchEvent(new Event('focus')))
+    await open.getByRole('definition').filter({ hasText: /^Pia$/ }).waitFor()
+    expect(await open.getByRole('button', { name: 'Save' }).isDisabled()).toBe(true)
+    await open.getByRole('textbox', { name: 'Name' }).fill('Shared by two')
+    await press(open, 'Save')
+    await page.getByText('Shared by two is changed.').waitFor()
+    await row(page, 'Shared by two').getByText('Pia', { exact: true }).waitFor()
+    await page.context().close()
+    expect([(await chat(secret, 'pia')).status, (await chat(secret, 'benno')).status]).toEqual([200, 404])
+  })
+
   test('gives a key a new secret, and both work until the grace is over', async () => {
     const { id, secret: old } = await makeKey({ name: 'Wiki' })
     const page = await pages.open(owner, `?key=${id}`)
