@@ -206,7 +206,8 @@ export function wishOf(draft: Draft): KeyWish {
 
 /** What of the key the draft, which has no faults, changes; empty where nothing. */
 export function changeOf(key: Key, draft: Draft): KeyChange {
-  const { characterIds, tags } = castIn(draft)
+  // A binding that cannot be seen is not touched: it holds again as soon as the key may ask characters.
+  const { characterIds, tags } = isAboutCharacters(draft.scopes) ? castIn(draft) : key
   const [limits, origins] = [limitsIn(draft), originsIn(draft)]
   const name = draft.name.trim()
   return {

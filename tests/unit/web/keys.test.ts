@@ -201,6 +201,17 @@ describe('a draft', () => {
     expect(changeOf(key, { ...same, end: 'days', days: '7' })).toEqual({ expiresInDays: 7 })
   })
 
+  test('of a key that can ask nobody keeps its characters, also when it may ask later', () => {
+    const key: Key = { ...KEY, scopes: ['embeddings'], characterIds: ['mira'], tags: ['sea'] }
+    const same = draftOf(key)
+    expect(changeOf(key, { ...same, name: 'Search' })).toEqual({ name: 'Search' })
+    expect(changeOf(key, { ...same, scopes: ['chat'] })).toEqual({ scopes: ['chat'] })
+    const asking: Key = { ...key, scopes: ['chat'] }
+    expect(changeOf(asking, { ...draftOf(asking), scopes: ['embeddings'] })).toEqual({
+      scopes: ['embeddings'],
+    })
+  })
+
   test.each([
     ['limits.turnsPerDay', 'limits.turnsPerDay'],
     ['characterIds.3', 'characterIds'],
