@@ -35,7 +35,7 @@ export function tellFault(error: unknown): string {
 }
 
 /** Name, code and stack frames of an error and its causes. Messages of foreign errors stay out: they may quote content. */
-export function describeError(error: unknown): unknown {
+function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return { name: typeof error }
   const frames = (error.stack ?? '').split('\n').filter((line) => line.trimStart().startsWith('at '))
   return {
