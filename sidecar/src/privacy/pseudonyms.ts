@@ -122,11 +122,15 @@ export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
   const lasting = (personId: string) => pseudonym(on.secret, LASTING, personId)
   const freshSalt = () => randomBytes(SALT_BYTES).toString('base64url')
 
-  const checks = await store.db.select({ check: epochs.secretCheck }).from(epochs)
-  checkSecret(
-    on.secret,
-    checks.map(({ check }) => check),
-  )
+  async function holdToSecret(): Promise<void> {
+    const checks = await store.db.select({ check: epochs.secretCheck }).from(epochs)
+    checkSecret(
+      on.secret,
+      checks.map(({ check }) => check),
+    )
+  }
+
+  await holdToSecret()
   await load()
   // Of before there were checks: what opens from now on is held to this secret.
   await store.db
@@ -137,6 +141,8 @@ export async function openPseudonyms(on: Parts): Promise<Pseudonyms> {
     await begin(1, (await on.hasOlderRecords()) ? '' : freshSalt())
     await load()
   }
+  // Another process may have started under another secret at the same moment, and been first.
+  await holdToSecret()
 
   return {
     of: (kind, id) => pseudonym((known[0] ?? NONE).secret, kind, id),

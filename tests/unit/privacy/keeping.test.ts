@@ -68,6 +68,16 @@ describe('pseudonyms', () => {
     })
   })
 
+  test.each(['nothing there', 'what is there not stamped yet'])(
+    'open under one of two secrets that start at the same moment, with %s',
+    async (there) => {
+      if (there !== 'nothing there') await open()
+      await store.db.update(store.t.pseudonymEpochs).set({ secretCheck: null })
+      const starts = await Promise.allSettled([open('one secret'), open('another secret')])
+      expect(starts.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
+    },
+  )
+
   test('are new after a rotation, can be told for thirty days more, and by nobody afterwards', async () => {
     const pseudonyms = await open()
     const first = pseudonyms.of('person', 'tom')
