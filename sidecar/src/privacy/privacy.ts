@@ -93,18 +93,27 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
     },
   })
 
+  /** Names of erased ones whose rows were looked for here: less than is known where a wipe is owed. */
+  let replayedNames = 0
+  async function replay(): Promise<void> {
+    // Who is buried meanwhile may be missed.
+    const names = register.buriedNames
+    await erasure.replay()
+    replayedNames = names
+  }
+
   async function upkeep(): Promise<void> {
     await register.refresh()
     if (on.pseudonymDays !== undefined) await pseudonyms.rotate(on.pseudonymDays * DAY_MS)
     await pseudonyms.refresh()
     await samples.expire()
-    await erasure.replay()
+    await replay()
   }
 
   async function learn(): Promise<void> {
-    const [learned] = await Promise.all([register.refresh(), pseudonyms.refresh()])
-    // What this process wrote of them before it knew.
-    if (learned > 0) await erasure.replay()
+    await Promise.all([register.refresh(), pseudonyms.refresh()])
+    // What this process wrote of them before it knew, and what a wipe that failed left.
+    if (register.buriedNames > replayedNames) await replay()
   }
 
   let running = Promise.resolve()

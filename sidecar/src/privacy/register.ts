@@ -31,9 +31,11 @@ export interface Register {
   hashOf(kind: TombstoneKind, name: string): string
   /**
    * Reads what other processes wrote; puts into the database what a restored one does not know any more, and into the file what
-   * was buried beside another data folder. How many names of erased ones this process had not known.
+   * was buried beside another data folder.
    */
-  refresh(): Promise<number>
+  refresh(): Promise<void>
+  /** How many names of erased ones are known here; never fewer than before. */
+  readonly buriedNames: number
 }
 
 /** Beside the databases; only hashes stand in it. */
@@ -60,9 +62,8 @@ export async function openRegister({ store, secret, dataDir, now }: Parts): Prom
     createHmac('sha256', key).update(`${kind}\0${name}`).digest('base64url')
   const subjectOf = (personId: string) => hashOf('person', personId)
 
-  /** Answers what the file does not have, and how many were not known here. */
-  async function learn(): Promise<{ unwritten: Tombstone[]; learned: number }> {
-    const before = buried.size
+  /** Answers what the file does not have. */
+  async function learn(): Promise<Tombstone[]> {
     const rows = await db.select().from(t.tombstones)
     const known = new Set(rows.map(({ hash }) => hash))
     const written = await readErasures(file)
@@ -71,10 +72,9 @@ export async function openRegister({ store, secret, dataDir, now }: Parts): Prom
     for (const { hash } of [...rows, ...missing]) buried.add(hash)
     objecting = new Set((await db.select().from(t.objections)).map(({ subject }) => subject))
     const inFile = new Set(written.map(({ hash }) => hash))
-    const unwritten = rows.flatMap(({ hash, kind, atMs }) =>
+    return rows.flatMap(({ hash, kind, atMs }) =>
       inFile.has(hash) ? [] : [{ hash, kind: kind as TombstoneKind, atMs }],
     )
-    return { unwritten, learned: buried.size - before }
   }
 
   // A disk that takes nothing keeps nobody from being known as erased.
@@ -103,9 +103,11 @@ export async function openRegister({ store, secret, dataDir, now }: Parts): Prom
     isBuried: (kind, name) => buried.size > 0 && buried.has(hashOf(kind, name)),
     hashOf,
     async refresh() {
-      const { unwritten, learned } = await learn()
+      const unwritten = await learn()
       if (unwritten.length > 0) await append(file, unwritten)
-      return learned
+    },
+    get buriedNames() {
+      return buried.size
     },
   }
 }

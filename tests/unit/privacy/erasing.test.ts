@@ -10,6 +10,7 @@ import { openUsage, type Usage } from '#gateway/usage.ts'
 import type { Kv } from '#kv/kv.ts'
 import { openMemoryKv } from '#kv/memory.ts'
 import { openPrivacy, type Privacy } from '#privacy/privacy.ts'
+import { openRegister, type Register } from '#privacy/register.ts'
 import { openStore } from '#store/open.ts'
 import { rowsOf, type Store } from '#store/store.ts'
 
@@ -17,6 +18,7 @@ import { sampleRecord } from '../../support/sample-record.ts'
 import { silentLog } from '../../support/silent-log.ts'
 
 const NOW = Date.parse('2026-11-27T12:00Z')
+const SECRET = 'a secret of the installation, long enough'
 
 let dataDir: string
 let characters: Store
@@ -24,6 +26,8 @@ let analytics: Store
 let kv: Kv
 /** Happens before others are told of a change. */
 let beforeTelling: () => Promise<void>
+/** The first step of every wipe. */
+let forgetTexts: () => Promise<void>
 let privacy: Privacy
 let usage: Usage
 
@@ -31,9 +35,8 @@ const openAnother = () =>
   openPrivacy({
     ...{ stores: { characters, analytics }, kv },
     vault: createVault(['a secret of more than thirty-two characters']),
-    secret: 'a secret of the installation, long enough',
-    ...{ dataDir, pseudonymDays: undefined, log: silentLog, now: () => NOW },
-    texts: { forget: () => Promise.resolve(), texts: () => Promise.resolve([]) },
+    ...{ secret: SECRET, dataDir, pseudonymDays: undefined, log: silentLog, now: () => NOW },
+    texts: { forget: () => forgetTexts(), texts: () => Promise.resolve([]) },
   })
 const open = async () => {
   privacy = await openAnother()
@@ -44,6 +47,7 @@ beforeEach(async () => {
   ;[characters, analytics] = [await openStore('file::memory:'), await openStore('file::memory:')]
   const memory = openMemoryKv({ now: () => NOW })
   beforeTelling = () => Promise.resolve()
+  forgetTexts = () => Promise.resolve()
   kv = {
     ...memory,
     async publish(channel, text) {
@@ -145,5 +149,37 @@ describe('another sidecar over the same databases', () => {
     await privacy.rotatePseudonyms()
     const newest = privacy.pseudonyms.of('person', 'ann')
     await expect.poll(() => other.pseudonyms.of('person', 'ann'), { interval: 5 }).toBe(newest)
+  })
+})
+
+describe('a sidecar that is told of what another one erased', () => {
+  let elsewhere: Register
+  const tell = () => kv.publish('people', '')
+  const rows = () => analytics.db.select().from(analytics.t.callRecords)
+  async function buryElsewhere(id: string): Promise<void> {
+    const person = privacy.pseudonyms.of('person', id)
+    await analytics.append([rowsOf(analytics.t.callRecords, [sampleRecord({ person })])])
+    await elsewhere.bury('person', [id, person])
+  }
+  beforeEach(async () => {
+    const otherDir = await mkdtemp(path.join(tmpdir(), 'troupe-erasing-'))
+    elsewhere = await openRegister({
+      ...{ store: characters, secret: SECRET, dataDir: otherDir, now: () => NOW },
+    })
+    return () => rm(otherDir, { recursive: true, force: true })
+  })
+
+  test('does a wipe that failed when it is next told of anything', async () => {
+    let failed = 0
+    forgetTexts = () => {
+      failed += 1
+      forgetTexts = () => Promise.resolve()
+      return Promise.reject(new Error('away'))
+    }
+    await buryElsewhere('ann')
+    await tell()
+    await expect.poll(() => failed, { interval: 5 }).toBe(1)
+    await tell()
+    await expect.poll(rows, { interval: 5 }).toEqual([])
   })
 })
