@@ -5,16 +5,16 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, writeFile, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import { addAbortSignal, Readable } from 'node:stream'
+import { finished, pipeline } from 'node:stream/promises'
 
 import { Decrypter, Encrypter } from 'age-encryption'
 import { ZipFile } from 'yazl'
 import { z } from 'zod'
 
-import { AppError } from '#base/errors.ts'
+import { AppError, codeOf } from '#base/errors.ts'
 import { splitLines } from '#base/ndjson.ts'
 import { countAll, loadDump, openDump, type Dump, type DumpedRow, type LoadedRows } from '#store/dump.ts'
 
@@ -78,39 +78,95 @@ export async function makeBackup(house: House, file: string, key: BackupKey): Pr
   const unfinished = `${file}.${randomBytes(6).toString('hex')}.part`
   try {
     const zip = new ZipFile()
-    const summary: Summary = { madeAt: new Date().toISOString(), tables: {}, files: 0 }
-    zip.on('error', () => undefined)
-    const named = new Set<string>()
-    for (const [database, dump] of dumps)
-      for (const table of dump.tables)
-        addTable(zip, `${database}/${table}`, noting(named, dump.rows(table)), summary)
-    const files = await filesOf(house.dataDir)
-    for (const [name, at] of files) {
-      zip.addReadStreamLazy(`files/${name}`, { mtime: new Date(0) }, (give) =>
-        give(null, createReadStream(at)),
-      )
-      summary.files += 1
-    }
-    // Last, when everything before it was read.
-    zip.addReadStreamLazy(MANIFEST, {}, (give) =>
-      give(null, Readable.from([Buffer.from(JSON.stringify({ format: FORMAT, ...summary }))])),
-    )
-    zip.end()
     const plain = Readable.toWeb(
       Readable.from(zip.outputStream as AsyncIterable<Buffer>),
     ) as ReadableStream<Uint8Array>
     const sealed = await encrypter.encrypt(plain)
-    await pipeline(
-      Readable.fromWeb(sealed as never),
-      createWriteStream(unfinished, { mode: 0o600, flush: true }),
-    )
+    // The first fault of either side ends both, and is the one that is told.
+    const fault = new AbortController()
+    const stop = (cause: unknown) => fault.abort(cause)
+    zip.on('error', stop)
+    const [made] = await Promise.all([
+      fillArchive({ zip, signal: fault.signal }, dumps, house.dataDir).catch(stop),
+      writeFileOf(sealed, unfinished, fault.signal).catch(stop),
+    ])
+    fault.signal.throwIfAborted()
+    if (made === undefined) throw new AppError('internal', 'The backup ended without a reason')
     await rename(unfinished, file)
-    for (const [name] of files) named.delete(path.basename(name).slice(0, HASH_CHARACTERS))
-    return { ...summary, missing: named.size }
+    return made
   } finally {
     await rm(unfinished, { force: true })
     await Promise.all(dumps.map(([, dump]) => dump.close()))
   }
+}
+
+interface Filling {
+  zip: ZipFile
+  signal: AbortSignal
+}
+
+async function fillArchive(
+  filling: Filling,
+  dumps: readonly [string, Dump][],
+  dataDir: string,
+): Promise<MadeBackup> {
+  const summary: Summary = { madeAt: new Date().toISOString(), tables: {}, files: 0 }
+  const named = new Set<string>()
+  for (const [database, dump] of dumps)
+    for (const table of dump.tables) {
+      const name = `${database}/${table}`
+      summary.tables[name] = await addTable(filling, name, noting(named, dump.rows(table)))
+    }
+  for (const [name, at] of await filesOf(dataDir)) {
+    if (!(await addFile(filling, `files/${name}`, at))) continue
+    summary.files += 1
+    named.delete(path.basename(name).slice(0, HASH_CHARACTERS))
+  }
+  // Last, when everything before it was read.
+  const manifest = Buffer.from(JSON.stringify({ format: FORMAT, ...summary }))
+  await addEntry(filling, MANIFEST, Readable.from([manifest]))
+  filling.zip.end()
+  return { ...summary, missing: named.size }
+}
+
+/** Resolves once it is read: what comes next may not be there any more when its turn comes. */
+async function addEntry({ zip, signal }: Filling, name: string, content: Readable): Promise<void> {
+  const read = finished(addAbortSignal(signal, content))
+  zip.addReadStream(content, name, { mtime: new Date(0) })
+  await read
+}
+
+/** False where it is gone: whoever deletes a document does not wait for a backup. */
+async function addFile(filling: Filling, name: string, at: string): Promise<boolean> {
+  filling.signal.throwIfAborted()
+  try {
+    const handle = await openIfThere(at)
+    if (handle === undefined) return false
+    await addEntry(filling, name, handle.createReadStream())
+    return true
+  } catch (cause) {
+    throw new AppError('unavailable', `${at} cannot be read${codeOf(cause)}; there is no backup`, { cause })
+  }
+}
+
+function openIfThere(file: string): Promise<FileHandle | undefined> {
+  return open(file).catch((error: unknown) => {
+    if (isAbsence(error)) return undefined
+    throw error
+  })
+}
+
+async function writeFileOf(
+  content: ReadableStream<Uint8Array>,
+  file: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const to = createWriteStream(file, { mode: 0o600, flush: true })
+  await pipeline(Readable.fromWeb(content as never), to, { signal }).catch((cause: unknown) => {
+    throw new AppError('unavailable', `${file} cannot be written${codeOf(cause)}; there is no backup`, {
+      cause,
+    })
+  })
 }
 
 function addRecipient(encrypter: Encrypter, recipient: string): void {
@@ -141,7 +197,11 @@ async function* noting(named: Set<string>, rows: AsyncGenerator<DumpedRow>): Asy
   }
 }
 
-function addTable(zip: ZipFile, name: string, rows: AsyncGenerator, summary: Summary): void {
+async function addTable(
+  filling: Filling,
+  name: string,
+  rows: AsyncGenerator,
+): Promise<{ rows: number; sha256: string }> {
   const hash = createHash('sha256')
   let count = 0
   async function* lines() {
@@ -156,9 +216,15 @@ function addTable(zip: ZipFile, name: string, rows: AsyncGenerator, summary: Sum
     }
     hash.update(text)
     yield Buffer.from(text)
-    summary.tables[name] = { rows: count, sha256: hash.digest('hex') }
   }
-  zip.addReadStreamLazy(`${name}.jsonl`, {}, (give) => give(null, Readable.from(lines())))
+  await addEntry(filling, `${name}.jsonl`, Readable.from(lines())).catch((cause: unknown) => {
+    throw new AppError(
+      'unavailable',
+      `The table ${name} cannot be read${codeOf(cause)}; there is no backup`,
+      { cause },
+    )
+  })
+  return { rows: count, sha256: hash.digest('hex') }
 }
 
 async function filesOf(dataDir: string): Promise<[string, string][]> {
@@ -168,9 +234,7 @@ async function filesOf(dataDir: string): Promise<[string, string][]> {
       // Others are unfinished.
       if (/^[0-9a-f]{64}(?:-\d+\.\w+)?$/.test(name))
         found.push([`${folder}/${name}`, path.join(dataDir, folder, name)])
-  for (const name of FILES)
-    if (await readFile(path.join(dataDir, name)).catch(() => undefined))
-      found.push([name, path.join(dataDir, name)])
+  for (const name of FILES) found.push([name, path.join(dataDir, name)])
   return found
 }
 
@@ -339,7 +403,9 @@ export async function copyErasures(dataDir: string, folder: string): Promise<voi
 /** Another fault than its absence is no reason to go on without it. */
 function readFileIfThere(file: string): Promise<string> {
   return readFile(file, 'utf8').catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return ''
+    if (isAbsence(error)) return ''
     throw error
   })
 }
+
+const isAbsence = (error: unknown) => error instanceof Error && 'code' in error && error.code === 'ENOENT'

@@ -1,13 +1,15 @@
 /** What an operator meets around a backup: files that are not there, secrets that do not fit, settings that are wrong. */
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Writable } from 'node:stream'
 
 import { generateX25519Identity, identityToRecipient } from 'age-encryption'
+import Database from 'better-sqlite3'
 import { beforeEach, expect, test } from 'vitest'
 
+import { makeBackup } from '#backup/backup.ts'
 import { createVault } from '#base/vault.ts'
 import { runCli } from '#cli/run.ts'
 import { openPseudonyms } from '#privacy/pseudonyms.ts'
@@ -118,6 +120,56 @@ test('a backup without files that the databases name is made, and says so', asyn
   const made = await troupe(() => houseOf(from), 'backup', path.join(dir, 'house.age'))
   expect(made.code).toBe(1)
   expect(made.said()).toMatch(/Wrote .*house\.age[^]*lacks, .*: 1\./)
+})
+
+test('a file that is gone when its turn comes is told as missing', async () => {
+  const from = { folder: 'from', secret: SECRET }
+  const { document } = await fill(from)
+  const at = path.join(houseOf(from).dataDir, 'knowledge', document)
+  await rm(at)
+  // Listed, and not there when it is opened.
+  await symlink(path.join(dir, 'nowhere'), at)
+  const made = await troupe(() => houseOf(from), 'backup', path.join(dir, 'house.age'))
+  expect([made.code, made.said()]).toEqual([1, expect.stringMatching(/ 1 files, [^]*lacks, .*: 1\./)])
+})
+
+test('a file that cannot be read ends the backup with its name, and nothing of it stays', async () => {
+  const from = { folder: 'from', secret: SECRET }
+  const { document } = await fill(from)
+  const at = path.join(houseOf(from).dataDir, 'knowledge', document)
+  await rm(at)
+  await mkdir(at)
+  const to = path.join(dir, 'backups')
+  const made = await troupe(() => houseOf(from), 'backup', to)
+  expect([made.code, made.said()]).toEqual([
+    1,
+    expect.stringContaining(`${at} cannot be read (EISDIR); there is no backup`),
+  ])
+  expect(await readdir(to)).toEqual([])
+})
+
+test('a table that cannot be read ends the backup with its name, and nothing of it stays', async () => {
+  const from = { folder: 'from', secret: SECRET }
+  await fill(from)
+  const client = new Database(path.join(houseOf(from).dataDir, 'troupe.sqlite'))
+  client.exec('drop table knowledge_documents')
+  client.close()
+  const to = path.join(dir, 'backups')
+  const made = await troupe(() => houseOf(from), 'backup', to)
+  expect([made.code, made.said()]).toEqual([
+    1,
+    expect.stringContaining('The table characters/knowledge_documents cannot be read'),
+  ])
+  expect(await readdir(to)).toEqual([])
+})
+
+test('a backup that cannot be written is told, and its databases are let go', async () => {
+  const from = { folder: 'from', secret: SECRET }
+  await fill(from)
+  const file = path.join(dir, 'nowhere', 'house.age')
+  await expect(makeBackup(houseOf(from), file, { recipient: recipient[1] ?? '' })).rejects.toThrow(
+    /house\.age.* cannot be written \(ENOENT\); there is no backup/,
+  )
 })
 
 test.each([
