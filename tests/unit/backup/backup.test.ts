@@ -122,6 +122,26 @@ test('a backup without files that the databases name is made, and says so', asyn
   expect(made.said()).toMatch(/Wrote .*house\.age[^]*lacks, .*: 1\./)
 })
 
+test('a backup that lacks files takes the place of no older one', async () => {
+  const from = { folder: 'from', secret: SECRET }
+  const { document } = await fill(from)
+  const folder = path.join(dir, 'backups')
+  const older = 'troupe-2020-01-01T00-00-00Z.age'
+  await mkdir(folder)
+  await writeFile(path.join(folder, older), 'whole')
+  const at = path.join(houseOf(from).dataDir, 'knowledge', document)
+  await rm(at)
+  const lacking = await troupe(() => houseOf(from), 'backup', folder, '--keep', '1')
+  expect([lacking.code, lacking.said()]).toEqual([
+    1,
+    expect.stringContaining('No older backup was deleted, since this one is not whole'),
+  ])
+  expect(await readdir(folder)).toContain(older)
+  await writeFile(at, 'a document')
+  expect((await troupe(() => houseOf(from), 'backup', folder, '--keep', '1')).code).toBe(0)
+  expect(await readdir(folder)).not.toContain(older)
+})
+
 test('a file that is gone when its turn comes is told as missing', async () => {
   const from = { folder: 'from', secret: SECRET }
   const { document } = await fill(from)

@@ -57,7 +57,8 @@ async function backup(run: Run): Promise<number> {
   const key = await keyOf(run)
   await mkdir(path.dirname(file), { recursive: true })
   const summary = await makeBackup(house, file, key)
-  const deleted = keep === undefined ? [] : await rotateBackups(where, keep)
+  // Older ones may have what this one lacks.
+  const deleted = keep === undefined || summary.missing > 0 ? [] : await rotateBackups(where, keep)
   await copyErasures(house.dataDir, path.dirname(file))
   const rows = Object.values(summary.tables).reduce((sum, table) => sum + table.rows, 0)
   const seconds = Number(((performance.now() - startedAtMs) / 1_000).toFixed(1))
@@ -69,6 +70,8 @@ async function backup(run: Run): Promise<number> {
       `Files that the databases name and that it lacks, since they are not in ${house.dataDir}: ${String(missing)}. ` +
         'Where several sidecars have data folders of their own, let them share one (docs/operations.md); others were lost',
     )
+  if (missing > 0 && keep !== undefined)
+    screen.line('No older backup was deleted, since this one is not whole')
   screen.result({ file, rows, files, missing, seconds, deleted })
   return missing > 0 ? 1 : 0
 }
@@ -134,7 +137,7 @@ export const backupCommands: readonly Command[] = [
     usage: 'backup FILE.age|FOLDER [--passphrase-file FILE | --recipient age1…] [--keep N]',
     summary: 'both databases, pictures and originals in one encrypted file, beside a running sidecar',
     details:
-      '\nUses the same settings as the sidecar (DATABASE_URL, ANALYTICS_DATABASE_URL, TROUPE_DATA_DIR). A folder gets a file with the\ntime in its name; --keep deletes the oldest. The file is in the age format around a zip archive: age -d FILE > backup.zip\n',
+      '\nUses the same settings as the sidecar (DATABASE_URL, ANALYTICS_DATABASE_URL, TROUPE_DATA_DIR). A folder gets a file with the\ntime in its name; --keep deletes the oldest, unless the\nnew one lacks files. The file is in the age format around a zip archive: age -d FILE > backup.zip\n',
     options: { ...KEY_OPTIONS, recipient: { type: 'string' }, keep: { type: 'string' } },
     run: backup,
   },
