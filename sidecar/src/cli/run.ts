@@ -8,7 +8,7 @@ import { openAdminApi } from './admin-api.ts'
 import type { Command, LocalHouse } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { fileFault } from './files.ts'
-import { keptAdminKey } from './kept-key.ts'
+import { keptAdminKey } from './kept-secrets.ts'
 import { createScreen } from './screen.ts'
 import { surplusWords } from './words.ts'
 

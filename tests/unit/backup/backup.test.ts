@@ -192,6 +192,18 @@ test('a backup that cannot be written is told, and its databases are let go', as
   )
 })
 
+test('a house of ./scripts/up is put back without its settings, by the secret that lies in its data folder', async () => {
+  const from = { folder: 'from', secret: SECRET }
+  await fill(from)
+  const file = path.join(dir, 'house.age')
+  await troupe(() => houseOf(from), 'backup', file)
+  const to = houseOf({ folder: 'to' })
+  await mkdir(to.dataDir)
+  await writeFile(path.join(to.dataDir, 'secrets.json'), JSON.stringify({ pseudonymSecret: SECRET }))
+  const restored = await troupe(() => to, 'restore', file)
+  expect([restored.code, restored.said()]).toEqual([0, expect.stringContaining('Restored')])
+})
+
 test.each([
   ['another secret', OTHER],
   ['none', undefined],

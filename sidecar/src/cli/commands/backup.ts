@@ -10,6 +10,7 @@ import { checkSecret } from '#privacy/pseudonyms.ts'
 import { openStore } from '#store/open.ts'
 
 import { required, textOf, type Command, type LocalHouse, type Run } from '../command.ts'
+import { keptPseudonymSecret } from '../kept-secrets.ts'
 import { restoreCharacter } from './characters.ts'
 
 const KEY_OPTIONS = { 'passphrase-file': { type: 'string' } } as const
@@ -90,12 +91,11 @@ async function restore(run: Run): Promise<number> {
   const file = required(positionals, 'Name the backup')
   const house = run.house()
   const startedAtMs = performance.now()
-  const here = await ownSecret(house)
   const summary = await restoreBackup(file, house, await keyOf(run), {
     force: values['force'] === true,
     check: ({ secret, epochs }) =>
       checkSecret(
-        house.pseudonymSecret ?? secret ?? here,
+        house.pseudonymSecret ?? secret ?? keptPseudonymSecret(house.dataDir),
         epochs.map((row) => (typeof row['secret_check'] === 'string' ? row['secret_check'] : null)),
       ),
   })
@@ -111,13 +111,8 @@ async function restore(run: Run): Promise<number> {
   return 0
 }
 
-async function ownSecret({ dataDir }: LocalHouse): Promise<string | undefined> {
-  const kept = await readFile(path.join(dataDir, 'pseudonym-secret'), 'utf8').catch(() => '')
-  return kept.trim() || undefined
-}
-
 async function replay(house: LocalHouse): Promise<number> {
-  const secret = house.pseudonymSecret ?? (await ownSecret(house))
+  const secret = house.pseudonymSecret ?? keptPseudonymSecret(house.dataDir)
   if (secret === undefined) return 0
   const [characters, analytics] = [
     await openStore(house.databaseUrl, { setting: 'DATABASE_URL' }),
