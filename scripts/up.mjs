@@ -29,7 +29,7 @@ import {
 import { checkPort, localHost, readPort } from './setup/ports.mjs'
 import { runningServers, stopAll } from './setup/processes.mjs'
 import { createProgress } from './setup/progress.mjs'
-import { openSecrets, rememberApiKey, secretsFile } from './setup/secrets.mjs'
+import { openSecrets, ownFieldKeys, rememberApiKey, secretsFile } from './setup/secrets.mjs'
 import { runTroupe, SIDECAR_ARGS, SIDECAR_ENV, startSidecar } from './setup/sidecar.mjs'
 
 /** @typedef {import('./setup/secrets.mjs').Secrets} Secrets */
@@ -218,6 +218,7 @@ async function openSidecar(settings, secrets, env, apiKey) {
     TROUPE_CONNECTION_KEY: secrets.connectionKey,
     TROUPE_ADMIN_KEY: secrets.adminKey,
     TROUPE_PSEUDONYM_SECRET: secrets.pseudonymSecret,
+    ...(!env['TROUPE_FIELD_KEYS'] && ownFieldKeys(settings.dataDir, secrets)),
     OPENWEBUI_URL: settings.openWebUiUrl,
     OPENWEBUI_API_KEY: openWebUiApiKey,
     OPENWEBUI_JWT_SECRET: secrets.jwtSecret,

@@ -46,7 +46,7 @@ export function secretsFile(dataDir) {
 export function openSecrets(dataDir, env) {
   const stored = readSecrets(dataDir)
   const admin = stored.adminEmail === undefined ? makeAdmin(env) : { adminEmail: stored.adminEmail }
-  const secrets = { ...makeSecrets(), ...stored, ...admin }
+  const secrets = { ...makeSecrets(), ...ownSecret(dataDir), ...stored, ...admin }
   storeSecrets(dataDir, secrets)
   const chosen = Object.entries(FROM_ENVIRONMENT).filter(([, variable]) => env[variable])
   return { ...secrets, ...Object.fromEntries(chosen.map(([name, variable]) => [name, env[variable]])) }
@@ -71,6 +71,34 @@ function makeSecrets() {
     webuiSecretKey: secret(),
     jwtSecret: secret(),
   }
+}
+
+/**
+ * Of a house that ran without us: a sidecar that makes its own secret keeps it in a file, and opens these records under no other.
+ *
+ * @param {string} dataDir
+ */
+function ownSecret(dataDir) {
+  const pseudonymSecret = textIn(path.join(dataDir, 'pseudonym-secret'))
+  return pseudonymSecret === '' ? {} : { pseudonymSecret }
+}
+
+/**
+ * The same for the key of its fields: under a given secret it would be made of that. Both open, the older one seals, so that the
+ * sidecar can be run without us again. Nothing where there is no such file.
+ *
+ * @param {string} dataDir
+ * @param {Secrets} secrets
+ * @returns {NodeJS.ProcessEnv}
+ */
+export function ownFieldKeys(dataDir, { pseudonymSecret }) {
+  const key = textIn(path.join(dataDir, 'field-key'))
+  return key === '' ? {} : { TROUPE_FIELD_KEYS: `${key};${pseudonymSecret}` }
+}
+
+/** @param {string} file */
+function textIn(file) {
+  return existsSync(file) ? readFileSync(file, 'utf8').trim() : ''
 }
 
 /** @param {NodeJS.ProcessEnv} env */
