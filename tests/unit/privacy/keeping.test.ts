@@ -78,6 +78,22 @@ describe('pseudonyms', () => {
     },
   )
 
+  test('begin anew under another secret when their epochs are deleted, where the old one is lost', async () => {
+    const lost = (await open()).of('person', 'tom')
+    // What docs/operations.md says.
+    const { pseudonymEpochs, textSamples, webhookDeliveries, webhooks } = store.t
+    for (const table of [pseudonymEpochs, textSamples, webhookDeliveries, webhooks])
+      await store.db.delete(table)
+    const secret = 'another secret of the installation'
+    const anew = await openPseudonyms({
+      ...{ store, secret, now, vault: createVault([secret]) },
+      hasOlderRecords: () => Promise.resolve(true),
+    })
+    expect([lost, anew.lasting('tom')]).not.toContain(anew.of('person', 'tom'))
+    await anew.rotate(0)
+    expect(anew.all('person', 'tom')).not.toContain(lost)
+  })
+
   test('are new after a rotation, can be told for thirty days more, and by nobody afterwards', async () => {
     const pseudonyms = await open()
     const first = pseudonyms.of('person', 'tom')
