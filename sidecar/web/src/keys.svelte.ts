@@ -74,9 +74,7 @@ export class Keys {
   /** Nothing to show where the login has ended: the door says that. */
   explain(error: unknown): Refusal {
     if (!(error instanceof ApiError)) throw error
-    // Who is no owner any more is no stranger: only the session knows which of the two it is.
-    if (error.status === 403) void this.#session.check()
-    else if (this.#session.end(error)) return { faults: {}, trouble: '' }
+    if (this.#session.end(error)) return { faults: {}, trouble: '' }
     const field = fieldOf(error.param)
     if (field === undefined) return { faults: {}, trouble: error.message }
     return { faults: { [field]: sentenceOf(error.message) }, trouble: '' }

@@ -41,6 +41,13 @@ export class Place {
     if (page !== this.view.page) this.#step({ ...NOTHING_OPEN, page })
   }
 
+  /** Leads somebody away who may not see what the address names: Back does not lead to it again. */
+  turnAway(): void {
+    clearTimeout(this.#settling)
+    this.view = { ...this.view, ...NOTHING_OPEN, page: 'characters' }
+    history.replaceState(null, '', writeView(this.view))
+  }
+
   /** What the figures are about. */
   choose(change: Partial<Choice>): void {
     this.#step({ figures: { ...this.view.figures, ...change } })

@@ -31,11 +31,16 @@ export class Session {
     }
   }
 
-  /** A login can end at any time: every call that is refused for it comes here. Answers whether that was the reason. */
+  /**
+   * A login can end at any time: every call that is refused comes here. Answers whether the login was the reason. Who
+   * may not do something may still be let in, with another role than before: that is asked anew, and the caller tells why.
+   */
   end(error: unknown): boolean {
-    const isLogin = error instanceof ApiError && (error.status === 401 || error.status === 403)
-    if (isLogin) this.#refuse(error)
-    return isLogin
+    if (!(error instanceof ApiError)) return false
+    if (error.status === 403) void this.check()
+    if (error.status !== 401) return false
+    this.#refuse(error)
+    return true
   }
 
   #refuse(error: unknown): void {

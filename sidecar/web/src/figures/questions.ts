@@ -88,7 +88,7 @@ export function questionsFor(choice: Choice, days: Days): Record<QuestionName, Q
   }
 }
 
-/** Whoever may not see people is not asked for them: the refusal would end the session. */
+/** For whoever may not see people, nothing of them is asked: it would be refused. */
 export function namesFor(tab: Tab, mayPeople: boolean): QuestionName[] {
   return [...TILES, ...(mayPeople ? PEOPLE_TILE : []), ...TABS_NEED[tabFor(tab, mayPeople)]]
 }
