@@ -129,8 +129,18 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
       },
     )
   }
+  let isWaiting = false
+  /** One that waits will also learn of whom it is told until it begins. */
+  const learnInTurn = () => {
+    if (isWaiting) return
+    isWaiting = true
+    inTurn(() => {
+      isWaiting = false
+      return learn()
+    })
+  }
   const timers: NodeJS.Timeout[] = [
-    setInterval(() => inTurn(learn), REFRESH_MS),
+    setInterval(learnInTurn, REFRESH_MS),
     setInterval(() => inTurn(upkeep), UPKEEP_MS),
   ]
   for (const timer of timers) timer.unref()
@@ -142,7 +152,7 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
     })
   inTurn(upkeepAtStart)
 
-  const stopListening = kv.subscribe(CHANNEL, () => inTurn(learn))
+  const stopListening = kv.subscribe(CHANNEL, learnInTurn)
   /** Does it, and tells the others; those who cannot be told ask by themselves. */
   const telling =
     <Args extends unknown[], Answer>(change: (...args: Args) => Promise<Answer>) =>
