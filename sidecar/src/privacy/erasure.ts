@@ -31,6 +31,8 @@ export interface ErasureParts {
   register: Register
   /** Texts that are kept outside of the databases. */
   forgetTexts: (who: { persons: readonly string[]; chats: readonly string[] }) => Promise<void>
+  /** Others that somebody was buried, before the wipe: it may be slow, or fail. Never rejects. */
+  tell: () => Promise<void>
   secret: string
   log: Log
   now: () => number
@@ -95,7 +97,8 @@ export function createErasure(on: ErasureParts): Erasure {
   async function erasePerson(id: string, source: string): Promise<SignedReceipt> {
     const persons = pseudonyms.all('person', id)
     await register.bury('person', [id, ...persons])
-    const before = Object.fromEntries(await each((store) => countRows(store, persons)))
+    // Counted before others are told: what they wipe belongs into the receipt.
+    const before = Object.fromEntries(await each((store) => countRows(store, persons)).finally(on.tell))
     await wipe(persons)
     await wipeIds([id])
     const after = Object.fromEntries(await each((store) => countRows(store, persons)))
@@ -145,6 +148,7 @@ export function createErasure(on: ErasureParts): Erasure {
     async chat(id) {
       const chats = pseudonyms.all('chat', id)
       await register.bury('chat', [id, ...chats])
+      await on.tell()
       await wipeChats(chats)
     },
     async replay() {
@@ -172,9 +176,11 @@ export function createErasure(on: ErasureParts): Erasure {
         )
       if (refused || missing.length === 0) return { erased: 0, refused: refused && missing.length > 0 }
       await register.bury('person', missing)
+      await on.tell()
       const ids = await buriedIds()
       const names = ids.flatMap((id) => pseudonyms.all('person', id))
       await register.bury('person', [...ids, ...names])
+      await on.tell()
       await wipeIds(ids)
       await wipe([...new Set([...missing, ...names])])
       return { erased: mostMissing, refused: false }
@@ -195,7 +201,7 @@ export async function replayErasures(
   const pseudonyms: Pseudonyms = { ...nobody, knownSinceMs: 0 }
   const { t, db } = stores.analytics
   const erasure = createErasure({
-    ...{ stores, register, pseudonyms, secret, log, now },
+    ...{ stores, register, pseudonyms, secret, log, now, tell: nothing },
     async forgetTexts({ chats }) {
       if (chats.length > 0) await db.delete(t.textSamples).where(inArray(t.textSamples.chat, [...chats]))
     },

@@ -2,6 +2,7 @@
 import { desc, eq } from 'drizzle-orm'
 
 import { toAppError } from '#base/errors.ts'
+import { createId } from '#base/ids.ts'
 import type { Log } from '#base/log.ts'
 import type { Vault } from '#base/vault.ts'
 import type { Kv } from '#kv/kv.ts'
@@ -85,8 +86,11 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
     hasOlderRecords: () => hasRecords(analytics),
   })
   const samples = createSamples({ store: analytics, vault, now })
+  const self = createId(now())
+  /** The others; those who cannot be told ask by themselves. */
+  const tell = () => kv.publish(CHANNEL, self).catch(() => undefined)
   const erasure = createErasure({
-    ...{ stores, pseudonyms, register, secret, log, now },
+    ...{ stores, pseudonyms, register, secret, log, now, tell },
     async forgetTexts({ persons, chats }) {
       await on.texts.forget({ persons, chats })
       await samples.forgetChats(chats)
@@ -152,13 +156,14 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
     })
   inTurn(upkeepAtStart)
 
-  const stopListening = kv.subscribe(CHANNEL, learnInTurn)
-  /** Does it, and tells the others; those who cannot be told ask by themselves. */
+  const stopListening = kv.subscribe(CHANNEL, (from) => {
+    if (from !== self) learnInTurn()
+  })
   const telling =
     <Args extends unknown[], Answer>(change: (...args: Args) => Promise<Answer>) =>
     async (...args: Args): Promise<Answer> => {
       const answer = await change(...args)
-      await kv.publish(CHANNEL, '').catch(() => undefined)
+      await tell()
       return answer
     }
 
@@ -198,8 +203,8 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
         },
       })
     },
-    erase: telling(erasure.person),
-    eraseChat: telling(erasure.chat),
+    erase: erasure.person,
+    eraseChat: erasure.chat,
     setObjection: telling(register.setObjection),
     async erasures(limit) {
       const { erasures } = characters.t
@@ -208,7 +213,7 @@ export async function openPrivacy(on: Parts): Promise<Privacy> {
     },
     publicKey: erasure.publicKey,
     rotatePseudonyms: telling(() => pseudonyms.rotate()),
-    reconcile: telling(erasure.gone),
+    reconcile: erasure.gone,
     listSamples: (find) => samples.list(find),
     reseal: async () => (await samples.reseal()) + (await resealRows(characters, vault)),
     async close() {

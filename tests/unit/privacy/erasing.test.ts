@@ -139,8 +139,18 @@ describe('another sidecar over the same databases', () => {
     await expect.poll(() => other.isHidden('ann'), { interval: 5 }).toBe(false)
   })
 
-  test('knows at once who was erased', async () => {
-    await privacy.erase('ann', 'test')
+  test.each(['person', 'chat'] as const)('knows of an erased %s while the wipe goes on', async (kind) => {
+    const wipe = gate()
+    forgetTexts = () => wipe.opened
+    const erasing = kind === 'person' ? privacy.erase('ann', 'test') : privacy.eraseChat('ann')
+    await expect.poll(() => other.isBuried(kind, 'ann'), { interval: 5 }).toBe(true)
+    wipe.open()
+    await erasing
+  })
+
+  test('knows at once of somebody whose wipe failed', async () => {
+    forgetTexts = () => Promise.reject(new Error('away'))
+    await expect(privacy.erase('ann', 'test')).rejects.toThrow('away')
     await expect.poll(() => other.isHidden('ann'), { interval: 5 }).toBe(true)
   })
 
