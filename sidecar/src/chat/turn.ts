@@ -17,6 +17,7 @@ import { gather, withOptions, type Gathered, type GatherParts } from './gather.t
 import { chosenGreeting, speak } from './greeting.ts'
 import type { Sampler } from './sampler.ts'
 import { Journal, type JournalParts } from './journal.ts'
+import { ownName } from './own-name.ts'
 import type { Summaries } from './summary.ts'
 
 export interface TurnParts extends JournalParts, GatherParts, BeginParts {
@@ -79,10 +80,20 @@ export function createTurn(on: TurnParts): Turn {
       const deltas = await beginning.answer()
       journal.found(passageHits(gathered.materials?.knowledge, journal.decided.prompt))
       const sourcesBefore = citing(ask, journal.decided.prompt)
+      let name = ownName(ask, journal.decided)
       for await (const delta of deltas) {
         journal.see(delta)
         const cited = sourcesBefore(delta)
         if (cited !== undefined) yield cited
+        if (name !== undefined) {
+          const words = name.see(delta)
+          if (name.isOver) name = undefined
+          if (words !== undefined) {
+            sampling?.see(words)
+            yield words
+          }
+          if (delta.type === 'text') continue
+        }
         sampling?.see(delta)
         if (delta.type === 'done') {
           await close('ok')

@@ -1,4 +1,6 @@
 /** Ask: one chat request in our words. Everything below the door works on this; nobody below knows HTTP. */
+import { z } from 'zod'
+
 import type { Trail } from '#base/trail.ts'
 
 export interface TextPart {
@@ -130,3 +132,9 @@ export function messageText(message: ChatMessage): string {
   if (message.content.length === 1 && first?.type === 'text') return first.text
   return message.content.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n')
 }
+
+const PlainText = z.object({ type: z.literal('text') })
+
+/** Whether an answer may be any words: no format is asked for, or the one that says so. */
+export const isPlainText = (responseFormat: unknown): boolean =>
+  responseFormat === undefined || PlainText.safeParse(responseFormat).success

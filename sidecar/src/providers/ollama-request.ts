@@ -1,7 +1,7 @@
 /** What Ollama is asked, in the dialect of its own `/api/chat` and `/api/generate`. */
 import { z } from 'zod'
 
-import { type ChatMessage, messageText, type ToolCall, type ToolSpec } from '#prompt/ask.ts'
+import { type ChatMessage, isPlainText, messageText, type ToolCall, type ToolSpec } from '#prompt/ask.ts'
 
 import { parseJson } from './connection.ts'
 import type { ModelCall } from './provider.ts'
@@ -125,11 +125,7 @@ const ResponseFormat = z.union([
 ])
 
 export const isFormat = (responseFormat: unknown): boolean =>
-  responseFormat === undefined ||
-  PlainText.safeParse(responseFormat).success ||
-  ResponseFormat.safeParse(responseFormat).success
-
-const PlainText = z.object({ type: z.literal('text') })
+  isPlainText(responseFormat) || ResponseFormat.safeParse(responseFormat).success
 
 function toFormat(responseFormat: unknown): unknown {
   const format = ResponseFormat.safeParse(responseFormat)

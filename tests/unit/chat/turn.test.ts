@@ -35,6 +35,7 @@ function openTurn(
     /** Name of the base model. */
     model?: string
     retrieve?: TurnParts['sources']['retrieval']['retrieve']
+    sampler?: TurnParts['sampler']
   } = {},
 ) {
   const calls: ModelCall[] = []
@@ -95,6 +96,7 @@ function openTurn(
     timeZone: 'UTC',
     record:
       over.record ?? ((record, beside) => Promise.resolve(void (records.push(record), details.push(beside)))),
+    ...(over.sampler && { sampler: over.sampler }),
     admit: () => undefined,
     httpStatusOf: () => 500,
     costOf: () => null,
@@ -136,6 +138,27 @@ describe('an answer', () => {
     const written = JSON.stringify(records)
     for (const word of ['Storm', 'Hello', 'Tom', 'user-77', 'lighthouse', 'brief'])
       expect(written).not.toContain(word)
+  })
+
+  test("that begins with the character's name is sent and sampled without it, and timed from it on", async () => {
+    const sampled: Told[] = []
+    const notice = { type: 'status', text: 'kept', isDone: true } as const
+    const sampler = {
+      begin: () => ({ notice, see: sampled.push.bind(sampled), keep: () => Promise.resolve() }),
+    }
+    const { run, records } = openTurn(
+      async function* () {
+        yield* say(text('Mira '))
+        await new Promise((resolve) => setTimeout(resolve, 40))
+        yield* say(text('Holt: Storm '), text('tonight'), DONE)
+      },
+      { sampler },
+    )
+    const sent = [text('Storm '), text('tonight'), DONE]
+    expect(await run(sampleAsk())).toEqual([notice, ...sent])
+    expect(sampled).toEqual(sent)
+    const [{ firstTokenMs, totalMs } = { firstTokenMs: null, totalMs: 0 }] = records
+    expect(totalMs - (firstTokenMs ?? totalMs)).toBeGreaterThan(20)
   })
 
   test('is finished only after its record is committed', async () => {
