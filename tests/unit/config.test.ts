@@ -224,15 +224,17 @@ test('a data folder that cannot be made is refused with the variable', async () 
   })
 })
 
+const PASSWORD = 'hunter2'
+
 test.each([
   [
     'a PostgreSQL that does not answer',
-    { DATABASE_URL: 'postgres://troupe:hunter2@127.0.0.1:9/house' },
+    { DATABASE_URL: `postgres://troupe:${PASSWORD}@127.0.0.1:9/house` },
     /^The PostgreSQL database at 127\.0\.0\.1:9\/house cannot be used \(ECONNREFUSED\); check DATABASE_URL, that it runs, /,
   ],
   [
     'an address that is none',
-    { ANALYTICS_DATABASE_URL: 'postgres://troupe:hunter2@:x/house' },
+    { ANALYTICS_DATABASE_URL: `postgres://troupe:${PASSWORD}@:x/house` },
     /^The PostgreSQL database cannot be used \(ERR_INVALID_URL\); check ANALYTICS_DATABASE_URL, /,
   ],
   [
@@ -248,6 +250,6 @@ test.each([
     code: 'unavailable',
     message: expect.stringMatching(expected) as string,
   })
-  await expect(start).rejects.toMatchObject({ message: expect.not.stringContaining('hunter2') as string })
+  await expect(start).rejects.toMatchObject({ message: expect.not.stringContaining(PASSWORD) as string })
   await rm(dataDir, { recursive: true })
 })
