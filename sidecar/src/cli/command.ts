@@ -1,7 +1,7 @@
 /** What a command is. Each topic has a file of them in `commands/`. */
 import { AppError } from '#base/errors.ts'
 
-import type { House } from '#backup/backup.ts'
+import type { House } from '#backup/format.ts'
 
 import type { AdminApi } from './admin-api.ts'
 import type { Screen } from './screen.ts'

@@ -5,7 +5,7 @@ import path from 'node:path'
 
 import { beforeEach, describe, expect, test } from 'vitest'
 
-import { copyErasures } from '#backup/backup.ts'
+import { copyErasures } from '#backup/erasures-file.ts'
 import { openRegister, type Register } from '#privacy/register.ts'
 import { openStore } from '#store/open.ts'
 import type { Store } from '#store/store.ts'
